@@ -1,0 +1,130 @@
+"""The plain values everything else is about: ops, outcomes, bindings.
+
+Responsible for what a request and its result *are*, and for refusing values that are not. It
+knows nothing of encodings (`wire`), of how ops take effect (`table`) or of replication (`group`).
+
+A key is named inside the core by its *qualified name*: the table, a NUL byte, and the key, in
+UTF-8. Tables hold no NUL, so names of different tables never collide and a table's names share a
+prefix.
+"""
+
+import enum
+from typing import Final, NamedTuple
+
+from globaltable import limits
+from globaltable.errors import InvalidArgument, LimitExceeded
+
+_SEPARATOR: Final = b"\0"
+
+
+class OpKind(enum.IntEnum):
+    """What an op asks for. The numbers are those of the stored and the wire format."""
+
+    BIND = 1
+    MOVE = 2
+    UNBIND = 3
+
+
+class OutcomeStatus(enum.IntEnum):
+    """How an op ended. The numbers are those of `globaltable.v1.OutcomeStatus`."""
+
+    APPLIED = 1
+    EXISTS = 2
+    VERSION_CONFLICT = 3
+    NOT_BOUND = 4
+    INVALID_ARGUMENT = 5
+    UNAVAILABLE = 6
+    OVERLOADED = 7
+    UNKNOWN = 8
+
+
+class Binding(NamedTuple):
+    """Where a key lives. `revision` is the group's log index at which this version was made."""
+
+    unit: str
+    version: int
+    revision: int
+    created: bool = False
+    """True in the answer to the bind that made it."""
+
+
+class Op(NamedTuple):
+    """One request on one key. `(client_id, sequence)` is its identity: a retry carries the same."""
+
+    kind: OpKind
+    name: bytes
+    unit: str
+    version: int
+    client_id: int
+    sequence: int
+
+
+class Batch(NamedTuple):
+    """The ops of one log entry, proposed by one node.
+
+    `as_of` is the revision at which the proposing replica stood. The table refuses a batch whose
+    `as_of` is older than the history it keeps, for it could no longer tell a duplicate.
+    A batch without ops is a read barrier.
+    """
+
+    batch_id: bytes
+    as_of: int
+    ops: tuple[Op, ...]
+
+
+class Outcome(NamedTuple):
+    """How an op ended, with the binding it made or ran into."""
+
+    status: OutcomeStatus
+    binding: Binding | None = None
+    detail: str = ""
+
+
+def qualified_name(table: str, key: str) -> bytes:
+    """The name of `key` of `table`. Both must be valid: this is the inverse of `split_name`."""
+    return table.encode() + _SEPARATOR + key.encode()
+
+
+def split_name(name: bytes) -> tuple[str, str]:
+    """The table and the key of a qualified name."""
+    table, separator, key = name.partition(_SEPARATOR)
+    assert separator, name
+    return table.decode(), key.decode()
+
+
+def _require_text(what: str, value: str, bytes_max: int) -> None:
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{what} must be a string, not {type(value).__name__}: {value!r}")
+    if not value:
+        raise InvalidArgument(f"{what} is empty; it must hold 1 to {bytes_max} bytes")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"{what} is not valid Unicode: {value!r}") from error
+    if size > bytes_max:
+        raise LimitExceeded(f"{what} is {size} bytes long; at most {bytes_max} are allowed")
+
+
+def require_table(table: str) -> None:
+    """Refuse what cannot name a table."""
+    _require_text("table", table, limits.TABLE_BYTES_MAX)
+    if not all(c.isalnum() or c in "._-" for c in table):
+        raise InvalidArgument(f"table {table!r} may hold letters, digits, '.', '_' and '-' only")
+
+
+def require_key(key: str) -> None:
+    """Refuse what cannot be a key."""
+    _require_text("key", key, limits.KEY_BYTES_MAX)
+
+
+def require_unit(unit: str) -> None:
+    """Refuse what cannot name a unit."""
+    _require_text("unit", unit, limits.UNIT_BYTES_MAX)
+
+
+def require_version(version: int) -> None:
+    """Refuse what no binding's version can be."""
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise InvalidArgument(f"version must be an int, not {type(version).__name__}: {version!r}")
+    if not 1 <= version <= limits.VERSION_MAX:
+        raise InvalidArgument(f"version {version} is out of range: 1 to {limits.VERSION_MAX}")

@@ -1,0 +1,115 @@
+"""Who holds what: regions, nodes, groups and slots, as plain values.
+
+Responsible for the arithmetic of placement, and for nothing that changes while a node runs.
+
+Invariants, checked where a topology is made: names are unique; a group's replicas are in distinct
+regions; every slot belongs to exactly one group.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from globaltable.errors import ConfigError
+
+SLOTS_DEFAULT: Final = 4096
+REPLICAS_ALLOWED: Final = (3, 5)
+
+
+def slot_of(name: bytes, slots: int) -> int:
+    """The slot of a qualified name: `crc32(table, key) mod slots`."""
+    return zlib.crc32(name) % slots
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One server process. Today each region has one, and it is named after its region."""
+
+    name: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One Raft group: its replicas by node name, the preferred leader first."""
+
+    number: int
+    replicas: tuple[str, ...]
+
+    @property
+    def preferred(self) -> str:
+        return self.replicas[0]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A whole cluster."""
+
+    cluster: str
+    nodes: tuple[Node, ...]
+    groups: tuple[Group, ...]
+    slots: int = SLOTS_DEFAULT
+
+    def __post_init__(self) -> None:
+        names = [node.name for node in self.nodes]
+        if len(set(names)) != len(names):
+            raise ConfigError(f"node names are not unique: {names}")
+        if not 1 <= len(self.groups) <= self.slots:
+            raise ConfigError(
+                f"{len(self.groups)} groups cannot share {self.slots} slots; "
+                f"set between 1 and {self.slots} groups"
+            )
+        region_of = {node.name: node.region for node in self.nodes}
+        for group in self.groups:
+            regions = [region_of[name] for name in group.replicas]
+            if len(set(regions)) != len(regions):
+                raise ConfigError(f"group {group.number} has two replicas in a region: {regions}")
+
+    @cached_property
+    def node_by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    def group_of_slot(self, slot: int) -> int:
+        """Slots are dealt out in turn, so that neighbouring groups hold equally many."""
+        return slot % len(self.groups)
+
+    def group_of(self, name: bytes) -> int:
+        """The number of the group that owns a qualified name."""
+        return self.group_of_slot(slot_of(name, self.slots))
+
+    def slots_of_group(self, number: int) -> range:
+        """The slots a group owns, ascending."""
+        return range(number, self.slots, len(self.groups))
+
+
+def spread(
+    cluster: str, regions: Sequence[str], groups: int, replicas: int, slots: int = SLOTS_DEFAULT
+) -> Topology:
+    """One node in each region, every group on `replicas` of them, leadership dealt out in turn."""
+    if replicas not in REPLICAS_ALLOWED:
+        raise ConfigError(
+            f"replicas = {replicas}: a group has {' or '.join(map(str, REPLICAS_ALLOWED))} "
+            "replicas, so that a majority survives the loss of a minority"
+        )
+    if len(regions) < replicas:
+        raise ConfigError(
+            f"replicas = {replicas} but there are only {len(regions)} regions; each replica of a "
+            "group needs a region of its own"
+        )
+    nodes = tuple(Node(name=region, region=region) for region in regions)
+    return Topology(
+        cluster=cluster,
+        nodes=nodes,
+        groups=tuple(
+            Group(
+                number=number,
+                replicas=tuple(
+                    regions[(number + offset) % len(regions)] for offset in range(replicas)
+                ),
+            )
+            for number in range(groups)
+        ),
+        slots=slots,
+    )
