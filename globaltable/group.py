@@ -1,0 +1,465 @@
+"""One replica of one group: propose, read, watch. State machine, log and consensus, without I/O.
+
+Whoever drives a replica (the node's loop, or the simulator) does, in this order, at every turn:
+
+1. hands in what came: `receive`, `submit`, `set_connected`, results of jobs;
+2. calls `step(now)`, which returns a `Ready`;
+3. **persists** `Ready.write`; a turn's writes of all groups go into one transaction;
+4. only then **sends** `Ready.messages`, and calls `complete`, which **applies** `Ready.committed`
+   to the table and returns what may now be told: outcomes and changes;
+5. carries out `Ready.jobs` at its leisure, and hands their results in at a later turn.
+
+*Nothing leaves a node that a crash could take back.*
+
+An outcome belongs to the *batch id* found in the applied entry, never to a remembered log position
+(positions are reused by other batches after a change of leader). A batch whose fate is not known
+is proposed again, under the same id and with the same ops; the table applies each op once.
+
+Invariants: ops waiting and under way are bounded; each op submitted is settled exactly once.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from globaltable import limits
+from globaltable.model import Batch, Binding, Op, Outcome, OutcomeStatus
+from globaltable.raft.adaptor import Role, Timing
+from globaltable.raft.guard import Guard, is_no_op
+from globaltable.raft.journal import Journal
+from globaltable.raft.messages import Message, Propose
+from globaltable.raft.transfer import Job
+from globaltable.store.log import Entry, LogImage, LogWrite
+from globaltable.store.table import SnapshotChunk, TableStore
+from globaltable.table import Flush, Table, TableState
+from globaltable.topology import Group
+from globaltable.wire.batches import BATCH_ID_BYTES, decode_batch, encode_batch
+from globaltable.wire.rows import HistoryRow
+
+_NOT_PROPOSED: Final = Outcome(
+    OutcomeStatus.UNAVAILABLE, None, "no leader with a majority was found in time"
+)
+_UNKNOWN: Final = Outcome(
+    OutcomeStatus.UNKNOWN, None, "proposed, but its outcome was not learnt in time"
+)
+_STOPPED: Final = Outcome(OutcomeStatus.UNKNOWN, None, "the replica stopped before the outcome")
+_EXPIRE_PERIOD_S: Final = 0.02
+_SETTLE_S: Final = 1.0
+"""How long a leader watches its preferred successor keep up before it hands over."""
+
+
+class Settled(NamedTuple):
+    """Ops submitted together have ended: `outcomes` are in their order. Readers have none."""
+
+    ticket: Any
+    outcomes: Sequence[Outcome]
+
+
+class Changed(NamedTuple):
+    """A batch was applied: one row for each of its ops."""
+
+    revision: int
+    rows: Sequence[HistoryRow]
+
+
+class Ready(NamedTuple):
+    """What a step asks of the driver, in the order of the module's contract."""
+
+    write: LogWrite | None
+    messages: Sequence[tuple[str, Message]]
+    committed: Sequence[Entry]
+    jobs: Sequence[Job]
+    settled: Sequence[Settled]
+    """Ended without the log: expired. They may be told at once."""
+
+
+class Completed(NamedTuple):
+    settled: Sequence[Settled]
+    changed: Sequence[Changed]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaLimits:
+    """The bounds of one replica."""
+
+    pending_ops: int = 16_384
+    log_entries: int = 8_192
+    log_bytes: int = 67_108_864
+
+
+@dataclass(slots=True)
+class _Segment:
+    """Ops submitted together, as part of a batch; no ops: a reader at its barrier."""
+
+    ticket: Any
+    count: int
+    deadline: float
+    expired: bool = False
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A batch proposed by this replica, whose outcome has not been seen."""
+
+    payload: bytes
+    batch: Batch
+    segments: list[_Segment]
+    proposed_at: float
+    proposed_to: tuple[str | None, int]
+    """Leader and term it was last handed to."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """What waits to be sealed into the next batch."""
+
+    ops: list[Op] = field(default_factory=list)
+    segments: list[_Segment] = field(default_factory=list)
+
+
+class Replica:
+    """See the module's head for the contract."""
+
+    def __init__(
+        self,
+        *,
+        group: Group,
+        node: str,
+        slots: int,
+        image: LogImage,
+        store: TableStore,
+        timing: Timing,
+        limits: ReplicaLimits,
+        rng: random.Random,
+        now: float,
+    ) -> None:
+        self.group = group
+        self._node = node
+        self._slots = slots
+        self._store = store
+        self._timing = timing
+        self._limits = limits
+        self._now = now
+        self._batch_ids = random.Random(rng.getrandbits(128))
+        self.table = self._load_table()
+        state = store.image(group.number).state
+        journal = Journal(group.number, image, state.applied, state.applied_term)
+        self._guard = Guard(
+            node=node,
+            voters=group.replicas,
+            journal=journal,
+            timing=timing,
+            rng=rng,
+            now=now,
+            campaign_soon=group.preferred == node,
+        )
+        self._open: list[_Open] = []
+        self._open_ops = 0
+        self._pending: dict[bytes, _Pending] = {}
+        self._pending_ops = 0
+        self._expire_at = now
+        self._handing_over: tuple[str, float] | None = None
+        self._successor_ready_since: float | None = None
+        self._committed: Sequence[Entry] = ()
+
+    def _load_table(self) -> Table:
+        number = self.group.number
+        image = self._store.image(number)
+        return Table(self._slots, self._store.rows(number), image.state, image.history)
+
+    # --- state -----------------------------------------------------------------------------------
+
+    @property
+    def guard(self) -> Guard:
+        """For status, and for the tests that check the invariants."""
+        return self._guard
+
+    @property
+    def is_leader(self) -> bool:
+        return self._guard.role is Role.LEADER
+
+    @property
+    def wants_step(self) -> bool:
+        """There is something to do that does not wait for the clock."""
+        if self._guard.wants_tick:
+            return True
+        return bool(self._open) and self._proposes_to is not None
+
+    # --- inputs ----------------------------------------------------------------------------------
+
+    def submit(self, ops: Sequence[Op], ticket: Any, deadline: float) -> bool:
+        """Queue ops, to be settled together under `ticket`; False, and nothing queued, if full.
+
+        Without ops it is a read barrier: once settled with no outcomes, this replica's table
+        holds everything that was acknowledged anywhere before the call.
+        """
+        assert len(ops) <= limits.BATCH_OPS_MAX, len(ops)
+        weight = max(1, len(ops))
+        if self._open_ops + self._pending_ops + weight > self._limits.pending_ops:
+            return False
+        if not self._open or len(self._open[-1].ops) + len(ops) > limits.BATCH_OPS_MAX:
+            self._open.append(_Open())
+        self._open[-1].ops.extend(ops)
+        self._open[-1].segments.append(_Segment(ticket, len(ops), deadline))
+        self._open_ops += weight
+        return True
+
+    def receive(self, sender: str, message: Message) -> None:
+        if isinstance(message, Propose):
+            self._on_propose(message.payload)
+        else:
+            self._guard.receive(sender, message)
+
+    def _on_propose(self, payload: bytes) -> None:
+        # What enters the log is applied by every replica, so it is checked before it does. If it
+        # cannot be appended now it is dropped: who proposed it will propose it again.
+        decode_batch(payload)
+        if self.is_leader and self._handing_over is None and self._guard.can_append:
+            self._guard.append(payload)
+
+    def set_connected(self, peer: str, up: bool) -> None:
+        self._guard.set_connected(peer, up)
+
+    def chunk_read(self, peer: str, transfer: int, state: TableState, chunk: SnapshotChunk) -> None:
+        self._guard.chunk_read(peer, transfer, state, chunk)
+
+    def chunk_staged(self, sender: str, transfer: int, number: int) -> None:
+        self._guard.chunk_staged(sender, transfer, number)
+
+    def chunk_refused(self, sender: str, transfer: int) -> None:
+        self._guard.chunk_refused(sender, transfer)
+
+    def snapshot_installed(self) -> list[Settled]:
+        """The store has put a snapshot in the table's place, and has been refreshed.
+
+        Entries this replica never saw are part of it. Batches of its own may be among them: those
+        that the history knows are settled, those it can no longer know are unknown.
+        """
+        self._guard.snapshot_installed()
+        self.table = self._load_table()
+        settled: list[Settled] = []
+        for batch_id, pending in list(self._pending.items()):
+            history = self.table.history
+            found = [history.find(op.client_id, op.sequence) for op in pending.batch.ops]
+            outcomes = [outcome for outcome in found if outcome is not None]
+            if found and len(outcomes) == len(found):
+                settled += self._settle(batch_id, outcomes)
+            elif found and pending.batch.as_of < history.floor:
+                settled += self._settle(batch_id, [outcome or _UNKNOWN for outcome in found])
+        return settled
+
+    def hand_over(self, target: str | None = None) -> None:
+        """As a leader: give up leadership to `target`, or to whoever holds most of the log."""
+        if not self.is_leader or self._handing_over is not None:
+            return
+        if target is None:
+            peers = [p for p in self.group.replicas if p != self._node]
+            connected = [p for p in peers if self._guard.is_connected(p)]
+            if not connected:
+                return
+            target = max(connected, key=lambda p: (self._guard.match_index(p), p))
+        self._handing_over = (target, self._now + self._timing.election_min_s)
+
+    # --- the step --------------------------------------------------------------------------------
+
+    def step(self, now: float, *, may_hand_over: bool = True) -> Ready:
+        """Let time pass and act on what came. `complete` must follow before the next step."""
+        assert not self._committed, "complete() the previous step first"
+        self._now = max(self._now, now)
+        self._guard.set_now(self._now)
+        messages: list[tuple[str, Message]] = []
+        settled = self._expire()
+        self._seal(messages)
+        self._propose_again(messages)
+        if may_hand_over:
+            self._lead_by_preference()
+        self._continue_handover()
+        self._committed = self._guard.tick()
+        self._compact()
+        messages += self._guard.take_outbox()
+        write, jobs = self._guard.take_write(), self._guard.take_jobs()
+        return Ready(write, messages, self._committed, jobs, settled)
+
+    def complete(self) -> Completed:
+        """The turn is durable: apply what it committed."""
+        settled: list[Settled] = []
+        changed: list[Changed] = []
+        for command, index, term in self._committed:
+            if is_no_op(command):
+                self.table.advance(index, term)
+                continue
+            batch = decode_batch(command[1:])
+            applied = self.table.apply(index, term, batch)
+            changed.append(Changed(index, applied.rows))
+            settled += self._settle(batch.batch_id, applied.outcomes)
+        self._committed = ()
+        return Completed(settled, changed)
+
+    def _settle(self, batch_id: bytes, outcomes: Sequence[Outcome]) -> list[Settled]:
+        pending = self._pending.pop(batch_id, None)
+        if pending is None:
+            return []
+        self._pending_ops -= max(1, len(pending.batch.ops))
+        settled, start = [], 0
+        for segment in pending.segments:
+            if not segment.expired:
+                settled.append(Settled(segment.ticket, outcomes[start : start + segment.count]))
+            start += segment.count
+        return settled
+
+    # --- proposing -------------------------------------------------------------------------------
+
+    @property
+    def _proposes_to(self) -> str | None:
+        """Where a batch can go now: this node if it leads, or a leader that is connected."""
+        leader = self._guard.leader
+        if leader == self._node:
+            ready = self._handing_over is None and self._guard.can_append
+            return leader if ready and self.is_leader else None
+        return leader if leader is not None and self._guard.is_connected(leader) else None
+
+    def _seal(self, messages: list[tuple[str, Message]]) -> None:
+        """Close what is open into batches, and propose them."""
+        while self._open and (target := self._proposes_to) is not None:
+            opened = self._open.pop(0)
+            self._open_ops -= sum(max(1, segment.count) for segment in opened.segments)
+            batch_id = self._batch_ids.randbytes(BATCH_ID_BYTES)
+            batch = Batch(batch_id, self.table.applied, tuple(opened.ops))
+            payload = encode_batch(batch)
+            pending = _Pending(payload, batch, opened.segments, self._now, (None, 0))
+            self._pending[batch_id] = pending
+            self._pending_ops += max(1, len(batch.ops))
+            self._propose(pending, target, messages)
+
+    def _propose(self, pending: _Pending, target: str, messages: list[tuple[str, Message]]) -> None:
+        pending.proposed_at = self._now
+        pending.proposed_to = (target, self._guard.term)
+        if target == self._node:
+            self._guard.append(pending.payload)
+        else:
+            messages.append((target, Propose(pending.payload)))
+
+    def _propose_again(self, messages: list[tuple[str, Message]]) -> None:
+        """To a new leader at once; to the same one after a while, for messages get lost."""
+        if not self._pending or (target := self._proposes_to) is None:
+            return
+        now_proposed_to = (target, self._guard.term)
+        for pending in self._pending.values():
+            lost = self._now - pending.proposed_at > self._timing.election_max_s
+            if pending.proposed_to != now_proposed_to or lost:
+                self._propose(pending, target, messages)
+                if self._proposes_to is None:
+                    return
+
+    def _expire(self) -> list[Settled]:
+        """End what is past its deadline: as not happened if it was never proposed."""
+        if self._now < self._expire_at:
+            return []
+        self._expire_at = self._now + _EXPIRE_PERIOD_S
+        settled: list[Settled] = []
+        for opened in self._open:
+            if any(segment.deadline <= self._now for segment in opened.segments):
+                settled += self._expire_open(opened)
+        self._open = [opened for opened in self._open if opened.segments]
+        for batch_id, pending in list(self._pending.items()):
+            for segment in pending.segments:
+                if segment.deadline <= self._now and not segment.expired:
+                    segment.expired = True
+                    settled.append(Settled(segment.ticket, [_UNKNOWN] * segment.count))
+            if all(segment.expired for segment in pending.segments):
+                self._settle(batch_id, ())
+        return settled
+
+    def _expire_open(self, opened: _Open) -> list[Settled]:
+        settled: list[Settled] = []
+        kept, ops, start = [], [], 0
+        for segment in opened.segments:
+            own = opened.ops[start : start + segment.count]
+            start += segment.count
+            if segment.deadline <= self._now:
+                self._open_ops -= max(1, segment.count)
+                settled.append(Settled(segment.ticket, [_NOT_PROPOSED] * segment.count))
+            else:
+                kept.append(segment)
+                ops += own
+        opened.segments, opened.ops = kept, ops
+        return settled
+
+    # --- leadership ------------------------------------------------------------------------------
+
+    def _lead_by_preference(self) -> None:
+        """Leadership returns to the preferred replica once it has kept up for a while."""
+        preferred = self.group.preferred
+        if not self.is_leader or preferred == self._node or self._handing_over is not None:
+            self._successor_ready_since = None
+            return
+        behind = self._guard.commit_index - self._guard.match_index(preferred)
+        if not self._guard.is_connected(preferred) or behind > 64:
+            self._successor_ready_since = None
+        elif self._successor_ready_since is None:
+            self._successor_ready_since = self._now
+        elif self._now - self._successor_ready_since >= _SETTLE_S:
+            self._successor_ready_since = None
+            self.hand_over(preferred)
+
+    def _continue_handover(self) -> None:
+        """Propose nothing until the successor holds everything, then ask it to campaign."""
+        if self._handing_over is None:
+            return
+        target, deadline = self._handing_over
+        if not self.is_leader or self._now >= deadline:
+            self._handing_over = None
+        else:
+            self._guard.hand_over(target)
+
+    # --- log and table ---------------------------------------------------------------------------
+
+    def _compact(self) -> None:
+        """Keep the log within its bounds, but what the table has not flushed, and what a follower
+        needs behind a snapshot under way."""
+        journal = self._guard.journal
+        if (
+            len(journal) <= self._limits.log_entries
+            and journal.size_bytes <= self._limits.log_bytes
+        ):
+            return
+        keep = self._limits.log_entries // 2
+        target = min(journal.last_index - keep, self.table.flushed)
+        if journal.size_bytes > self._limits.log_bytes:
+            target = self.table.flushed
+        oldest_transfer = self._guard.oldest_transfer
+        if oldest_transfer is not None:
+            target = min(target, oldest_transfer)
+        if target > journal.first_index:
+            journal.compact_to(target)
+
+    @property
+    def wants_flush(self) -> bool:
+        """The log cannot be compacted until the table is flushed."""
+        journal = self._guard.journal
+        full = (
+            len(journal) > self._limits.log_entries or journal.size_bytes > self._limits.log_bytes
+        )
+        return full and journal.first_index >= self.table.flushed
+
+    def begin_flush(self) -> Flush | None:
+        return None if self._guard.installing else self.table.begin_flush()
+
+    def get(self, name: bytes) -> Binding | None:
+        """From this replica, at revision `table.applied`."""
+        return self.table.get(name)
+
+    def stop(self) -> list[Settled]:
+        """The replica will not be stepped again: end everything that waits."""
+        settled = [
+            Settled(segment.ticket, [_NOT_PROPOSED] * segment.count)
+            for opened in self._open
+            for segment in opened.segments
+        ]
+        for batch_id in list(self._pending):
+            count = len(self._pending[batch_id].batch.ops)
+            settled += self._settle(batch_id, [_STOPPED] * count)
+        self._open.clear()
+        self._open_ops = 0
+        return settled

@@ -1,0 +1,345 @@
+"""PySyncObj 0.3.17 as a core that is stepped. The only file that knows its private names.
+
+Each replica executes a copy of the library's module of its own, so that what the module takes from
+its surroundings (clock, randomness, journal, snapshots, pickle, poller) is handed to it as an
+argument, and no two replicas, and no other user of the library in the process, share any of it.
+
+Seams, each checked by `tests/raft/test_adaptor.py`, which fails loudly if one has moved:
+
+* module globals: `monotonicTime`, `random`, `createJournal`, `Serializer`, `createPoller`,
+  `globalDnsResolver`, `pickle`, `PIPE_NOTIFIER_ENABLED`;
+* attributes of `SyncObj` listed in `PRIVATE_NAMES`.
+
+Invariants: nothing is unpickled; the clock stands still within a step; messages leave only through
+`send`; the library takes no snapshot and receives none (the guard does).
+"""
+
+import importlib.util
+import random
+import types
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, NoReturn
+
+from pysyncobj import SyncObjConf
+from pysyncobj.config import SERIALIZER_STATE
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
+
+from globaltable import limits
+from globaltable.raft.journal import InvariantViolated, Journal
+from globaltable.store.log import Entry
+
+PYSYNCOBJ_VERSION: Final = "0.3.17"
+REGULAR: Final = b"\x00"
+_NEVER: Final = float(2**62)
+
+PRIVATE_NAMES: Final = (
+    "_SyncObj__raftState",
+    "_SyncObj__raftCurrentTerm",
+    "_SyncObj__raftLeader",
+    "_SyncObj__raftElectionDeadline",
+    "_SyncObj__raftCommitIndex",
+    "_SyncObj__raftLastApplied",
+    "_SyncObj__raftNextIndex",
+    "_SyncObj__raftMatchIndex",
+    "_SyncObj__raftLog",
+    "_SyncObj__connectedNodes",
+    "_SyncObj__transferInProgress",
+    "_SyncObj__newAppendEntriesTime",
+    "_SyncObj__setCurrentTerm",
+    "_SyncObj__setState",
+    "_SyncObj__generateRaftTimeout",
+    "_SyncObj__doApplyCommand",
+)
+PRIVATE_GLOBALS: Final = (
+    "monotonicTime",
+    "random",
+    "createJournal",
+    "Serializer",
+    "createPoller",
+    "globalDnsResolver",
+    "pickle",
+    "PIPE_NOTIFIER_ENABLED",
+)
+
+
+class Role(IntEnum):
+    """PySyncObj's numbers."""
+
+    FOLLOWER = 0
+    CANDIDATE = 1
+    LEADER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. A follower campaigns after `election_min_s` to `election_max_s` without a leader."""
+
+    heartbeat_s: float = 0.05
+    election_min_s: float = 0.5
+    election_max_s: float = 1.0
+
+
+class _Peer(Node):  # type: ignore[misc]
+    """A node whose place in a set does not depend on the process's hash seed."""
+
+    def __hash__(self) -> int:
+        return zlib.crc32(self.id.encode())
+
+
+class _Links(Transport):  # type: ignore[misc]
+    """Hands the library's messages to the guard, and the guard's to the library."""
+
+    ready = True
+
+    def __init__(self, send: Callable[[str, dict[str, Any]], None]) -> None:
+        super().__init__(None, None, [])
+        self._send = send
+
+    def send(self, node: Node, message: dict[str, Any]) -> bool:
+        self._send(node.id, message)
+        return True
+
+    def deliver(self, node: Node, message: dict[str, Any]) -> None:
+        self._onMessageReceived(node, message)
+
+    def connected(self, node: Node, up: bool) -> None:
+        if up:
+            self._onNodeConnected(node)
+        else:
+            self._onNodeDisconnected(node)
+
+    def destroy(self) -> None:
+        pass
+
+
+class _NoSnapshots:
+    """The library's serializer, idle: the guard streams snapshots, and compaction is its own."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def checkSerializing(self) -> tuple[int, None]:  # noqa: N802 - PySyncObj's name
+        return SERIALIZER_STATE.NOT_SERIALIZING, None
+
+    def getTransmissionData(self, _: object) -> None:  # noqa: N802
+        return None
+
+    def cancelTransmisstion(self, _: object) -> None:  # noqa: N802 - sic
+        pass
+
+
+class _NoPoller:
+    def poll(self, _: float) -> None:
+        pass
+
+
+class _NoResolver:
+    def setTimeouts(self, *_: object) -> None:  # noqa: N802
+        pass
+
+    def setPreferredAddrFamily(self, *_: object) -> None:  # noqa: N802
+        pass
+
+
+class _NoPickle:
+    """Unpickling bytes of a peer or a disk would run their code."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise InvariantViolated("the library was about to pickle or unpickle; nothing may")
+
+    loads = dumps = load = dump = _refuse
+
+
+def _library_code() -> types.CodeType:
+    spec = importlib.util.find_spec("pysyncobj.syncobj")
+    assert spec is not None and spec.loader is not None
+    code = spec.loader.get_code("pysyncobj.syncobj")  # type: ignore[attr-defined]
+    assert isinstance(code, types.CodeType)
+    return code
+
+
+_CODE: Final = _library_code()
+
+
+def _private_module() -> Any:
+    module = types.ModuleType("globaltable.raft.pysyncobj_of_one_replica")
+    module.__package__ = "pysyncobj"
+    exec(_CODE, module.__dict__)
+    return module
+
+
+class Adaptor:
+    """One replica's PySyncObj, in terms the guard understands."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        voters: Iterable[str],
+        journal: Journal,
+        applied: int,
+        timing: Timing,
+        rng: random.Random,
+        now: float,
+        send: Callable[[str, dict[str, Any]], None],
+    ) -> None:
+        self._now = now
+        self._journal = journal
+        self._links = _Links(send)
+        self._nodes = {name: _Peer(name) for name in sorted(voters)}
+        module = _private_module()
+        module.monotonicTime = lambda: self._now
+        module.random = rng
+        module.createJournal = lambda _: journal
+        module.Serializer = _NoSnapshots
+        module.createPoller = lambda _: _NoPoller()
+        module.globalDnsResolver = _NoResolver
+        module.pickle = _NoPickle()
+        module.PIPE_NOTIFIER_ENABLED = False
+        conf = SyncObjConf(
+            autoTick=False,
+            commandsQueueSize=0,
+            raftMinTimeout=timing.election_min_s,
+            raftMaxTimeout=timing.election_max_s,
+            appendEntriesPeriod=timing.heartbeat_s,
+            connectionTimeout=timing.election_max_s,
+            leaderFallbackTimeout=timing.election_max_s,
+            appendEntriesUseBatch=True,
+            appendEntriesBatchSizeBytes=limits.APPEND_BYTES_MAX,
+            logCompactionMinEntries=2**62,
+            logCompactionMinTime=_NEVER,
+            dynamicMembershipChange=False,
+        )
+        others = [peer for name, peer in self._nodes.items() if name != node]
+        self._core = module.SyncObj(
+            self._nodes[node], others, conf, nodeClass=_Peer, transport=self._links
+        )
+        self._core._SyncObj__raftLastApplied = applied
+        self._core._SyncObj__doApplyCommand = lambda command: None
+
+    # --- state -----------------------------------------------------------------------------------
+
+    @property
+    def core(self) -> Any:
+        """The library's object, for the test that checks the seams."""
+        return self._core
+
+    @property
+    def role(self) -> Role:
+        return Role(self._core._SyncObj__raftState)
+
+    @property
+    def term(self) -> int:
+        term: int = self._core._SyncObj__raftCurrentTerm
+        return term
+
+    @property
+    def leader(self) -> str | None:
+        leader = self._core._SyncObj__raftLeader
+        return None if leader is None else leader.id
+
+    @property
+    def commit_index(self) -> int:
+        index: int = self._core._SyncObj__raftCommitIndex
+        return index
+
+    @property
+    def last_applied(self) -> int:
+        index: int = self._core._SyncObj__raftLastApplied
+        return index
+
+    @property
+    def election_deadline(self) -> float:
+        deadline: float = self._core._SyncObj__raftElectionDeadline
+        return deadline
+
+    @property
+    def asked_to_campaign(self) -> bool:
+        """A leader has handed over to this replica, and the election has not begun."""
+        asked: bool = self._core._SyncObj__transferInProgress
+        return asked
+
+    def match_index(self, peer: str) -> int:
+        """As a leader: what the peer is known to hold durably."""
+        index: int = self._core._SyncObj__raftMatchIndex.get(self._nodes[peer], 0)
+        return index
+
+    def is_connected(self, peer: str) -> bool:
+        return self._nodes[peer] in self._core._SyncObj__connectedNodes
+
+    @property
+    def connected_to_anyone(self) -> bool:
+        return bool(self._core._SyncObj__connectedNodes)
+
+    # --- inputs ----------------------------------------------------------------------------------
+
+    def set_now(self, now: float) -> None:
+        """The clock for all that follows. It never goes back."""
+        self._now = max(self._now, now)
+
+    def deliver(self, sender: str, message: dict[str, Any]) -> None:
+        self._links.deliver(self._nodes[sender], message)
+
+    def set_connected(self, peer: str, up: bool) -> None:
+        self._links.connected(self._nodes[peer], up)
+
+    def append(self, command: bytes) -> None:
+        """As a leader: append an entry of the current term."""
+        assert self.role is Role.LEADER
+        self._core._applyCommand(REGULAR + command, None)
+        self._core._checkCommandsToApply()
+
+    def send_now(self) -> None:
+        """Let the next tick send entries, or a heartbeat, without waiting for its period."""
+        self._core._SyncObj__newAppendEntriesTime = -1.0
+
+    def tick(self) -> list[Entry]:
+        """Elections, commit and sending. Returns the entries that became applicable."""
+        before = self.last_applied
+        self._core.doTick(0.0)
+        after = self.last_applied
+        return self._journal.slice(before + 1, after) if after > before else []
+
+    # --- what the guard corrects -----------------------------------------------------------------
+
+    def set_election_deadline(self, deadline: float) -> None:
+        self._core._SyncObj__raftElectionDeadline = deadline
+
+    def postpone_election(self) -> None:
+        timeout: float = self._core._SyncObj__generateRaftTimeout()
+        self.set_election_deadline(self._now + timeout)
+
+    def step_down(self, term: int) -> None:
+        """Become a follower of nobody in a later term (Raft §5.1)."""
+        assert term > self.term, (term, self.term)
+        self._core._SyncObj__setCurrentTerm(term, None)
+        self._core._SyncObj__setState(Role.FOLLOWER.value)
+        self._core._SyncObj__raftLeader = None
+        self._core._SyncObj__transferInProgress = False
+        self.postpone_election()
+
+    def rewind(self, peer: str, next_index: int) -> None:
+        """As a leader: send to the peer from `next_index` on."""
+        self._core._SyncObj__raftNextIndex[self._nodes[peer]] = next_index
+
+    def pause(self, peer: str) -> None:
+        """End the library's loop of sends to one peer; `resume` before the next step."""
+        self._core._SyncObj__connectedNodes.discard(self._nodes[peer])
+
+    def resume(self, peer: str) -> None:
+        self._core._SyncObj__connectedNodes.add(self._nodes[peer])
+
+    def transfer_leadership(self, target: str) -> None:
+        """Ask a peer that holds everything to campaign at once (Raft thesis §3.10)."""
+        self._core.transferLeadership(self._nodes[target])
+
+    def install(self, index: int, term: int) -> None:
+        """Log and state now begin at `index`, by a snapshot that is durable in the table."""
+        assert index > self.commit_index, (index, self.commit_index)
+        self._journal.reset(index, term)
+        self._core._SyncObj__raftLastApplied = index
+        self._core._SyncObj__raftCommitIndex = index

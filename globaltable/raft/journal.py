@@ -1,0 +1,178 @@
+"""The log of one group in memory, which notes what a turn changed, to be persisted.
+
+PySyncObj works on it as on a list of entries. It holds the window of the log that is kept for
+followers that lag; older entries live on in the table.
+
+Invariants: entries are contiguous and there is always at least one, the base; the log never
+shrinks below the commit index (a breach is fatal to the replica: acknowledged entries would go).
+"""
+
+from globaltable.errors import GlobalTableError
+from globaltable.store.log import Entry, HardState, LogImage, LogWrite
+
+NO_OP = b"\x01"
+"""PySyncObj's command for an entry without content (a new leader's first entry)."""
+
+
+class InvariantViolated(GlobalTableError):
+    """What Raft rules out has happened. The replica stops rather than serve what may be wrong."""
+
+
+class Journal(list[Entry]):
+    """PySyncObj's journal protocol over a list, with the changes noted for `take_write`."""
+
+    def __init__(self, group: int, image: LogImage, applied: int, applied_term: int) -> None:
+        super().__init__(image.entries)
+        self._group = group
+        self._hard_state = image.hard_state
+        self._hard_state_changed = False
+        self._commit_index = applied
+        self._bytes = sum(len(entry.command) for entry in self)
+        # On disk: entries [_disk_first, _disk_last]. Changed in memory: those from _dirty_from.
+        self._disk_first = self[0].index if self else 0
+        self._disk_last = self[-1].index if self else -1
+        self._dirty_from: int | None = None
+        self._check_base(applied, applied_term)
+
+    def _check_base(self, applied: int, applied_term: int) -> None:
+        """The table may be ahead of the log by a snapshot that was installed right before a crash.
+
+        Then the log is void: all of it is older than what the table holds, or conflicts with it.
+        """
+        if self and self.first_index <= applied <= self.last_index:
+            if self.term_at(applied) == applied_term:
+                return
+        elif self and self.first_index > applied:
+            raise InvariantViolated(
+                f"group {self._group}: the log begins at {self.first_index} but the table ends at "
+                f"{applied}; entries between are missing; rebuild this replica from its peers"
+            )
+        self.reset(applied, applied_term)
+
+    # --- what the guard asks ---------------------------------------------------------------------
+
+    @property
+    def first_index(self) -> int:
+        return self[0].index
+
+    @property
+    def last_index(self) -> int:
+        return self[-1].index
+
+    @property
+    def last_term(self) -> int:
+        return self[-1].term
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all commands held."""
+        return self._bytes
+
+    @property
+    def commit_index(self) -> int:
+        return self._commit_index
+
+    def holds(self, index: int) -> bool:
+        return self.first_index <= index <= self.last_index
+
+    def term_at(self, index: int) -> int:
+        """The term of an entry that is held."""
+        return self[index - self.first_index].term
+
+    def slice(self, first: int, last: int) -> list[Entry]:
+        """Entries `first` to `last`, both included and both held."""
+        base = self.first_index
+        return self[first - base : last - base + 1]
+
+    def reset(self, index: int, term: int) -> None:
+        """Begin anew after an installed snapshot that ends at `index`."""
+        super().clear()
+        self._bytes = 0
+        self._append(Entry(NO_OP, index, term))
+        self._dirty_from = 0
+        self._commit_index = max(self._commit_index, index)
+
+    def compact_to(self, index: int) -> None:
+        """Drop entries below `index`, which must be committed and held."""
+        assert self.first_index <= index <= self._commit_index, (index, self._commit_index)
+        self.deleteEntriesTo(index - self.first_index)
+
+    def take_write(self) -> LogWrite | None:
+        """What must be made durable before anything of this turn leaves the node."""
+        first = self.first_index if self.first_index > self._disk_first else None
+        dirty = self._dirty_from
+        truncate_from = None
+        entries: tuple[Entry, ...] = ()
+        if dirty is not None:
+            start = max(dirty, self.first_index)
+            entries = tuple(self.slice(start, self.last_index))
+            if dirty <= self._disk_last:
+                truncate_from = dirty
+        hard_state = self._hard_state if self._hard_state_changed else None
+        if first is None and dirty is None and hard_state is None:
+            return None
+        self._disk_first, self._disk_last = self.first_index, self.last_index
+        self._dirty_from = None
+        self._hard_state_changed = False
+        return LogWrite(self._group, first, truncate_from, entries, hard_state)
+
+    # --- PySyncObj's journal protocol ------------------------------------------------------------
+
+    def add(self, command: bytes, idx: int, term: int) -> None:
+        self._append(Entry(command, idx, term))
+
+    def _append(self, entry: Entry) -> None:
+        if self and entry.index != self.last_index + 1:
+            raise InvariantViolated(
+                f"group {self._group}: entry {entry.index} appended after {self.last_index}"
+            )
+        self.append(entry)
+        self._bytes += len(entry.command)
+        if self._dirty_from is None:
+            self._dirty_from = entry.index
+
+    def deleteEntriesFrom(self, entryFrom: int) -> None:  # noqa: N802, N803 - PySyncObj's names
+        index = self.first_index + entryFrom
+        if index <= self._commit_index:
+            raise InvariantViolated(
+                f"group {self._group}: entries from {index} on were to be deleted, but entries up "
+                f"to {self._commit_index} are committed"
+            )
+        self._bytes -= sum(len(entry.command) for entry in self[entryFrom:])
+        del self[entryFrom:]
+        self._dirty_from = index if self._dirty_from is None else min(self._dirty_from, index)
+
+    def deleteEntriesTo(self, entryTo: int) -> None:  # noqa: N802, N803 - PySyncObj's names
+        self._bytes -= sum(len(entry.command) for entry in self[:entryTo])
+        del self[:entryTo]
+
+    def setRaftCommitIndex(self, raftCommitIndex: int) -> None:  # noqa: N802, N803
+        if raftCommitIndex < self._commit_index:
+            raise InvariantViolated(
+                f"group {self._group}: the commit index was to fall from {self._commit_index} to "
+                f"{raftCommitIndex}"
+            )
+        self._commit_index = raftCommitIndex
+
+    def getRaftCommitIndex(self) -> int:  # noqa: N802
+        return self._commit_index
+
+    def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:  # noqa: N802, N803
+        state = HardState(term, votedForNodeId)
+        if term < self._hard_state.term:
+            raise InvariantViolated(f"group {self._group}: term fell to {state} from {term}")
+        if state != self._hard_state:
+            self._hard_state = state
+            self._hard_state_changed = True
+
+    def getCurrentTerm(self) -> int:  # noqa: N802
+        return self._hard_state.term
+
+    def getVotedForNodeId(self) -> str | None:  # noqa: N802
+        return self._hard_state.voted_for
+
+    def onOneSecondTimer(self) -> None:  # noqa: N802
+        pass
+
+    def _destroy(self) -> None:
+        pass

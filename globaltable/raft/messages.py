@@ -1,0 +1,117 @@
+"""What the replicas of a group say to each other: plain values.
+
+Every message carries its sender's term (Raft §5.1), but for those of the pre-vote, whose `term` is
+the one the candidate would campaign in (Raft thesis §9.6), and `Propose`, which is not Raft's.
+"""
+
+from typing import NamedTuple
+
+from globaltable.store.log import Entry
+from globaltable.table import TableState
+
+
+class PreVote(NamedTuple):
+    """Would you vote for me in `term`? Nobody's term rises by asking."""
+
+    term: int
+    last_index: int
+    last_term: int
+
+
+class PreVoteReply(NamedTuple):
+    """`term` echoes the question if granted; otherwise it is the term of who refuses."""
+
+    term: int
+    granted: bool
+
+
+class RequestVote(NamedTuple):
+    """`transfer`: the leader itself asked for this election, so a live leader is no objection."""
+
+    term: int
+    last_index: int
+    last_term: int
+    transfer: bool
+
+
+class Vote(NamedTuple):
+    term: int
+    granted: bool
+
+
+class Append(NamedTuple):
+    """Entries behind (prev_index, prev_term); a heartbeat if there are none.
+
+    `round` numbers the leader's attempts to find where the follower's log agrees: a rejection is
+    heeded only if it answers the present attempt, not one that has been corrected since.
+    """
+
+    term: int
+    round: int
+    prev_index: int
+    prev_term: int
+    commit_index: int
+    entries: tuple[Entry, ...]
+
+
+class Heartbeat(NamedTuple):
+    """The leader lives, but has no entries this follower could use: it needs a snapshot."""
+
+    term: int
+
+
+class Ack(NamedTuple):
+    """`success`: everything below `next_index` is durable here and agrees with the leader.
+    `reset`: send from `next_index` on. Neither: the sender is alive."""
+
+    term: int
+    round: int
+    next_index: int
+    success: bool
+    reset: bool
+
+
+class TimeoutNow(NamedTuple):
+    """Campaign at once: the leader hands over (Raft thesis §3.10)."""
+
+    term: int
+
+
+class SnapshotPart(NamedTuple):
+    """Chunk `number` of the snapshot `transfer`, which ends at `state.applied`."""
+
+    term: int
+    transfer: int
+    number: int
+    state: TableState
+    payload: bytes
+    last: bool
+
+
+class SnapshotAck(NamedTuple):
+    """Chunks below `wanted` of the transfer are kept; -1: give it up."""
+
+    term: int
+    transfer: int
+    wanted: int
+
+
+class Propose(NamedTuple):
+    """A batch for the leader to append, in the encoding of the log."""
+
+    payload: bytes
+
+
+Message = (
+    PreVote
+    | PreVoteReply
+    | RequestVote
+    | Vote
+    | Append
+    | Heartbeat
+    | Ack
+    | TimeoutNow
+    | SnapshotPart
+    | SnapshotAck
+    | Propose
+)

@@ -1,0 +1,321 @@
+"""The table in LMDB: rows and history of all groups in one environment, `table/`.
+
+A group's rows and history stand under a *generation*, a number that is never used twice. A
+snapshot is received into a generation of its own, in transactions of bounded size, and installed
+by pointing the group at it in one small transaction: a crash leaves the old table or the new one.
+What no group points at is swept later, some at a time.
+
+Invariants: a flush is one synced transaction; every value carries a checksum over key and content.
+The core reads through one read transaction, renewed by `refresh` alone, so that it sees nothing of
+a flush before it has been told of it.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from globaltable.errors import Corrupt, ProtocolError, StorageError
+from globaltable.history import HistoryRecord
+from globaltable.store.table import ROOT_STATE, SnapshotChunk, TableImage
+from globaltable.table import Flush, TableState
+from globaltable.wire.packing import pack, unpack
+
+MAP_BYTES: Final = 1 << 40
+"""Address space, not disk: the file grows as rows are written."""
+
+CHUNK_BYTES_DEFAULT: Final = 262_144
+_SWEEP_ROWS: Final = 20_000
+_CRC_BYTES: Final = 4
+_GENERATION_BYTES: Final = 4
+_REVISION_BYTES: Final = 8
+_NEXT_GENERATION: Final = b"next generation"
+_HISTORY_ID_BYTES: Final = _REVISION_BYTES
+
+
+def _seal(key: bytes, body: bytes) -> bytes:
+    return zlib.crc32(body, zlib.crc32(key)).to_bytes(_CRC_BYTES, "big") + body
+
+
+def _unseal(key: bytes, value: bytes, what: str) -> bytes:
+    body = value[_CRC_BYTES:]
+    if zlib.crc32(body, zlib.crc32(key)).to_bytes(_CRC_BYTES, "big") != value[:_CRC_BYTES]:
+        raise Corrupt(f"{what} {key.hex()} of table/ fails its checksum; rebuild this replica")
+    return body
+
+
+def _prefix(generation: int) -> bytes:
+    return generation.to_bytes(_GENERATION_BYTES, "big")
+
+
+def _history_key(revision: int) -> bytes:
+    return revision.to_bytes(_REVISION_BYTES, "big")
+
+
+class _Pointer:
+    """Where a group stands: its generation, and the state of its table."""
+
+    __slots__ = ("generation", "state")
+
+    def __init__(self, generation: int, state: TableState) -> None:
+        self.generation = generation
+        self.state = state
+
+    def encoded(self) -> bytes:
+        return pack([self.generation, list(self.state)])
+
+    @classmethod
+    def decoded(cls, key: bytes, value: bytes) -> "_Pointer":
+        try:
+            generation, state = unpack(_unseal(key, value, "group"))
+            return cls(generation, TableState(*state))
+        except (ProtocolError, TypeError, ValueError) as error:
+            raise Corrupt(f"group {key.hex()} of table/ does not decode: {error}") from error
+
+
+class _Rows:
+    """`FlushedRows` of one generation, through the store's read transaction."""
+
+    def __init__(self, store: "LmdbTableStore", generation: int) -> None:
+        self._store = store
+        self._prefix = _prefix(generation)
+
+    def get(self, key: bytes) -> bytes | None:
+        full = self._prefix + key
+        value = self._store.reader.get(full, db=self._store.rows_db)
+        return None if value is None else _unseal(full, value, "row")
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        with self._store.reader.cursor(self._store.rows_db) as cursor:
+            stop = self._prefix + end
+            found = cursor.set_range(self._prefix + start)
+            while found and (key := bytes(cursor.key())) < stop:
+                yield key[_GENERATION_BYTES:], _unseal(key, bytes(cursor.value()), "row")
+                found = cursor.next()
+
+
+class LmdbTableStore:
+    """`image`, `rows` and `refresh` belong to the core's thread; the rest to one worker thread."""
+
+    def __init__(self, directory: Path, *, chunk_bytes: int = CHUNK_BYTES_DEFAULT) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._chunk_bytes = chunk_bytes
+        try:
+            self._env = lmdb.open(
+                str(directory), map_size=MAP_BYTES, max_dbs=4, max_readers=126, readahead=False
+            )
+            self.rows_db = self._env.open_db(b"rows")
+            self.history_db = self._env.open_db(b"history")
+            self.groups_db = self._env.open_db(b"groups")
+            self._meta_db = self._env.open_db(b"meta")
+            self.reader = self._env.begin()
+        except lmdb.Error as error:
+            raise StorageError(f"table {directory} cannot be opened: {error}") from error
+        self._staging: dict[int, int] = {}
+
+    def close(self) -> None:
+        self.reader.abort()
+        self._env.close()
+
+    # --- the core's side -------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        self.reader.abort()
+        self.reader = self._env.begin()
+
+    def image(self, group: int) -> TableImage:
+        pointer = self._pointer(self.reader, group)
+        prefix = _prefix(pointer.generation)
+        history: list[HistoryRecord] = []
+        with self.reader.cursor(self.history_db) as cursor:
+            found = cursor.set_range(prefix)
+            while found and (key := bytes(cursor.key())).startswith(prefix):
+                body = _unseal(key, bytes(cursor.value()), "history record")
+                history.append(_history_record(key[_GENERATION_BYTES:], body))
+                found = cursor.next()
+        return TableImage(pointer.state, history)
+
+    def rows(self, group: int) -> _Rows:
+        return _Rows(self, self._pointer(self.reader, group).generation)
+
+    # --- the worker's side -----------------------------------------------------------------------
+
+    def flush(self, flushes: Sequence[tuple[int, Flush]]) -> None:
+        try:
+            with self._env.begin(write=True) as transaction:
+                for group, flush in flushes:
+                    self._flush_group(transaction, group, flush)
+        except lmdb.Error as error:
+            raise StorageError(f"table cannot be written: {error}") from error
+
+    def _flush_group(self, transaction: lmdb.Transaction, group: int, flush: Flush) -> None:
+        pointer = self._pointer(transaction, group)
+        assert flush.state.applied >= pointer.state.applied, (group, flush.state, pointer.state)
+        if pointer.generation == 0:
+            pointer.generation = self._new_generation(transaction)
+        prefix = _prefix(pointer.generation)
+        self._put_rows(transaction, prefix, sorted(flush.rows.items()))
+        for record in flush.history:
+            # Records that the history forgot again before this flush are not written at all.
+            if record.revision > flush.state.floor:
+                key = prefix + _history_key(record.revision)
+                value = _seal(key, _history_body(record))
+                transaction.put(key, value, db=self.history_db)
+        self._forget_history(transaction, prefix, flush.state.floor)
+        pointer.state = flush.state
+        self._point(transaction, group, pointer)
+
+    def _put_rows(
+        self, transaction: lmdb.Transaction, prefix: bytes, rows: Sequence[tuple[bytes, bytes]]
+    ) -> None:
+        crc32 = zlib.crc32
+        sealed = [
+            (full := prefix + key, crc32(row, crc32(full)).to_bytes(_CRC_BYTES, "big") + row)
+            for key, row in rows
+        ]
+        with transaction.cursor(self.rows_db) as cursor:
+            cursor.putmulti(sealed)
+
+    def _forget_history(self, transaction: lmdb.Transaction, prefix: bytes, floor: int) -> None:
+        end = prefix + _history_key(floor + 1)
+        with transaction.cursor(self.history_db) as cursor:
+            found = cursor.set_range(prefix)
+            while found and bytes(cursor.key()) < end:
+                found = cursor.delete()
+
+    def open_snapshot(self, group: int) -> "LmdbSnapshotSource":
+        transaction = self._env.begin()
+        pointer = self._pointer(transaction, group)
+        return LmdbSnapshotSource(self, transaction, pointer, self._chunk_bytes)
+
+    def stage(self, group: int, number: int, payload: bytes) -> None:
+        try:
+            rows, history = unpack(payload)
+            with self._env.begin(write=True) as transaction:
+                if number == 0:
+                    self._staging[group] = self._new_generation(transaction)
+                prefix = _prefix(self._staging[group])
+                self._put_rows(transaction, prefix, [(bytes(k), bytes(v)) for k, v in rows])
+                for revision_key, body in history:
+                    _history_record(revision_key, body)
+                    key = prefix + revision_key
+                    transaction.put(key, _seal(key, body), db=self.history_db)
+        except (TypeError, ValueError, Corrupt) as error:
+            raise ProtocolError(f"chunk {number} of group {group} is malformed: {error}") from error
+        except lmdb.Error as error:
+            raise StorageError(f"table cannot be written: {error}") from error
+
+    def install(self, group: int, state: TableState) -> None:
+        try:
+            with self._env.begin(write=True) as transaction:
+                pointer = _Pointer(self._staging.pop(group), state)
+                self._point(transaction, group, pointer)
+        except lmdb.Error as error:
+            raise StorageError(f"table cannot be written: {error}") from error
+
+    def sweep(self) -> bool:
+        try:
+            with self._env.begin(write=True) as transaction:
+                used = set(self._staging.values())
+                with transaction.cursor(self.groups_db) as cursor:
+                    used |= {
+                        _Pointer.decoded(bytes(key), bytes(value)).generation
+                        for key, value in cursor
+                    }
+                budget = _SWEEP_ROWS
+                for database in (self.rows_db, self.history_db):
+                    budget = self._sweep(transaction, database, used, budget)
+                return budget == 0
+        except lmdb.Error as error:
+            raise StorageError(f"table cannot be swept: {error}") from error
+
+    def _sweep(
+        self, transaction: lmdb.Transaction, database: "lmdb._Database", used: set[int], budget: int
+    ) -> int:
+        with transaction.cursor(database) as cursor:
+            found = cursor.first()
+            while found and budget:
+                generation = int.from_bytes(cursor.key()[:_GENERATION_BYTES], "big")
+                if generation in used:
+                    found = cursor.set_range(_prefix(generation + 1))
+                else:
+                    found = cursor.delete()
+                    budget -= 1
+        return budget
+
+    # --- pointers --------------------------------------------------------------------------------
+
+    def _pointer(self, transaction: lmdb.Transaction, group: int) -> _Pointer:
+        key = group.to_bytes(2, "big")
+        value = transaction.get(key, db=self.groups_db)
+        return _Pointer(0, ROOT_STATE) if value is None else _Pointer.decoded(key, bytes(value))
+
+    def _point(self, transaction: lmdb.Transaction, group: int, pointer: _Pointer) -> None:
+        key = group.to_bytes(2, "big")
+        transaction.put(key, _seal(key, pointer.encoded()), db=self.groups_db)
+
+    def _new_generation(self, transaction: lmdb.Transaction) -> int:
+        value = transaction.get(_NEXT_GENERATION, db=self._meta_db)
+        generation = 1 if value is None else int.from_bytes(value, "big")
+        transaction.put(_NEXT_GENERATION, _prefix(generation + 1), db=self._meta_db)
+        return generation
+
+
+class LmdbSnapshotSource:
+    """A read transaction over one generation; it holds no more than a chunk in memory."""
+
+    def __init__(
+        self,
+        store: LmdbTableStore,
+        transaction: lmdb.Transaction,
+        pointer: _Pointer,
+        chunk_bytes: int,
+    ) -> None:
+        self._transaction = transaction
+        self._state = pointer.state
+        self._prefix = _prefix(pointer.generation)
+        self._chunk_bytes = chunk_bytes
+        self._databases = [store.rows_db, store.history_db]
+        self._database = 0
+        self._cursor = transaction.cursor(self._databases[0])
+        self._found = self._cursor.set_range(self._prefix)
+
+    @property
+    def state(self) -> TableState:
+        return self._state
+
+    def next_chunk(self) -> SnapshotChunk:
+        pieces: list[list[tuple[bytes, bytes]]] = [[], []]
+        size = 0
+        while size < self._chunk_bytes:
+            key = bytes(self._cursor.key())
+            if not (self._found and key.startswith(self._prefix)):
+                if self._database == 1:
+                    return SnapshotChunk(pack(pieces), last=True)
+                self._database = 1
+                self._cursor.close()
+                self._cursor = self._transaction.cursor(self._databases[1])
+                self._found = self._cursor.set_range(self._prefix)
+                continue
+            body = _unseal(key, bytes(self._cursor.value()), "row of a snapshot")
+            pieces[self._database].append((key[_GENERATION_BYTES:], body))
+            size += len(key) + len(body)
+            self._found = self._cursor.next()
+        return SnapshotChunk(pack(pieces), last=False)
+
+    def close(self) -> None:
+        self._cursor.close()
+        self._transaction.abort()
+
+
+def _history_body(record: HistoryRecord) -> bytes:
+    return record.ops.to_bytes(4, "big") + record.data
+
+
+def _history_record(revision_key: bytes, body: bytes) -> HistoryRecord:
+    if len(revision_key) != _HISTORY_ID_BYTES or len(body) < 5:
+        raise Corrupt(f"history record {revision_key!r} is malformed")
+    revision = int.from_bytes(revision_key, "big")
+    return HistoryRecord(revision, int.from_bytes(body[:4], "big"), body[4:])

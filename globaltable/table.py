@@ -1,0 +1,215 @@
+"""The deterministic state machine: `apply(revision, batch)` gives the outcomes.
+
+Responsible for what an op does to the bindings of one group, and for nothing else: no clock, no
+randomness, no disk of its own. What has been flushed is read through `FlushedRows`; what has not
+lies in memory over it, and is handed out by `begin_flush`.
+
+Invariants:
+
+* The same batches at the same revisions give the same rows, outcomes and history everywhere.
+* A name's version is 1 at its first bind and rises by one at each change, an unbind included.
+* An op that changes nothing leaves no trace but its outcome in the history.
+* A batch proposed at a revision older than the history's floor is refused whole: a duplicate of
+  it could no longer be told. So a message that was held up for long, by a paused node say, cannot
+  take effect after its caller was told another outcome.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from globaltable.history import History, HistoryRecord
+from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus
+from globaltable.topology import slot_of
+from globaltable.wire.rows import HistoryRow, Row, decode_row, encode_history, encode_row
+
+SLOT_BYTES = 2
+_STALE = Outcome(
+    OutcomeStatus.UNAVAILABLE, None, "the attempt was held up for too long and was not applied"
+)
+
+
+def row_key(name: bytes, slots: int) -> bytes:
+    """Where a name's row stands: by slot, so that slots are ranges, then by name."""
+    return slot_of(name, slots).to_bytes(SLOT_BYTES, "big") + name
+
+
+class FlushedRows(Protocol):
+    """The rows of one group that have reached the disk."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with `start <= key < end`, ascending."""
+        ...
+
+
+class TableState(NamedTuple):
+    """Where a table stands: the last revision applied, its term, and the history's floor."""
+
+    applied: int
+    applied_term: int
+    floor: int
+
+
+class Flush(NamedTuple):
+    """Changes on their way to the disk, and the state they lead to."""
+
+    rows: dict[bytes, bytes]
+    history: list[HistoryRecord]
+    state: TableState
+
+
+class Applied(NamedTuple):
+    """The result of one batch: how each op ended; a row for each, in the same order."""
+
+    revision: int
+    outcomes: list[Outcome]
+    rows: list[HistoryRow]
+
+
+class Table:
+    """The bindings of one group, on one replica."""
+
+    def __init__(
+        self,
+        slots: int,
+        flushed: FlushedRows,
+        state: TableState,
+        history: list[HistoryRecord],
+    ) -> None:
+        self._slots = slots
+        self._flushed = flushed
+        self._applied = state.applied
+        self._applied_term = state.applied_term
+        self.history = History(state.floor, history)
+        self._dirty: dict[bytes, bytes] = {}
+        self._dirty_history: list[HistoryRecord] = []
+        self._flushing: Flush | None = None
+        self._flushed_applied = state.applied
+
+    @property
+    def applied(self) -> int:
+        """The last revision applied."""
+        return self._applied
+
+    @property
+    def flushed(self) -> int:
+        """The last revision whose effects are on the disk."""
+        return self._flushed_applied
+
+    @property
+    def dirty_rows(self) -> int:
+        return len(self._dirty)
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def advance(self, revision: int, term: int) -> None:
+        """Pass an entry that holds no batch (a new leader's no-op)."""
+        assert revision == self._applied + 1, (revision, self._applied)
+        self._applied, self._applied_term = revision, term
+
+    def apply(self, revision: int, term: int, batch: Batch) -> Applied:
+        """Apply the batch of the log entry at `revision`, which must be the next one."""
+        stale = batch.as_of < self.history.floor
+        self.advance(revision, term)
+        if stale:
+            return Applied(revision, [_STALE] * len(batch.ops), [])
+        rows: list[HistoryRow] = []
+        outcomes: list[Outcome] = []
+        in_batch: dict[tuple[int, int], Outcome] = {}
+        for op in batch.ops:
+            identity = (op.client_id, op.sequence)
+            seen = in_batch.get(identity) or self.history.find(*identity)
+            if seen is None:
+                row = self._apply_op(revision, op)
+                rows.append(row)
+                seen = in_batch[identity] = row.outcome
+            outcomes.append(seen)
+        record = HistoryRecord(revision, max(1, len(rows)), encode_history(rows))
+        self.history.append(record, rows)
+        self._dirty_history.append(record)
+        return Applied(revision, outcomes, rows)
+
+    def _apply_op(self, revision: int, op: Op) -> HistoryRow:
+        key = row_key(op.name, self._slots)
+        data = self._row_bytes(key)
+        row = decode_row(data) if data is not None else None
+
+        if row is not None and row.client_id == op.client_id and row.sequence == op.sequence:
+            # A retry from beyond the history, of the op that made this very row.
+            return _history_row(op, OutcomeStatus.APPLIED, row.unit or "", row)
+        if op.kind is OpKind.BIND:
+            if row is not None and row.unit is not None:
+                return _history_row(op, OutcomeStatus.EXISTS, row.unit, row)
+            return self._write(key, revision, op, row, op.unit, op.unit)
+
+        if row is None or row.unit is None:
+            return _history_row(op, OutcomeStatus.NOT_BOUND, "", None)
+        if row.version != op.version:
+            return _history_row(op, OutcomeStatus.VERSION_CONFLICT, row.unit, row)
+        if op.kind is OpKind.MOVE:
+            return self._write(key, revision, op, row, op.unit, op.unit)
+        return self._write(key, revision, op, row, None, row.unit)
+
+    def _write(
+        self, key: bytes, revision: int, op: Op, old: Row | None, unit: str | None, told: str
+    ) -> HistoryRow:
+        version = old.version + 1 if old is not None else 1
+        row = Row(unit, version, revision, op.client_id, op.sequence)
+        self._dirty[key] = encode_row(row)
+        return _history_row(op, OutcomeStatus.APPLIED, told, row)
+
+    # --- reads -----------------------------------------------------------------------------------
+
+    def get(self, name: bytes) -> Binding | None:
+        """The binding of a name, at revision `applied`."""
+        data = self._row_bytes(row_key(name, self._slots))
+        return decode_row(data).binding if data is not None else None
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding]]:
+        """Bindings with `start <= row key < end`, ascending by row key."""
+        over = dict(self._flushing.rows) if self._flushing is not None else {}
+        over.update(self._dirty)
+        fresh = sorted((key for key in over if start <= key < end), reverse=True)
+        for key, flushed in self._flushed.scan(start, end):
+            while fresh and fresh[-1] < key:
+                yield from _bound(fresh[-1], over[fresh.pop()])
+            if fresh and fresh[-1] == key:
+                flushed = over[fresh.pop()]
+            yield from _bound(key, flushed)
+        while fresh:
+            yield from _bound(fresh[-1], over[fresh.pop()])
+
+    def _row_bytes(self, key: bytes) -> bytes | None:
+        data = self._dirty.get(key)
+        if data is None and self._flushing is not None:
+            data = self._flushing.rows.get(key)
+        return data if data is not None else self._flushed.get(key)
+
+    # --- flushing --------------------------------------------------------------------------------
+
+    def begin_flush(self) -> Flush | None:
+        """What has changed since the last flush; None while one is under way or if nothing has."""
+        if self._flushing is not None or self._applied == self._flushed_applied:
+            return None
+        state = TableState(self._applied, self._applied_term, self.history.floor)
+        self._flushing = Flush(self._dirty, self._dirty_history, state)
+        self._dirty, self._dirty_history = {}, []
+        return self._flushing
+
+    def end_flush(self) -> None:
+        """The flush is durable and visible through `FlushedRows`."""
+        assert self._flushing is not None, "no flush is under way"
+        self._flushed_applied = self._flushing.state.applied
+        self._flushing = None
+
+
+def _bound(key: bytes, data: bytes) -> Iterator[tuple[bytes, Binding]]:
+    binding = decode_row(data).binding
+    if binding is not None:
+        yield key, binding
+
+
+def _history_row(op: Op, status: OutcomeStatus, unit: str, row: Row | None) -> HistoryRow:
+    version, revision = (row.version, row.revision) if row is not None else (0, 0)
+    return HistoryRow(op.kind, op.name, op.client_id, op.sequence, status, unit, version, revision)

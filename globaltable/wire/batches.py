@@ -1,0 +1,61 @@
+"""One log entry: a batch of ops.
+
+The bytes are part of the log's and the wire's format. `decode_batch` accepts only what
+`encode_batch` can have made from valid values, so that a batch which was once admitted to the log
+can be applied by every replica.
+"""
+
+from typing import Any
+
+from globaltable import limits
+from globaltable.errors import ProtocolError
+from globaltable.model import Batch, Op, OpKind
+from globaltable.wire.packing import pack, unpack
+
+BATCH_ID_BYTES = 16
+_KINDS: dict[int, OpKind] = {int(kind): kind for kind in OpKind}
+_NAME_BYTES_MAX = limits.TABLE_BYTES_MAX + 1 + limits.KEY_BYTES_MAX
+_ID_LIMIT = 2**64
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """The bytes of a log entry."""
+    return pack(batch)
+
+
+def decode_batch(data: bytes) -> Batch:
+    """The batch of a log entry; `ProtocolError` if the bytes are not one."""
+    value = unpack(data)
+    try:
+        batch_id, as_of, rows = value
+        if type(batch_id) is not bytes or len(batch_id) != BATCH_ID_BYTES:
+            raise ProtocolError(f"batch id {batch_id!r} is not {BATCH_ID_BYTES} bytes")
+        if type(as_of) is not int or not 0 <= as_of < _ID_LIMIT:
+            raise ProtocolError(f"as_of {as_of!r} is not a revision")
+        if type(rows) is not list or len(rows) > limits.BATCH_OPS_MAX:
+            raise ProtocolError(f"a batch holds at most {limits.BATCH_OPS_MAX} ops")
+        return Batch(batch_id, as_of, tuple([_decode_op(*row) for row in rows]))
+    except (TypeError, ValueError) as error:
+        raise ProtocolError(f"not a batch: {error}") from error
+
+
+def _decode_op(kind: Any, name: Any, unit: Any, version: Any, client_id: Any, sequence: Any) -> Op:
+    known = _KINDS.get(kind)
+    if (
+        known is None
+        or type(name) is not bytes
+        or not 3 <= len(name) <= _NAME_BYTES_MAX
+        or type(unit) is not str
+        or len(unit) > limits.UNIT_BYTES_MAX
+        or type(version) is not int
+        or not 0 <= version <= limits.VERSION_MAX
+        or type(client_id) is not int
+        or not 0 <= client_id < _ID_LIMIT
+        or type(sequence) is not int
+        or not 0 <= sequence < _ID_LIMIT
+    ):
+        raise ProtocolError(
+            f"not an op: kind {kind!r}, name {name!r}, unit {unit!r}, version {version!r}, "
+            f"id ({client_id!r}, {sequence!r})"
+        )
+    return Op(known, name, unit, version, client_id, sequence)

@@ -1,0 +1,86 @@
+"""What the table stores: one row for each name, and one history record for each revision.
+
+A row outlives its binding: an unbound name leaves a tombstone, a row without a unit, so that its
+version is never used again.
+"""
+
+from typing import NamedTuple
+
+from globaltable.errors import Corrupt, ProtocolError
+from globaltable.model import Binding, OpKind, Outcome, OutcomeStatus
+from globaltable.wire.packing import pack, unpack
+
+_KINDS: dict[int, OpKind] = {int(kind): kind for kind in OpKind}
+_STATUSES: dict[int, OutcomeStatus] = {int(status): status for status in OutcomeStatus}
+
+
+class Row(NamedTuple):
+    """The state of a name: the last change, and the op that made it."""
+
+    unit: str | None
+    version: int
+    revision: int
+    client_id: int
+    sequence: int
+
+    @property
+    def binding(self) -> Binding | None:
+        if self.unit is None:
+            return None
+        return Binding(self.unit, self.version, self.revision)
+
+
+def encode_row(row: Row) -> bytes:
+    return pack(row)
+
+
+def decode_row(data: bytes) -> Row:
+    """`Corrupt` if the bytes are not a row."""
+    try:
+        unit, version, revision, client_id, sequence = unpack(data)
+        if not (unit is None or type(unit) is str) or not (
+            type(version) is type(revision) is type(client_id) is type(sequence) is int
+        ):
+            raise ProtocolError("wrong types")
+    except (ProtocolError, TypeError, ValueError) as error:
+        raise Corrupt(f"not a row of the table: {data[:64]!r} ({error})") from error
+    return Row(unit, version, revision, client_id, sequence)
+
+
+class HistoryRow(NamedTuple):
+    """How one op of a batch ended. With status APPLIED it is a change; `unit` is then the new unit
+    (unbind: the unit it was bound to), otherwise that of the binding the op ran into."""
+
+    kind: OpKind
+    name: bytes
+    client_id: int
+    sequence: int
+    status: OutcomeStatus
+    unit: str
+    version: int
+    revision: int
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the op's caller was, or is to be, told."""
+        if self.version == 0:
+            return Outcome(self.status)
+        created = self.kind is OpKind.BIND and self.status is OutcomeStatus.APPLIED
+        return Outcome(self.status, Binding(self.unit, self.version, self.revision, created))
+
+
+def encode_history(rows: list[HistoryRow]) -> bytes:
+    return pack(rows)
+
+
+def decode_history(data: bytes) -> list[HistoryRow]:
+    """`Corrupt` if the bytes are not a history record."""
+    try:
+        return [
+            HistoryRow(
+                _KINDS[kind], name, client_id, sequence, _STATUSES[status], unit, version, revision
+            )
+            for kind, name, client_id, sequence, status, unit, version, revision in unpack(data)
+        ]
+    except (ProtocolError, KeyError, TypeError, ValueError) as error:
+        raise Corrupt(f"not a history record: {data[:64]!r} ({error})") from error

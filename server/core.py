@@ -1,0 +1,296 @@
+"""The node without I/O: all replicas of one node, stepped together, one turn at a time.
+
+The node's loop and the simulator drive it in the same way. A turn is:
+
+1. `begin(now)` steps every replica that has something to do, and returns what must be persisted;
+2. the driver makes `Turn.writes` durable, all in one transaction (group commit over all groups);
+3. `complete(turn)` applies what was committed, and returns frames to send, tickets that have
+   ended, changes for the watchers, and jobs for the table's worker.
+
+Only one turn is under way; what comes meanwhile waits for the next. A replica in which an
+invariant breaks is stopped and reported; the others go on.
+"""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from globaltable.errors import ProtocolError, StorageError
+from globaltable.group import Changed, Ready, Replica, ReplicaLimits, Settled
+from globaltable.model import Op
+from globaltable.raft.adaptor import Timing
+from globaltable.raft.journal import InvariantViolated
+from globaltable.raft.transfer import InstallSnapshot, Job, ReadChunk, StageChunk
+from globaltable.store.log import LogStore, LogWrite
+from globaltable.store.table import SnapshotChunk, TableStore
+from globaltable.table import Flush, TableState
+from globaltable.topology import Topology
+from globaltable.wire.frames import Envelope, decode_frame, encode_frame
+
+FRAME_MESSAGE_BYTES: Final = 1_048_576
+"""Messages of one turn to one peer are split over frames of about this size."""
+
+
+class GroupJob(NamedTuple):
+    """A job for the table's worker, on behalf of a group."""
+
+    group: int
+    job: Job
+
+
+class FlushJob(NamedTuple):
+    """Write what has changed to the table, all groups in one transaction."""
+
+    flushes: Sequence[tuple[int, Flush]]
+
+
+class Turn(NamedTuple):
+    writes: Sequence[LogWrite]
+    readies: Mapping[int, Ready]
+
+
+@dataclass(slots=True)
+class Effects:
+    """What may happen once a turn is durable."""
+
+    frames: list[tuple[str, bytes]] = field(default_factory=list)
+    settled: list[Settled] = field(default_factory=list)
+    changed: list[tuple[int, Changed]] = field(default_factory=list)
+    jobs: list[GroupJob | FlushJob] = field(default_factory=list)
+
+
+class ReplicaFailure(NamedTuple):
+    group: int
+    reason: str
+
+
+class NodeCore:
+    """All replicas of `node`. See the module's head for the contract."""
+
+    def __init__(
+        self,
+        *,
+        topology: Topology,
+        node: str,
+        log: LogStore,
+        table: TableStore,
+        timing: Timing,
+        limits: ReplicaLimits,
+        flush_rows: int,
+        flush_interval_s: float,
+        rng: random.Random,
+        now: float,
+    ) -> None:
+        self.topology = topology
+        self.node = node
+        self._table = table
+        self._flush_rows = flush_rows
+        self._flush_interval_s = flush_interval_s
+        self._timing = timing
+        self.replicas: dict[int, Replica] = {}
+        self.failures: dict[int, str] = {}
+        self.new_failures: list[ReplicaFailure] = []
+        for group in topology.groups:
+            if node not in group.replicas:
+                continue
+            try:
+                self.replicas[group.number] = Replica(
+                    group=group,
+                    node=node,
+                    slots=topology.slots,
+                    image=log.load(group.number),
+                    store=table,
+                    timing=timing,
+                    limits=limits,
+                    rng=random.Random(rng.getrandbits(128)),
+                    now=now,
+                )
+            except (StorageError, InvariantViolated) as error:
+                self._fail(group.number, error)
+        self._awake: set[int] = set(self.replicas)
+        self._draining = False
+        self._tick_at = now
+        self._flushing: Sequence[int] = ()
+        self._flush_at = now + flush_interval_s
+        self._sweeping = True
+
+    # --- inputs ----------------------------------------------------------------------------------
+
+    def submit(self, group: int, ops: Sequence[Op], ticket: Any, deadline: float) -> bool:
+        """Queue ops of one group; False if its queue is full. See `Replica.submit`."""
+        self._awake.add(group)
+        return self.replicas[group].submit(ops, ticket, deadline)
+
+    def receive(self, peer: str, payload: bytes | memoryview) -> None:
+        """One frame of a peer. Raises `ProtocolError` if no peer may send it."""
+        for group, message in decode_frame(payload):
+            replica = self.replicas.get(group)
+            if replica is None:
+                if group in self.failures:
+                    continue
+                raise ProtocolError(f"{peer} sends a message for group {group}, which is not here")
+            self._awake.add(group)
+            try:
+                replica.receive(peer, message)
+            except InvariantViolated as error:
+                self._fail(group, error)
+
+    def set_connected(self, peer: str, up: bool) -> None:
+        for number, replica in self.replicas.items():
+            if peer in replica.group.replicas:
+                replica.set_connected(peer, up)
+                self._awake.add(number)
+
+    def drain(self) -> None:
+        """Hand over what this node leads, and lead nothing again."""
+        self._draining = True
+        for replica in self.replicas.values():
+            replica.hand_over()
+        self._awake.update(self.replicas)
+
+    # --- turns -----------------------------------------------------------------------------------
+
+    @property
+    def next_tick(self) -> float:
+        """When `begin` must be called even if nothing has come."""
+        return self._tick_at
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._awake)
+
+    def begin(self, now: float) -> Turn:
+        if now >= self._tick_at:
+            self._awake.update(self.replicas)
+            self._tick_at = now + self._timing.heartbeat_s / 2
+        awake, self._awake = sorted(self._awake), set()
+        readies: dict[int, Ready] = {}
+        for number in awake:
+            replica = self.replicas.get(number)
+            if replica is None:
+                continue
+            try:
+                readies[number] = replica.step(now, may_hand_over=not self._draining)
+            except (InvariantViolated, AssertionError) as error:
+                self._fail(number, error)
+        writes = [ready.write for ready in readies.values() if ready.write is not None]
+        return Turn(writes, readies)
+
+    def complete(self, turn: Turn, now: float) -> Effects:
+        effects = Effects()
+        outboxes: dict[str, list[Envelope]] = {}
+        for number, ready in turn.readies.items():
+            replica = self.replicas.get(number)
+            effects.settled += ready.settled
+            if replica is None:
+                continue
+            for peer, message in ready.messages:
+                outboxes.setdefault(peer, []).append((number, message))
+            try:
+                completed = replica.complete()
+            except (InvariantViolated, StorageError, AssertionError, ProtocolError) as error:
+                self._fail(number, error)
+                continue
+            effects.settled += completed.settled
+            effects.changed += [(number, changed) for changed in completed.changed]
+            effects.jobs += [GroupJob(number, job) for job in ready.jobs]
+            if replica.wants_step:
+                self._awake.add(number)
+        for peer, envelopes in outboxes.items():
+            effects.frames += [(peer, frame) for frame in _frames(envelopes)]
+        flush = self._begin_flush(now)
+        if flush is not None:
+            effects.jobs.append(flush)
+        return effects
+
+    def _fail(self, group: int, error: Exception) -> None:
+        """Stop a replica rather than the truth."""
+        self.replicas.pop(group, None)
+        reason = f"{type(error).__name__}: {error}"
+        self.failures[group] = reason
+        self.new_failures.append(ReplicaFailure(group, reason))
+
+    # --- the table's worker ----------------------------------------------------------------------
+
+    def _begin_flush(self, now: float) -> FlushJob | None:
+        if self._flushing:
+            return None
+        replicas = self.replicas.values()
+        due = (
+            now >= self._flush_at
+            or sum(replica.table.dirty_rows for replica in replicas) >= self._flush_rows
+            or any(replica.wants_flush for replica in replicas)
+        )
+        return self.begin_flush(now) if due else None
+
+    def begin_flush(self, now: float) -> FlushJob | None:
+        """Everything that has changed, to be flushed at once; None if nothing has."""
+        self._flush_at = now + self._flush_interval_s
+        flushes = [
+            (number, flush)
+            for number, replica in self.replicas.items()
+            if (flush := replica.begin_flush()) is not None
+        ]
+        self._flushing = [number for number, _ in flushes]
+        return FlushJob(flushes) if flushes else None
+
+    @property
+    def is_flushing(self) -> bool:
+        return bool(self._flushing)
+
+    def flushed(self) -> None:
+        """The result of `FlushJob`."""
+        self._table.refresh()
+        for number in self._flushing:
+            if number in self.replicas:
+                self.replicas[number].table.end_flush()
+        self._flushing = ()
+
+    def chunk_read(
+        self, group: int, job: ReadChunk, state: TableState, chunk: SnapshotChunk
+    ) -> None:
+        if group in self.replicas:
+            self.replicas[group].chunk_read(job.peer, job.transfer, state, chunk)
+            self._awake.add(group)
+
+    def chunk_staged(self, group: int, job: StageChunk) -> None:
+        if group in self.replicas:
+            self.replicas[group].chunk_staged(job.sender, job.transfer, job.number)
+            self._awake.add(group)
+
+    def chunk_refused(self, group: int, job: StageChunk) -> None:
+        if group in self.replicas:
+            self.replicas[group].chunk_refused(job.sender, job.transfer)
+            self._awake.add(group)
+
+    def snapshot_installed(self, group: int, job: InstallSnapshot) -> list[Settled]:
+        self._table.refresh()
+        if group not in self.replicas:
+            return []
+        self._awake.add(group)
+        return self.replicas[group].snapshot_installed()
+
+    def stop(self) -> list[Settled]:
+        """No turn will follow: end everything that waits."""
+        return [s for replica in self.replicas.values() for s in replica.stop()]
+
+
+def _frames(envelopes: Iterable[Envelope]) -> Iterable[bytes]:
+    """Split by size, for a frame is read and decoded as a whole."""
+    part: list[Envelope] = []
+    size = 0
+    for envelope in envelopes:
+        part.append(envelope)
+        size += _weight(envelope)
+        if size >= FRAME_MESSAGE_BYTES:
+            yield encode_frame(part)
+            part, size = [], 0
+    if part:
+        yield encode_frame(part)
+
+
+def _weight(envelope: Envelope) -> int:
+    message = envelope[1]
+    entries = getattr(message, "entries", ())
+    return sum(len(entry.command) for entry in entries) + len(getattr(message, "payload", b""))
