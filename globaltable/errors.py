@@ -7,7 +7,7 @@
     │   ├── InvalidArgument      a value is malformed, or the table is unknown
     │   ├── LimitExceeded        a value or a batch is over its bound
     │   ├── NotBound             move or unbind of a key that is not bound
-    │   └── VersionConflict      the key changed since the caller read it; carries the current binding
+    │   └── VersionConflict      the key has changed; carries the current binding
     ├── Unavailable              the op did not happen; sending it again is safe
     │   ├── ConnectFailed        no node could be reached
     │   ├── NoQuorum             no majority of regions could be reached in time

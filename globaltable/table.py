@@ -14,7 +14,8 @@ Invariants:
   take effect after its caller was told another outcome.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 from globaltable.history import History, HistoryRecord
@@ -168,17 +169,30 @@ class Table:
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding]]:
         """Bindings with `start <= row key < end`, ascending by row key."""
-        over = dict(self._flushing.rows) if self._flushing is not None else {}
-        over.update(self._dirty)
-        fresh = sorted((key for key in over if start <= key < end), reverse=True)
-        for key, flushed in self._flushed.scan(start, end):
-            while fresh and fresh[-1] < key:
-                yield from _bound(fresh[-1], over[fresh.pop()])
-            if fresh and fresh[-1] == key:
-                flushed = over[fresh.pop()]
-            yield from _bound(key, flushed)
-        while fresh:
-            yield from _bound(fresh[-1], over[fresh.pop()])
+        return self.scanner()(start, end)
+
+    def scanner(self) -> Callable[[bytes, bytes], Iterator[tuple[bytes, Binding]]]:
+        """`scan` for many ranges, valid until the table changes: it sorts what is not yet flushed
+        only once."""
+        over = {**(self._flushing.rows if self._flushing is not None else {}), **self._dirty}
+        keys = sorted(over)
+
+        def scan(start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding]]:
+            fresh = keys[bisect_left(keys, start) : bisect_left(keys, end)]
+            at = 0
+            for key, data in self._flushed.scan(start, end):
+                while at < len(fresh) and fresh[at] < key:
+                    yield from _bound(fresh[at], over[fresh[at]])
+                    at += 1
+                if at < len(fresh) and fresh[at] == key:
+                    at += 1
+                    yield from _bound(key, over[key])
+                else:
+                    yield from _bound(key, data)
+            for key in fresh[at:]:
+                yield from _bound(key, over[key])
+
+        return scan
 
     def _row_bytes(self, key: bytes) -> bytes | None:
         data = self._dirty.get(key)

@@ -21,7 +21,7 @@ from globaltable.group import Changed, Ready, Replica, ReplicaLimits, Settled
 from globaltable.model import Op
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import InvariantViolated
-from globaltable.raft.transfer import InstallSnapshot, Job, ReadChunk, StageChunk
+from globaltable.raft.transfer import Job, ReadChunk, StageChunk
 from globaltable.store.log import LogStore, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
 from globaltable.table import Flush, TableState
@@ -48,6 +48,8 @@ class FlushJob(NamedTuple):
 class Turn(NamedTuple):
     writes: Sequence[LogWrite]
     readies: Mapping[int, Ready]
+    settled: Sequence[Settled]
+    jumped: Sequence[int]
 
 
 @dataclass(slots=True)
@@ -57,6 +59,8 @@ class Effects:
     frames: list[tuple[str, bytes]] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
     changed: list[tuple[int, Changed]] = field(default_factory=list)
+    jumped: list[int] = field(default_factory=list)
+    """Groups whose table was replaced by a snapshot: changes were skipped."""
     jobs: list[GroupJob | FlushJob] = field(default_factory=list)
 
 
@@ -113,7 +117,7 @@ class NodeCore:
         self._tick_at = now
         self._flushing: Sequence[int] = ()
         self._flush_at = now + flush_interval_s
-        self._sweeping = True
+        self._installed: list[int] = []
 
     # --- inputs ----------------------------------------------------------------------------------
 
@@ -164,6 +168,7 @@ class NodeCore:
         if now >= self._tick_at:
             self._awake.update(self.replicas)
             self._tick_at = now + self._timing.heartbeat_s / 2
+        settled, jumped = self._take_installed()
         awake, self._awake = sorted(self._awake), set()
         readies: dict[int, Ready] = {}
         for number in awake:
@@ -175,10 +180,10 @@ class NodeCore:
             except (InvariantViolated, AssertionError) as error:
                 self._fail(number, error)
         writes = [ready.write for ready in readies.values() if ready.write is not None]
-        return Turn(writes, readies)
+        return Turn(writes, readies, settled, jumped)
 
     def complete(self, turn: Turn, now: float) -> Effects:
-        effects = Effects()
+        effects = Effects(settled=list(turn.settled), jumped=list(turn.jumped))
         outboxes: dict[str, list[Envelope]] = {}
         for number, ready in turn.readies.items():
             replica = self.replicas.get(number)
@@ -264,12 +269,20 @@ class NodeCore:
             self.replicas[group].chunk_refused(job.sender, job.transfer)
             self._awake.add(group)
 
-    def snapshot_installed(self, group: int, job: InstallSnapshot) -> list[Settled]:
-        self._table.refresh()
-        if group not in self.replicas:
-            return []
+    def snapshot_installed(self, group: int) -> None:
+        """Taken up by the next turn, for the present one may yet apply to the old table."""
+        self._installed.append(group)
         self._awake.add(group)
-        return self.replicas[group].snapshot_installed()
+
+    def _take_installed(self) -> tuple[list[Settled], list[int]]:
+        jumped, self._installed = self._installed, []
+        if jumped:
+            self._table.refresh()
+        settled: list[Settled] = []
+        for group in jumped:
+            if group in self.replicas:
+                settled += self.replicas[group].snapshot_installed()
+        return settled, jumped
 
     def stop(self) -> list[Settled]:
         """No turn will follow: end everything that waits."""

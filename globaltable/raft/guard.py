@@ -6,11 +6,12 @@ corrected there; what it lacks (pre-vote, conflict search, snapshots, flow contr
 `reconcile`, `quorum` and `transfer`.
 
 The caller's contract, as in `group`: after `tick`, make `take_write()` durable; only then send
-`take_outbox()` and apply what `tick` returned. *Nothing leaves a node that a crash could take back.*
+`take_outbox()` and apply what `tick` returned. *Nothing leaves a node that a crash could take
+back.*
 
-Invariants, each asserted here or in `journal`: the commit index never falls and covers only what was
-matched with the leader of the current term; committed entries are never deleted; at most one vote
-is given, and one counted from each voter, in a term.
+Invariants, each asserted here or in `journal`: the commit index never falls and covers only what
+was matched with the leader of the current term; committed entries are never deleted; at most one
+vote is given, and one counted from each voter, in a term.
 """
 
 import random

@@ -1,0 +1,484 @@
+"""One region node as a process: the loop that turns the core, and what it is wired to.
+
+The loop is visibly the contract of `core`: begin, persist, complete, carry out. Steps run on the
+event loop's thread; the log is persisted on a thread of its own, and while it is, the next turn
+fills. One turn is under way at a time.
+
+Invariants: no frame is sent and no future resolved before its turn is durable; a disk error stops
+the process, for a node that cannot persist must not go on as if it could.
+"""
+
+import asyncio
+import gc
+import os
+import random
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+import grpc
+import structlog
+import uvloop
+from globaltable.server.config import Config
+from globaltable.server.peers import PeerLinks
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from globaltable import limits
+from globaltable.errors import NoQuorum, Overloaded, StorageError
+from globaltable.group import Replica, ReplicaLimits, Settled
+from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
+from globaltable.raft.adaptor import Timing
+from globaltable.server.core import Effects, NodeCore, Turn
+from globaltable.server.logs import configure_logs
+from globaltable.server.service import RETRY_DELAY_MS, GlobalTableService
+from globaltable.server.status import status_response
+from globaltable.server.watches import Watcher, Watches
+from globaltable.server.worker import TableWorker
+from globaltable.store import identity
+from globaltable.store.lmdb_log import LmdbLogStore
+from globaltable.store.lmdb_table import LmdbTableStore
+from globaltable.table import SLOT_BYTES
+from globaltable.v1 import globaltable_pb2 as pb
+from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
+
+SERVICE_NAME: Final = "globaltable.v1.GlobalTableService"
+_OVERLOADED: Final = Outcome(OutcomeStatus.OVERLOADED, None, "the group's queue is full")
+_NOT_HERE: Final = Outcome(
+    OutcomeStatus.UNAVAILABLE, None, "this node's replica of the group is out of service"
+)
+_UNKNOWN: Final = Outcome(
+    OutcomeStatus.UNKNOWN, None, "proposed, but its outcome was not learnt in time"
+)
+_HEALTH_PERIOD_S: Final = 0.25
+_EXPIRY_GRACE_S: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class _Request:
+    """Ops of one call, over several groups: resolves when each group has answered."""
+
+    __slots__ = ("future", "outcomes", "remaining")
+
+    def __init__(self, future: asyncio.Future[list[Outcome]], count: int) -> None:
+        self.future = future
+        self.outcomes: list[Outcome] = [_UNKNOWN] * count
+        self.remaining = 0
+
+    def settle(self, positions: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+        for position, outcome in zip(positions, outcomes, strict=True):
+            self.outcomes[position] = outcome
+        self.remaining -= 1
+        if self.remaining == 0 and not self.future.done():
+            self.future.set_result(self.outcomes)
+
+
+class _Reader:
+    """A linearizable read at the barriers of its groups."""
+
+    __slots__ = ("future", "remaining")
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self.future = future
+        self.remaining = 0
+
+    def settle(self, _positions: Sequence[int], _outcomes: Sequence[Outcome]) -> None:
+        self.remaining -= 1
+        if self.remaining == 0 and not self.future.done():
+            self.future.set_result(None)
+
+
+class Node:
+    """A running node. `start`, then `wait_failed` or `stop`."""
+
+    def __init__(self, config: Config, region: str) -> None:
+        self._config = config
+        self._region = config.region(region)
+        self._name = self._region.name
+        topology = config.topology()
+        self._topology = topology
+        self._loop = asyncio.get_running_loop()
+        self._started_at = self._loop.time()
+        self._failed: asyncio.Future[None] = self._loop.create_future()
+        directory = self._region.data_dir
+        self._lock = identity.claim(
+            directory,
+            cluster=config.cluster,
+            node=self._name,
+            groups=config.groups,
+            slots=config.slots,
+        )
+        self._log_store = LmdbLogStore(directory / "log")
+        self._table_store = LmdbTableStore(
+            directory / "table", chunk_bytes=config.limits.snapshot_chunk_bytes
+        )
+        timeouts = config.timeouts
+        rng = random.SystemRandom()
+        self._core = NodeCore(
+            topology=topology,
+            node=self._name,
+            log=self._log_store,
+            table=self._table_store,
+            timing=Timing(timeouts.heartbeat_s, timeouts.election_min_s, timeouts.election_max_s),
+            limits=ReplicaLimits(
+                pending_ops=config.limits.pending_ops_per_group,
+                log_entries=config.limits.log_entries_per_group,
+                log_bytes=config.limits.log_bytes_per_group,
+            ),
+            flush_rows=config.limits.flush_ops,
+            flush_interval_s=timeouts.flush_interval_s,
+            rng=random.Random(rng.getrandbits(256)),
+            now=self._loop.time(),
+        )
+        self.tables = config.tables
+        self.watches = Watches(self._replica)
+        others = [other for other in config.regions if other.name != self._name]
+        injected = config.injected_latency
+        self._links = PeerLinks(
+            cluster=config.cluster,
+            node=self._name,
+            incarnation=rng.getrandbits(62),
+            listen=(self._region.peer.host, self._region.peer.port),
+            peers={other.name: (other.peer.host, other.peer.port) for other in others},
+            on_payload=self._on_payload,
+            on_up=lambda peer: self._on_link(peer, True),
+            on_down=lambda peer: self._on_link(peer, False),
+            one_way_delay_s={
+                other.name: injected.one_way_s(self._name, other.name) if injected else 0.0
+                for other in others
+            },
+            buffer_bytes_max=config.limits.peer_buffer_bytes,
+            reconnect_min_s=timeouts.reconnect_min_s,
+            reconnect_max_s=timeouts.reconnect_max_s,
+            random=random.Random(rng.getrandbits(64)),
+        )
+        self._log_thread = ThreadPoolExecutor(1, thread_name_prefix="log")
+        self._worker = TableWorker(
+            core=self._core,
+            store=self._table_store,
+            call_soon=self._loop.call_soon_threadsafe,
+            on_failure=self._fail,
+            wake=self._wake,
+        )
+        self._turning = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopping = False
+        self._server: grpc.aio.Server | None = None
+        self._health = health.aio.HealthServicer()
+        self._health_task: asyncio.Task[None] | None = None
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen for peers and clients. Raises `StorageError` or `OSError` if it cannot."""
+        for failure in self._core.failures.items():
+            log.error("replica out of service", group=failure[0], reason=failure[1])
+        await self._links.start()
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
+                ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
+                ("grpc.so_reuseport", 0),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+            ]
+        )
+        pb_grpc.add_GlobalTableServiceServicer_to_server(GlobalTableService(self), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        address = str(self._region.client)
+        try:
+            self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise StorageError(
+                f"client address {address} of region {self._name} cannot be listened on; "
+                "is another process using it?"
+            ) from error
+        await self._server.start()
+        self._worker.sweep()
+        self._health_task = asyncio.create_task(self._watch_health())
+        self._wake()
+        log.info(
+            "node started",
+            cluster=self._config.cluster,
+            region=self._name,
+            client=address,
+            peer=str(self._region.peer),
+            groups=len(self._core.replicas),
+            data=str(self._region.data_dir),
+            pid=os.getpid(),
+        )
+
+    async def wait_failed(self) -> None:
+        """Return never; raise what made it impossible to go on."""
+        await asyncio.shield(self._failed)
+
+    async def stop(self) -> None:
+        """Hand leadership over, finish what is under way, flush, and close."""
+        drain_s = self._config.timeouts.drain_s
+        log.info("node stopping", region=self._name, drain_s=drain_s)
+        if self._health_task is not None:
+            self._health_task.cancel()
+        await self._health.enter_graceful_shutdown()
+        deadline = self._loop.time() + drain_s
+        if not self._failed.done():
+            self._core.drain()
+            self._wake()
+            while self._leads and self._loop.time() < deadline:
+                await asyncio.sleep(0.01)
+        if self._server is not None:
+            await self._server.stop(grace=max(0.1, deadline - self._loop.time()))
+        self._stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._turning:
+            await asyncio.sleep(0.005)
+        await self._links.close()
+        if not self._failed.done():
+            await self._flush()
+        self._settle(self._core.stop())
+        self._worker.close()
+        self._log_thread.shutdown(wait=True)
+        self._table_store.close()
+        self._log_store.close()
+        os.close(self._lock)
+        log.info("node stopped", region=self._name)
+
+    @property
+    def _leads(self) -> bool:
+        return any(replica.is_leader for replica in self._core.replicas.values())
+
+    async def _flush(self) -> None:
+        """So that the next start has little to replay."""
+        while self._core.is_flushing:
+            await asyncio.sleep(0.005)
+        flush = self._core.begin_flush(self._loop.time())
+        if flush is not None:
+            self._worker.submit(flush)
+            while self._core.is_flushing and not self._failed.done():
+                await asyncio.sleep(0.005)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failed.done():
+            log.critical("node cannot go on", reason=f"{type(error).__name__}: {error}")
+            self._failed.set_exception(error)
+
+    async def _watch_health(self) -> None:
+        serving = health_pb2.HealthCheckResponse.SERVING
+        not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
+        told: int | None = None
+        while True:
+            replicas = self._core.replicas.values()
+            well = not self._core.failures and all(r.guard.leader is not None for r in replicas)
+            status = serving if well else not_serving
+            if status != told:
+                told = status
+                await self._health.set("", status)
+                await self._health.set(SERVICE_NAME, status)
+                log.info("health", serving=well)
+            await asyncio.sleep(_HEALTH_PERIOD_S)
+
+    # --- turns -----------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Something has come: a turn is due, after what else comes in this pass of the loop."""
+        if not self._turning and not self._stopping:
+            self._turning = True
+            self._loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        if self._failed.done():
+            self._turning = False
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        turn = self._core.begin(self._loop.time())
+        if turn.writes:
+            future = self._log_thread.submit(self._log_store.commit, turn.writes)
+            future.add_done_callback(
+                lambda done: self._loop.call_soon_threadsafe(self._persisted, turn, done)
+            )
+        else:
+            self._complete(turn)
+
+    def _persisted(self, turn: Turn, done: Future[None]) -> None:
+        error = done.exception()
+        if error is not None:
+            # Nothing of this turn leaves: what it would say may not be true after a restart.
+            self._turning = False
+            self._fail(error)
+            return
+        self._complete(turn)
+
+    def _complete(self, turn: Turn) -> None:
+        effects = self._core.complete(turn, self._loop.time())
+        self._turning = False
+        self._carry_out(effects)
+        if self._core.has_work:
+            self._wake()
+        elif not self._turning and not self._stopping:
+            self._timer = self._loop.call_at(self._core.next_tick, self._wake)
+
+    def _carry_out(self, effects: Effects) -> None:
+        for peer, frame in effects.frames:
+            self._links.send(peer, frame)
+        for group in effects.jumped:
+            self.watches.jumped(group)
+            self._worker.sweep()
+        for group, changed in effects.changed:
+            self.watches.publish(group, changed)
+        self._settle(effects.settled)
+        for job in effects.jobs:
+            self._worker.submit(job)
+        for failure in self._core.new_failures:
+            log.error("replica out of service", group=failure.group, reason=failure.reason)
+        self._core.new_failures.clear()
+
+    def _settle(self, settled: Iterable[Settled]) -> None:
+        for (request, positions), outcomes in settled:
+            request.settle(positions, outcomes)
+
+    def _on_payload(self, peer: str, payload: bytes) -> None:
+        self._core.receive(peer, payload)
+        self._wake()
+
+    def _on_link(self, peer: str, up: bool) -> None:
+        log.info("peer connected" if up else "peer disconnected", peer=peer)
+        self._core.set_connected(peer, up)
+        self._wake()
+
+    # --- what the service asks -------------------------------------------------------------------
+
+    def _replica(self, group: int) -> Replica:
+        replica = self._core.replicas.get(group)
+        if replica is None:
+            raise NoQuorum(f"{_NOT_HERE.detail}: group {group}")
+        return replica
+
+    def _deadline(self, timeout_s: float | None) -> float:
+        bound = self._config.timeouts.request_s
+        return self._loop.time() + (bound if timeout_s is None else max(0.0, timeout_s))
+
+    async def write(self, ops: Sequence[Op], timeout_s: float | None) -> Sequence[Outcome]:
+        if not ops:
+            return []
+        request = _Request(self._loop.create_future(), len(ops))
+        by_group: dict[int, list[int]] = {}
+        group_of = self._topology.group_of
+        for position, op in enumerate(ops):
+            by_group.setdefault(group_of(op.name), []).append(position)
+        request.remaining = len(by_group)
+        deadline = self._deadline(timeout_s)
+        for group, positions in by_group.items():
+            if group not in self._core.replicas:
+                request.settle(positions, [_NOT_HERE] * len(positions))
+                continue
+            own = [ops[position] for position in positions]
+            if not self._core.submit(group, own, (request, positions), deadline):
+                request.settle(positions, [_OVERLOADED] * len(positions))
+        self._wake()
+        try:
+            async with asyncio.timeout_at(deadline + _EXPIRY_GRACE_S):
+                return await request.future
+        except TimeoutError:
+            # The core expires what is late; this is for a core that no longer turns.
+            return request.outcomes
+
+    async def barrier(self, names: Iterable[bytes], timeout_s: float | None) -> None:
+        reader = _Reader(self._loop.create_future())
+        groups = {self._topology.group_of(name) for name in names}
+        if not groups:
+            return
+        for group in groups:
+            self._replica(group)
+        reader.remaining = len(groups)
+        deadline = self._deadline(timeout_s)
+        for group in groups:
+            if not self._core.submit(group, (), (reader, ()), deadline + _EXPIRY_GRACE_S):
+                raise Overloaded(f"the queue of group {group} is full", RETRY_DELAY_MS / 1000)
+        self._wake()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await reader.future
+        except TimeoutError as error:
+            raise NoQuorum("no majority confirmed the read in time; retry") from error
+
+    def read(self, name: bytes) -> tuple[Binding | None, int]:
+        table = self._replica(self._topology.group_of(name)).table
+        return table.get(name), table.applied
+
+    def scan(
+        self, table: str, prefix: str, token: bytes, count: int
+    ) -> tuple[list[tuple[str, Binding]], bytes]:
+        """Up to `count` entries after `token`, and the next token: the last row key looked at."""
+        slots = self._topology.slots
+        slot = int.from_bytes(token[:SLOT_BYTES], "big") if token else 0
+        name = qualified_name(table, prefix)
+        scanners: dict[int, Any] = {}
+        entries: list[tuple[str, Binding]] = []
+        while slot < slots:
+            head = slot.to_bytes(SLOT_BYTES, "big")
+            group = self._topology.group_of_slot(slot)
+            if group not in scanners:
+                scanners[group] = self._replica(group).table.scanner()
+            start = max(head + name, token + b"\0") if token else head + name
+            for key, binding in scanners[group](start, head + name + b"\xff"):
+                entries.append((split_name(key[SLOT_BYTES:])[1], binding))
+                if len(entries) == count:
+                    return entries, key
+            slot += 1
+        return entries, b""
+
+    def open_watch(self, start: bytes, exact: bool, after: dict[int, int]) -> Watcher:
+        if len(self.watches) >= self._config.limits.watchers:
+            raise Overloaded(f"{len(self.watches)} watchers are connected to this node", 1.0)
+        groups = [self._topology.group_of(start)] if exact else list(range(self._config.groups))
+        return self.watches.add(start, exact, groups, after)
+
+    def status(self) -> pb.StatusResponse:
+        peers = [
+            (node.name, self._links.connected(node.name), self._links.round_trip_s(node.name))
+            for node in self._topology.nodes
+            if node.name != self._name
+        ]
+        uptime_s = self._loop.time() - self._started_at
+        return status_response(self._core, self.tables, uptime_s, peers)
+
+
+def run(config: Config, region: str) -> None:
+    """Run a node until SIGTERM or SIGINT. Raises `ConfigError` or `StorageError` if it cannot."""
+    configure_logs(config.log_level, config.log_format)
+    config.region(region)
+    # Threads that wake from a disk need the interpreter at once, not after 5 ms of a busy loop.
+    sys.setswitchinterval(0.0005)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(config, region))
+
+
+async def _run(config: Config, region: str) -> None:
+    node = Node(config, region)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await node.start()
+    # What lives now lives for good: the collector need not walk it. Full collections are rare,
+    # for what is made per op is freed by reference counts.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    failed = asyncio.create_task(node.wait_failed())
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        await node.stop()
+    if failed.done():
+        failed.result()
+    failed.cancel()

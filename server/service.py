@@ -1,0 +1,292 @@
+"""The public API: protobuf requests in, protobuf answers out. All state is the node's.
+
+Every request is checked here, whole, before anything happens: what passes is valid for the core.
+Ops are checked one by one, for a bad op must not spoil the others of its batch.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Final, NoReturn, Protocol
+
+import grpc
+import structlog
+
+from globaltable import limits
+from globaltable.errors import (
+    Compacted,
+    GlobalTableError,
+    InvalidArgument,
+    Lagged,
+    LimitExceeded,
+    NoQuorum,
+    Overloaded,
+    WatchError,
+)
+from globaltable.model import (
+    Binding,
+    Op,
+    OpKind,
+    Outcome,
+    OutcomeStatus,
+    qualified_name,
+    require_key,
+    require_unit,
+    require_version,
+)
+from globaltable.server.watches import Change, Watcher, Watches
+from globaltable.v1 import globaltable_pb2 as pb
+from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
+
+ERROR_TRAILER: Final = "globaltable-error-bin"
+RETRY_DELAY_MS: Final = 50
+SCAN_PAGE_DEFAULT: Final = 1_000
+WATCH_PROGRESS_S: Final = 5.0
+
+_KINDS: Final = {
+    pb.OP_KIND_BIND: OpKind.BIND,
+    pb.OP_KIND_MOVE: OpKind.MOVE,
+    pb.OP_KIND_UNBIND: OpKind.UNBIND,
+}
+_CHANGE_KINDS: Final = {
+    OpKind.BIND: pb.CHANGE_KIND_BOUND,
+    OpKind.MOVE: pb.CHANGE_KIND_MOVED,
+    OpKind.UNBIND: pb.CHANGE_KIND_UNBOUND,
+}
+_CODES: Final = {
+    "LimitExceeded": (grpc.StatusCode.INVALID_ARGUMENT, pb.ErrorDetail.REASON_LIMIT_EXCEEDED),
+    "InvalidArgument": (grpc.StatusCode.INVALID_ARGUMENT, pb.ErrorDetail.REASON_INVALID_ARGUMENT),
+    "UnknownTable": (grpc.StatusCode.NOT_FOUND, pb.ErrorDetail.REASON_UNKNOWN_TABLE),
+    "Overloaded": (grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ErrorDetail.REASON_OVERLOADED),
+    "NoQuorum": (grpc.StatusCode.UNAVAILABLE, pb.ErrorDetail.REASON_NO_QUORUM),
+    "Compacted": (grpc.StatusCode.OUT_OF_RANGE, pb.ErrorDetail.REASON_COMPACTED),
+    "Lagged": (grpc.StatusCode.OUT_OF_RANGE, pb.ErrorDetail.REASON_LAGGED),
+}
+
+log = structlog.get_logger(__name__)
+
+
+class UnknownTable(InvalidArgument):
+    """The table is not one of the cluster's."""
+
+
+class Backend(Protocol):
+    """What the service asks of the node."""
+
+    @property
+    def tables(self) -> Sequence[str]: ...
+
+    @property
+    def watches(self) -> Watches: ...
+
+    async def write(self, ops: Sequence[Op], timeout_s: float | None) -> Sequence[Outcome]: ...
+
+    async def barrier(self, names: Iterable[bytes], timeout_s: float | None) -> None:
+        """Return once local reads of `names` see all that was acknowledged before the call."""
+        ...
+
+    def read(self, name: bytes) -> tuple[Binding | None, int]: ...
+
+    def scan(
+        self, table: str, prefix: str, token: bytes, count: int
+    ) -> tuple[list[tuple[str, Binding]], bytes]: ...
+
+    def open_watch(self, start: bytes, exact: bool, after: dict[int, int]) -> Watcher: ...
+
+    def status(self) -> pb.StatusResponse: ...
+
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def _binding(binding: Binding) -> pb.Binding:
+    return pb.Binding(unit=binding.unit, version=binding.version, revision=binding.revision)
+
+
+def _outcome(outcome: Outcome) -> pb.Outcome:
+    status, binding, detail = outcome
+    if binding is None:
+        return pb.Outcome(status=int(status), detail=detail)  # type: ignore[arg-type]
+    return pb.Outcome(status=int(status), binding=_binding(binding))  # type: ignore[arg-type]
+
+
+def _op(table: str, client_id: int, op: pb.Op) -> Op:
+    """The op, checked. Raises `InvalidArgument`."""
+    kind = _KINDS.get(op.kind)
+    if kind is None:
+        raise InvalidArgument(f"op kind {op.kind} is not known to this node; it knows 1 to 3")
+    require_key(op.key)
+    if kind is not OpKind.UNBIND:
+        require_unit(op.unit)
+    if kind is not OpKind.BIND:
+        require_version(op.version)
+    unit = "" if kind is OpKind.UNBIND else op.unit
+    version = 0 if kind is OpKind.BIND else op.version
+    return Op(kind, qualified_name(table, op.key), unit, version, client_id, op.sequence)
+
+
+async def _abort(context: Context, error: GlobalTableError) -> NoReturn:
+    """End the call with the error's code, and what else it has to say in a trailer."""
+    code, reason = _CODES[type(error).__name__]
+    detail = pb.ErrorDetail(reason=reason, message=str(error))
+    if isinstance(error, Overloaded):
+        detail.retry_delay_ms = max(1, round(error.retry_delay_s * 1000))
+    if isinstance(error, WatchError):
+        detail.oldest.extend(_position(error.oldest))
+    trailer = ((ERROR_TRAILER, detail.SerializeToString()),)
+    await context.abort(code, str(error), trailer)
+    raise AssertionError("abort does not return")
+
+
+def _position(position: dict[int, int]) -> list[pb.GroupRevision]:
+    return [pb.GroupRevision(group=g, revision=r) for g, r in sorted(position.items())]
+
+
+class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
+    """`globaltable.v1.GlobalTableService` over a `Backend`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    # Names are the service's. --------------------------------------------------------------------
+
+    async def Write(self, request: pb.WriteRequest, context: Context) -> pb.WriteResponse:  # noqa: N802
+        try:
+            self._require_table(request.table)
+            if len(request.ops) > limits.WRITE_OPS_MAX:
+                raise LimitExceeded(
+                    f"{len(request.ops)} ops in one Write; at most {limits.WRITE_OPS_MAX} are "
+                    "allowed: split them"
+                )
+        except InvalidArgument as error:
+            await _abort(context, error)
+        table, client_id = request.table, request.client_id
+        answers: list[pb.Outcome | None] = []
+        ops: list[Op] = []
+        for op in request.ops:
+            try:
+                ops.append(_op(table, client_id, op))
+                answers.append(None)
+            except InvalidArgument as error:
+                status = int(OutcomeStatus.INVALID_ARGUMENT)
+                answers.append(pb.Outcome(status=status, detail=str(error)))  # type: ignore[arg-type]
+        outcomes = iter(await self._backend.write(ops, context.time_remaining()))
+        response = pb.WriteResponse()
+        for answer in answers:
+            if answer is None:
+                outcome = next(outcomes)
+                if outcome.status is OutcomeStatus.OVERLOADED:
+                    response.retry_delay_ms = RETRY_DELAY_MS
+                answer = _outcome(outcome)
+            response.outcomes.append(answer)
+        return response
+
+    async def Read(self, request: pb.ReadRequest, context: Context) -> pb.ReadResponse:  # noqa: N802
+        try:
+            self._require_table(request.table)
+            if len(request.keys) > limits.READ_KEYS_MAX:
+                raise LimitExceeded(
+                    f"{len(request.keys)} keys in one Read; at most {limits.READ_KEYS_MAX} are "
+                    "allowed: split them"
+                )
+            for key in request.keys:
+                require_key(key)
+            names = [qualified_name(request.table, key) for key in request.keys]
+            if request.linearizable:
+                await self._backend.barrier(names, context.time_remaining())
+            response = pb.ReadResponse()
+            for name in names:
+                binding, revision = self._backend.read(name)
+                result = response.results.add(read_revision=revision)
+                if binding is not None:
+                    result.binding.CopyFrom(_binding(binding))
+        except (InvalidArgument, NoQuorum, Overloaded) as error:
+            await _abort(context, error)
+        return response
+
+    async def Scan(self, request: pb.ScanRequest, context: Context) -> pb.ScanResponse:  # noqa: N802
+        try:
+            self._require_table(request.table)
+            if request.page_size > limits.SCAN_PAGE_MAX:
+                raise LimitExceeded(f"page_size {request.page_size} is over {limits.SCAN_PAGE_MAX}")
+            response = pb.ScanResponse(next_page_token=request.page_token)
+            remaining = request.page_size or SCAN_PAGE_DEFAULT
+            while remaining:
+                # Some at a time, so that a large page does not hold up the node's turns.
+                entries, token = self._backend.scan(
+                    request.table, request.prefix, response.next_page_token, min(remaining, 500)
+                )
+                response.next_page_token = token
+                for key, binding in entries:
+                    response.entries.add(key=key, binding=_binding(binding))
+                if not token:
+                    break
+                remaining -= len(entries)
+                await asyncio.sleep(0)
+        except (InvalidArgument, NoQuorum) as error:
+            await _abort(context, error)
+        return response
+
+    async def Watch(  # noqa: N802
+        self, request: pb.WatchRequest, context: Context
+    ) -> AsyncIterator[pb.WatchResponse]:
+        try:
+            watcher = self._open_watch(request)
+        except (InvalidArgument, Overloaded, NoQuorum, Compacted) as error:
+            await _abort(context, error)
+        try:
+            yield pb.WatchResponse(position=_position(watcher.position))
+            while True:
+                changes = self._backend.watches.take(watcher)
+                yield _watch_response(changes, watcher.position)
+                try:
+                    async with asyncio.timeout(WATCH_PROGRESS_S):
+                        await watcher.awake.wait()
+                except TimeoutError:
+                    pass  # nothing matched; tell how far the watch has come all the same
+        except Lagged as error:
+            await _abort(context, error)
+        finally:
+            self._backend.watches.remove(watcher)
+
+    async def Status(self, request: pb.StatusRequest, context: Context) -> pb.StatusResponse:  # noqa: N802
+        return self._backend.status()
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _open_watch(self, request: pb.WatchRequest) -> Watcher:
+        self._require_table(request.table)
+        after = {item.group: item.revision for item in request.after}
+        match request.WhichOneof("selector"):
+            case "key":
+                require_key(request.key)
+                name = qualified_name(request.table, request.key)
+                return self._backend.open_watch(name, True, after)
+            case "prefix":
+                name = qualified_name(request.table, request.prefix)
+                return self._backend.open_watch(name, False, after)
+            case _:
+                raise InvalidArgument("a watch needs a key or a prefix; '' watches the table")
+
+    def _require_table(self, table: str) -> None:
+        if table not in self._backend.tables:
+            raise UnknownTable(
+                f"unknown table {table!r}; this cluster has {', '.join(self._backend.tables)}"
+            )
+
+
+def _watch_response(changes: Sequence[Change], position: dict[int, int]) -> pb.WatchResponse:
+    """Changes and the position behind them in one message: a client has both or neither."""
+    return pb.WatchResponse(
+        position=_position(position),
+        changes=[
+            pb.Change(
+                kind=_CHANGE_KINDS[change.kind],
+                key=change.name.partition(b"\0")[2].decode(),
+                unit=change.unit,
+                version=change.version,
+                revision=change.revision,
+                group=change.group,
+            )
+            for change in changes
+        ],
+    )

@@ -1,0 +1,64 @@
+"""What a node tells of itself."""
+
+from globaltable import __version__
+from globaltable.raft.adaptor import Role
+from globaltable.server.core import NodeCore
+from globaltable.v1 import globaltable_pb2 as pb
+
+_ROLES = {
+    Role.FOLLOWER: pb.ROLE_FOLLOWER,
+    Role.CANDIDATE: pb.ROLE_CANDIDATE,
+    Role.LEADER: pb.ROLE_LEADER,
+}
+
+
+def status_response(
+    core: NodeCore,
+    tables: tuple[str, ...],
+    uptime_s: float,
+    peers: list[tuple[str, bool, float]],
+) -> pb.StatusResponse:
+    """`peers`: name, whether connected, and round trip in seconds."""
+    topology = core.topology
+    region_of = {node.name: node.region for node in topology.nodes}
+    return pb.StatusResponse(
+        cluster=topology.cluster,
+        node=core.node,
+        region=region_of[core.node],
+        version=__version__,
+        uptime_s=uptime_s,
+        tables=tables,
+        slots=topology.slots,
+        groups=[
+            _group_status(core, group.number, region_of)
+            for group in topology.groups
+            if group.number in core.replicas or group.number in core.failures
+        ],
+        peers=[
+            pb.PeerStatus(
+                node=name, region=region_of[name], connected=connected, round_trip_s=round_trip_s
+            )
+            for name, connected, round_trip_s in peers
+        ],
+    )
+
+
+def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.GroupStatus:
+    preferred = region_of[core.topology.groups[number].preferred]
+    replica = core.replicas.get(number)
+    if replica is None:
+        return pb.GroupStatus(
+            group=number, preferred_region=preferred, failed=True, failure=core.failures[number]
+        )
+    guard = replica.guard
+    return pb.GroupStatus(
+        group=number,
+        role=_ROLES[guard.role],
+        term=guard.term,
+        leader_region=region_of[guard.leader] if guard.leader is not None else "",
+        preferred_region=preferred,
+        commit_revision=guard.commit_index,
+        applied_revision=replica.table.applied,
+        first_log_index=guard.journal.first_index,
+        last_log_index=guard.journal.last_index,
+    )

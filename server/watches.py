@@ -1,0 +1,180 @@
+"""Who watches what: changes go from applied batches to the watchers that asked for them.
+
+A watcher reads from the group's history until it has caught up, and then from a queue of its own.
+If it lets the queue fill up it goes back to the history; if what it has not seen is gone from
+there too, it is told so. Nobody waits for a slow watcher, and its memory is bounded.
+
+Invariant: a watcher is given every matching change after its position once, in the order of each
+group's revisions. All of this happens on the loop's thread, between awaits.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from globaltable.errors import Compacted, Lagged
+from globaltable.group import Changed, Replica
+from globaltable.model import OpKind, OutcomeStatus
+from globaltable.wire.rows import HistoryRow, decode_history
+
+QUEUE_CHANGES_MAX: Final = 2_048
+CATCH_UP_RECORDS: Final = 256
+CATCH_UP_CHANGES: Final = 2_048
+"""History records read, and changes found, for one watcher before others get their turn."""
+
+
+class Change(NamedTuple):
+    """One change of one binding; `unit` is the new one, or for an unbind the last one."""
+
+    kind: OpKind
+    name: bytes
+    unit: str
+    version: int
+    revision: int
+    group: int
+
+
+def _changes(group: int, revision: int, rows: Iterable[HistoryRow]) -> Iterator[Change]:
+    for row in rows:
+        if row.status is OutcomeStatus.APPLIED:
+            yield Change(row.kind, row.name, row.unit, row.version, revision, group)
+
+
+class Watcher:
+    """One watch. `position` is what a client may resume after."""
+
+    def __init__(self, start: bytes, exact: bool, position: dict[int, int]) -> None:
+        self.start = start
+        self.exact = exact
+        self.position = position
+        self.queue: deque[Change] = deque()
+        self.live = False
+        self.awake = asyncio.Event()
+
+    def wants(self, name: bytes) -> bool:
+        return name == self.start if self.exact else name.startswith(self.start)
+
+    def offer(self, change: Change) -> None:
+        """Queue a change; if the queue is full, fall back to the history."""
+        if len(self.queue) >= QUEUE_CHANGES_MAX:
+            self.fall_back()
+        else:
+            self.queue.append(change)
+            self.awake.set()
+
+    def fall_back(self) -> None:
+        self.queue.clear()
+        self.live = False
+        self.awake.set()
+
+
+class Watches:
+    """All watchers of a node."""
+
+    def __init__(self, replica: Callable[[int], Replica]) -> None:
+        self._replica = replica
+        self._by_name: dict[bytes, set[Watcher]] = {}
+        self._by_prefix: dict[bytes, set[Watcher]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(
+        self, start: bytes, exact: bool, groups: Iterable[int], after: Mapping[int, int]
+    ) -> Watcher:
+        """Watch one name, or all that begin with `start`, in `groups`, after the given revisions.
+
+        A group that `after` does not name is watched from the present on. Raises `Compacted` if
+        what came after a revision is no longer kept.
+        """
+        position = {}
+        for group in groups:
+            table = self._replica(group).table
+            position[group] = after.get(group, table.applied)
+        watcher = Watcher(start, exact, position)
+        self._require_kept(watcher, Compacted)
+        index = self._by_name if exact else self._by_prefix
+        index.setdefault(start, set()).add(watcher)
+        self._count += 1
+        return watcher
+
+    def remove(self, watcher: Watcher) -> None:
+        index = self._by_name if watcher.exact else self._by_prefix
+        watchers = index.get(watcher.start, set())
+        if watcher in watchers:
+            watchers.remove(watcher)
+            self._count -= 1
+        if not watchers:
+            index.pop(watcher.start, None)
+
+    def publish(self, group: int, changed: Changed) -> None:
+        """A batch was applied."""
+        if not self._count:
+            return
+        for change in _changes(group, changed.revision, changed.rows):
+            for watcher in self._by_name.get(change.name, ()):
+                self._offer(watcher, change)
+            for prefix, watchers in self._by_prefix.items():
+                if change.name.startswith(prefix):
+                    for watcher in watchers:
+                        self._offer(watcher, change)
+
+    def _offer(self, watcher: Watcher, change: Change) -> None:
+        if watcher.live and change.revision > watcher.position[change.group]:
+            watcher.offer(change)
+
+    def jumped(self, group: int) -> None:
+        """The group's table was replaced by a snapshot: what was skipped is in its history."""
+        for index in (self._by_name, self._by_prefix):
+            for watchers in index.values():
+                for watcher in watchers:
+                    if group in watcher.position:
+                        watcher.fall_back()
+
+    def take(self, watcher: Watcher) -> list[Change]:
+        """What the watcher has not seen, or the first of it; its position moves along.
+
+        Raises `Lagged` if some of it is gone.
+        """
+        if not watcher.live:
+            return self._catch_up(watcher)
+        changes = list(watcher.queue)
+        watcher.queue.clear()
+        watcher.awake.clear()
+        for group, revision in watcher.position.items():
+            watcher.position[group] = max(revision, self._replica(group).table.applied)
+        return changes
+
+    def _catch_up(self, watcher: Watcher) -> list[Change]:
+        self._require_kept(watcher, Lagged)
+        changes: list[Change] = []
+        budget = CATCH_UP_RECORDS
+        for group in watcher.position:
+            table = self._replica(group).table
+            position = watcher.position[group]
+            for record in table.history.records_after(position):
+                if budget == 0 or len(changes) >= CATCH_UP_CHANGES:
+                    watcher.awake.set()
+                    return changes
+                budget -= 1
+                rows = decode_history(record.data)
+                found = _changes(group, record.revision, rows)
+                changes += [change for change in found if watcher.wants(change.name)]
+                watcher.position[group] = record.revision
+            watcher.position[group] = max(watcher.position[group], table.applied)
+        watcher.live = True
+        watcher.awake.clear()
+        return changes
+
+    def _require_kept(self, watcher: Watcher, error: type[Compacted] | type[Lagged]) -> None:
+        oldest = {group: self._replica(group).table.history.floor for group in watcher.position}
+        gone = [group for group, floor in oldest.items() if watcher.position[group] < floor]
+        if gone:
+            group = gone[0]
+            raise error(
+                f"changes of group {group} after revision {watcher.position[group]} are gone; "
+                f"those after {oldest[group]} are kept; scan, and watch from the present",
+                oldest,
+            )
