@@ -180,6 +180,11 @@ class Replica:
         return self._guard.role is Role.LEADER
 
     @property
+    def pending_ops(self) -> int:
+        """Ops that have been submitted and not been settled; a reader counts as one."""
+        return self._open_ops + self._pending_ops
+
+    @property
     def wants_step(self) -> bool:
         """There is something to do that does not wait for the clock."""
         if self._guard.wants_tick:
@@ -196,7 +201,7 @@ class Replica:
         """
         assert len(ops) <= limits.BATCH_OPS_MAX, len(ops)
         weight = max(1, len(ops))
-        if self._open_ops + self._pending_ops + weight > self._limits.pending_ops:
+        if self.pending_ops + weight > self._limits.pending_ops:
             return False
         if not self._open or len(self._open[-1].ops) + len(ops) > limits.BATCH_OPS_MAX:
             self._open.append(_Open())

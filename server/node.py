@@ -24,6 +24,7 @@ import uvloop
 from globaltable.server.config import Config
 from globaltable.server.peers import PeerLinks
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from globaltable import limits
@@ -167,7 +168,7 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._server: grpc.aio.Server | None = None
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer()
         self._health_task: asyncio.Task[None] | None = None
 
     # --- life ------------------------------------------------------------------------------------

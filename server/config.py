@@ -1,0 +1,411 @@
+"""The configuration of a cluster: one TOML file that all its nodes share.
+
+Parsed once, into frozen values that are valid by construction. Whatever is wrong is refused with
+one line that names the setting, the value and what to do; an unknown setting is wrong too, for a
+misspelt one would otherwise be ignored.
+"""
+
+import ipaddress
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from globaltable.errors import ConfigError, InvalidArgument
+from globaltable.model import require_table
+from globaltable.topology import REPLICAS_ALLOWED, SLOTS_DEFAULT, Topology, spread
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("json", "text")
+_NAME_CHARACTERS_MAX: Final = 64
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: object, setting: str) -> "Address":
+        host, separator, port = str(text).rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not isinstance(text, str) or not separator or not host or not port.isdecimal():
+            raise ConfigError(f'{setting} = {text!r}: give "host:port", as in "127.0.0.1:7101"')
+        if not 1 <= int(port) <= 65_535:
+            raise ConfigError(f"{setting} = {text!r}: the port must be between 1 and 65535")
+        return cls(host, int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class RegionConfig:
+    """A region, and its node."""
+
+    name: str
+    peer: Address
+    client: Address
+    data_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds."""
+
+    heartbeat_s: float = 0.05
+    election_min_s: float = 0.5
+    election_max_s: float = 1.0
+    request_s: float = 5.0
+    drain_s: float = 5.0
+    reconnect_min_s: float = 0.05
+    reconnect_max_s: float = 1.0
+    flush_interval_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one node. Those of the stored and wire formats are in `globaltable.limits`."""
+
+    pending_ops_per_group: int = 16_384
+    log_entries_per_group: int = 8_192
+    log_bytes_per_group: int = 67_108_864
+    flush_ops: int = 32_768
+    peer_buffer_bytes: int = 67_108_864
+    watchers: int = 10_000
+    snapshot_chunk_bytes: int = 262_144
+
+
+@dataclass(frozen=True, slots=True)
+class InjectedLatency:
+    """Round trips added between regions, for demonstrations and tests. Off in production."""
+
+    round_trip_ms: float
+    pairs: Mapping[frozenset[str], float] = field(default_factory=dict)
+
+    def one_way_s(self, a: str, b: str) -> float:
+        """The delay added to what `a` sends to `b`."""
+        if a == b:
+            return 0.0
+        return self.pairs.get(frozenset((a, b)), self.round_trip_ms) / 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole cluster, as every node of it sees it."""
+
+    cluster: str
+    tables: tuple[str, ...]
+    regions: tuple[RegionConfig, ...]
+    groups: int = 8
+    replicas: int = 3
+    slots: int = SLOTS_DEFAULT
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    injected_latency: InjectedLatency | None = None
+    log_level: str = "info"
+    log_format: str = "json"
+
+    def region(self, name: str) -> RegionConfig:
+        """The region of that name; `ConfigError` if there is none."""
+        for region in self.regions:
+            if region.name == name:
+                return region
+        known = ", ".join(region.name for region in self.regions)
+        raise ConfigError(f"region {name!r} is not in the configuration; it has {known}")
+
+    def topology(self) -> Topology:
+        """Which node holds which group."""
+        names = [region.name for region in self.regions]
+        return spread(self.cluster, names, self.groups, self.replicas, self.slots)
+
+
+def load(path: Path) -> Config:
+    """The configuration in a file. Raises `ConfigError`, naming the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    try:
+        return parse(text, base_dir=path.resolve().parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def parse(text: str, *, base_dir: Path) -> Config:
+    """The configuration in TOML text. Relative paths are taken from `base_dir`."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}") from error
+    return _Parser(base_dir).config(document)
+
+
+class _Section:
+    """A table of the document, from which every setting must be taken."""
+
+    def __init__(self, name: str, values: object) -> None:
+        if not isinstance(values, dict):
+            raise ConfigError(f"{name} = {values!r}: this is a section, write [{name}]")
+        self._name = name
+        self._values = dict(values)
+
+    def setting(self, key: str) -> str:
+        return f"{self._name}.{key}" if self._name else key
+
+    def take(self, key: str, check: Callable[[str, object], T], default: T | None = None) -> T:
+        if key not in self._values:
+            if default is None:
+                raise ConfigError(f"{self.setting(key)} is missing")
+            return default
+        return check(self.setting(key), self._values.pop(key))
+
+    def section(self, key: str) -> "_Section":
+        return _Section(self.setting(key), self._values.pop(key, {}))
+
+    def names(self) -> list[str]:
+        return list(self._values)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def finish(self, known: str) -> None:
+        if self._values:
+            key = self.setting(next(iter(self._values)))
+            raise ConfigError(f"{key} is not a known setting; known here: {known}")
+
+
+def _text(setting: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{setting} = {value!r}: give a string that is not empty")
+    return value
+
+
+def _name(setting: str, value: object) -> str:
+    text = _text(setting, value)
+    if len(text) > _NAME_CHARACTERS_MAX or not all(c.isalnum() or c in "._-" for c in text):
+        raise ConfigError(
+            f"{setting} = {value!r}: use up to {_NAME_CHARACTERS_MAX} letters, digits, "
+            "'.', '_' and '-'"
+        )
+    return text
+
+
+def _count(setting: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{setting} = {value!r}: give a whole number above 0")
+    return value
+
+
+def _seconds(setting: str, value: object) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type,operator]
+        raise ConfigError(f"{setting} = {value!r}: give a number of seconds above 0")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _milliseconds(setting: str, value: object) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 60_000:  # type: ignore[operator]
+        raise ConfigError(f"{setting} = {value!r}: give milliseconds between 0 and 60000")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _tables(setting: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ConfigError(f'{setting} = {value!r}: give a list of names, as in ["im.session"]')
+    for table in value:
+        try:
+            require_table(table)
+        except InvalidArgument as error:
+            raise ConfigError(f"{setting}: {error}") from error
+    if len(set(value)) != len(value):
+        raise ConfigError(f"{setting} = {value!r}: a table is named twice")
+    return tuple(value)
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[str, object], str]:
+    def check(setting: str, value: object) -> str:
+        if value not in choices:
+            raise ConfigError(f"{setting} = {value!r}: give one of {', '.join(choices)}")
+        return str(value)
+
+    return check
+
+
+class _Parser:
+    def __init__(self, base_dir: Path) -> None:
+        self._base_dir = base_dir
+
+    def config(self, document: dict[str, Any]) -> Config:
+        root = _Section("", document)
+        cluster = root.take("cluster", _name)
+        tables = root.take("tables", _tables)
+        data_dir = self._base_dir / root.take("data_dir", _text, "data")
+        groups = root.section("groups")
+        count = groups.take("count", _count, 8)
+        replicas = groups.take("replicas", _count, 3)
+        slots = groups.take("slots", _count, SLOTS_DEFAULT)
+        groups.finish("count, replicas, slots")
+        log = root.section("log")
+        log_level = log.take("level", _one_of(LOG_LEVELS), "info")
+        log_format = log.take("format", _one_of(LOG_FORMATS), "json")
+        log.finish("level, format")
+        regions = self._regions(root.section("regions"), data_dir)
+        timeouts = self._timeouts(root.section("timeouts"))
+        limits = self._limits(root.section("limits"))
+        injected = self._injected(root, {region.name for region in regions})
+        root.finish(
+            "cluster, tables, data_dir, [groups], [log], [regions.NAME], [timeouts], [limits], "
+            "[injected_latency]"
+        )
+        _check_replicas(replicas, len(regions))
+        if not count <= slots <= 65_536:
+            raise ConfigError(
+                f"groups.slots = {slots}: give between groups.count = {count} and 65536"
+            )
+        return Config(
+            cluster=cluster,
+            tables=tables,
+            regions=regions,
+            groups=count,
+            replicas=replicas,
+            slots=slots,
+            timeouts=timeouts,
+            limits=limits,
+            injected_latency=injected,
+            log_level=log_level,
+            log_format=log_format,
+        )
+
+    def _regions(self, section: _Section, data_dir: Path) -> tuple[RegionConfig, ...]:
+        regions: list[RegionConfig] = []
+        used: dict[Address | Path, str] = {}
+        for key in section.names():
+            name = _name("regions", key)
+            own = section.section(key)
+            peer = own.take("peer", lambda s, v: Address.parse(v, s))
+            client = own.take("client", lambda s, v: Address.parse(v, s))
+            directory = self._base_dir / own.take("data_dir", _text, str(data_dir / name))
+            own.finish("peer, client, data_dir")
+            for what, value in (("peer", peer), ("client", client), ("data_dir", directory)):
+                setting = own.setting(what)
+                if value in used:
+                    raise ConfigError(f"{setting} = {str(value)!r} is {used[value]} already")
+                used[value] = setting
+            regions.append(RegionConfig(name, peer, client, directory))
+        if not regions:
+            raise ConfigError("there are no regions; write a section [regions.NAME] for each")
+        return tuple(regions)
+
+    def _timeouts(self, section: _Section) -> Timeouts:
+        timeouts = Timeouts(
+            **{f.name: section.take(f.name, _seconds, f.default) for f in fields(Timeouts)}
+        )
+        section.finish(", ".join(f.name for f in fields(Timeouts)))
+        if timeouts.election_min_s <= 3 * timeouts.heartbeat_s:
+            raise ConfigError(
+                f"timeouts.election_min_s = {timeouts.election_min_s}: must be above 3 x "
+                f"timeouts.heartbeat_s = {timeouts.heartbeat_s}, or lost heartbeats cost the leader"
+            )
+        if timeouts.election_max_s <= timeouts.election_min_s:
+            raise ConfigError(
+                f"timeouts.election_max_s = {timeouts.election_max_s}: must be above "
+                f"timeouts.election_min_s = {timeouts.election_min_s}"
+            )
+        if timeouts.reconnect_max_s < timeouts.reconnect_min_s:
+            raise ConfigError(
+                f"timeouts.reconnect_max_s = {timeouts.reconnect_max_s}: must not be below "
+                f"timeouts.reconnect_min_s = {timeouts.reconnect_min_s}"
+            )
+        return timeouts
+
+    def _limits(self, section: _Section) -> Limits:
+        limits = Limits(**{f.name: section.take(f.name, _count, f.default) for f in fields(Limits)})
+        section.finish(", ".join(f.name for f in fields(Limits)))
+        if limits.pending_ops_per_group < 4_096:
+            raise ConfigError(
+                f"limits.pending_ops_per_group = {limits.pending_ops_per_group}: give at least "
+                "4096, the ops of the largest request"
+            )
+        if not 1_024 <= limits.snapshot_chunk_bytes <= 4_194_304:
+            raise ConfigError(
+                f"limits.snapshot_chunk_bytes = {limits.snapshot_chunk_bytes}: give between 1024 "
+                "and 4194304"
+            )
+        return limits
+
+    def _injected(self, root: _Section, regions: set[str]) -> InjectedLatency | None:
+        if "injected_latency" not in root:
+            return None
+        section = root.section("injected_latency")
+        round_trip_ms = section.take("round_trip_ms", _milliseconds)
+        pairs: dict[frozenset[str], float] = {}
+        own = section.section("pairs")
+        for key in own.names():
+            a, _, b = key.partition("-")
+            for cut in [i for i, c in enumerate(key) if c == "-"]:
+                if key[:cut] in regions and key[cut + 1 :] in regions:
+                    a, b = key[:cut], key[cut + 1 :]
+            if a == b or not {a, b} <= regions:
+                raise ConfigError(
+                    f'{own.setting(key)}: name two regions, as in "{"-".join(sorted(regions)[:2])}"'
+                )
+            pairs[frozenset((a, b))] = own.take(key, _milliseconds)
+        section.finish("round_trip_ms, [injected_latency.pairs]")
+        return InjectedLatency(round_trip_ms, pairs)
+
+
+def _check_replicas(replicas: int, regions: int) -> None:
+    if replicas not in REPLICAS_ALLOWED:
+        raise ConfigError(
+            f"groups.replicas = {replicas}: give {' or '.join(map(str, REPLICAS_ALLOWED))}; an "
+            "even number survives no more losses than the odd one below it"
+        )
+    if replicas != regions:
+        raise ConfigError(
+            f"groups.replicas = {replicas} with {regions} regions: in this version each region "
+            "holds a replica of each group; give as many replicas as there are regions"
+        )
+
+
+def render(config: Config) -> str:
+    """TOML text that parses to the same configuration."""
+    tables = ", ".join(f'"{table}"' for table in config.tables)
+    lines = [f'cluster = "{config.cluster}"', f"tables = [{tables}]", ""]
+    lines += ["[groups]", f"count = {config.groups}", f"replicas = {config.replicas}"]
+    lines += [f"slots = {config.slots}", ""]
+    lines += ["[log]", f'level = "{config.log_level}"', f'format = "{config.log_format}"', ""]
+    for region in config.regions:
+        lines += [f'[regions."{region.name}"]']
+        lines += [f'peer = "{region.peer}"', f'client = "{region.client}"']
+        lines += [f"data_dir = {_quoted(str(region.data_dir))}", ""]
+    for title, values in (("timeouts", config.timeouts), ("limits", config.limits)):
+        lines += [f"[{title}]"]
+        lines += [f"{f.name} = {getattr(values, f.name)!r}" for f in fields(values)]
+        lines += [""]
+    if config.injected_latency is not None:
+        injected = config.injected_latency
+        lines += ["[injected_latency]", f"round_trip_ms = {injected.round_trip_ms!r}", ""]
+        lines += ["[injected_latency.pairs]"]
+        for pair, milliseconds in injected.pairs.items():
+            lines += [f'"{"-".join(sorted(pair))}" = {milliseconds!r}']
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,353 @@
+"""The connections between the nodes: one for each pair, carrying all of its groups' messages.
+
+Of a pair, the node with the smaller name dials and the other accepts. A connection is up once the
+handshake has passed at both ends. What is sent while it is down is refused, for Raft sends again
+what matters. A later connection of the same peer replaces the earlier one, which its other end has
+given up.
+
+Payloads are opaque here. All of it runs on the event loop's thread.
+"""
+
+import asyncio
+import random as random_module
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import structlog
+
+from globaltable import limits
+from globaltable.errors import ProtocolError
+from globaltable.server.frames import FrameKind, FrameParser, encode
+from globaltable.server.handshake import HELLO_BYTES_MAX, check_hello, decode_hello, encode_hello
+
+HANDSHAKE_TIMEOUT_S: Final = 5.0
+UNKNOWN_CONNECTIONS_MAX: Final = 64
+"""Connections that have not shown who they are; more are closed at once."""
+
+log = structlog.get_logger(__name__)
+
+
+class _Link(asyncio.Protocol):
+    """One connection, from its handshake on."""
+
+    def __init__(self, peers: "PeerLinks", expected: str) -> None:
+        self._peers = peers
+        self._expected = expected
+        self._parser = FrameParser(HELLO_BYTES_MAX)
+        self._transport: asyncio.Transport | None = None
+        self._delayed: deque[tuple[float, bytes]] = deque()
+        self._delayed_bytes = 0
+        self._delay_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self.peer = ""
+        self.incarnation = 0
+        self.delay_s = 0.0
+        self.heard_at = time.monotonic()
+        self.address: object = None
+        self.closed = asyncio.get_running_loop().create_future()
+
+    # --- asyncio ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]
+        self.address = transport.get_extra_info("peername")
+        if not self._peers.admit(self):
+            transport.abort()  # type: ignore[attr-defined]
+            return
+        loop = asyncio.get_running_loop()
+        self._idle_timer = loop.call_later(HANDSHAKE_TIMEOUT_S, self._handshake_late)
+        if self._expected:
+            self._write(FrameKind.HELLO, self._peers.hello(self._expected))
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = time.monotonic()
+        try:
+            for kind, body in self._parser.feed(data):
+                self._on_frame(kind, body)
+                if self.closing:
+                    return
+        except ProtocolError as error:
+            self.refuse(str(error))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._delay_timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
+        self._delayed.clear()
+        if not self.closed.done():
+            self.closed.set_result(None)
+        self._peers.lost(self)
+
+    # --- frames ----------------------------------------------------------------------------------
+
+    def _on_frame(self, kind: FrameKind, body: bytes) -> None:
+        if not self.peer:
+            self._on_handshake(kind, body)
+        elif kind is FrameKind.DATA:
+            self._peers.on_payload(self.peer, body)
+        elif kind is FrameKind.PING:
+            self.send(FrameKind.PONG, body)
+        elif kind is FrameKind.PONG:
+            self._peers.on_pong(self, body)
+        else:
+            raise ProtocolError(f"{kind.name} after the handshake")
+
+    def _on_handshake(self, kind: FrameKind, body: bytes) -> None:
+        if kind is FrameKind.REFUSE:
+            reason = body.decode(errors="replace")
+            log.warning("peer refuses this node", peer=self._expected, reason=reason)
+            self.close()
+            return
+        if kind is not FrameKind.HELLO:
+            raise ProtocolError(f"{kind.name} before the handshake")
+        hello = decode_hello(body)
+        self._peers.check(hello, self._expected)
+        if not self._expected:
+            self._write(FrameKind.HELLO, self._peers.hello(hello.node))
+        assert self._idle_timer is not None
+        self._idle_timer.cancel()
+        self._parser.frame_bytes_max = self._peers.frame_bytes_max
+        self.peer, self.incarnation = hello.node, hello.incarnation
+        self._peers.established(self)
+
+    def _handshake_late(self) -> None:
+        self.refuse("the handshake took too long")
+
+    # --- sending ---------------------------------------------------------------------------------
+
+    def send(self, kind: FrameKind, body: bytes) -> None:
+        """Send in order, after the injected delay if there is one."""
+        if self.delay_s <= 0:
+            self._write(kind, body)
+            return
+        loop = asyncio.get_running_loop()
+        frame = encode(kind, body)
+        self._delayed.append((loop.time() + self.delay_s, frame))
+        self._delayed_bytes += len(frame)
+        if self._delay_timer is None:
+            self._delay_timer = loop.call_at(self._delayed[0][0], self._release)
+
+    def _release(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._delay_timer = None
+        now = loop.time()
+        due = []
+        # Timers of the loop have a resolution of a millisecond: what is due within one goes too.
+        while self._delayed and self._delayed[0][0] <= now + 0.0005:
+            frame = self._delayed.popleft()[1]
+            self._delayed_bytes -= len(frame)
+            due.append(frame)
+        if due and self._transport is not None and not self.closing:
+            self._transport.write(b"".join(due))
+        if self._delayed:
+            self._delay_timer = loop.call_at(self._delayed[0][0], self._release)
+
+    def _write(self, kind: FrameKind, body: bytes) -> None:
+        if self._transport is not None and not self.closing:
+            self._transport.write(encode(kind, body))
+
+    @property
+    def buffered_bytes(self) -> int:
+        size = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return size + self._delayed_bytes
+
+    @property
+    def closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def refuse(self, reason: str) -> None:
+        log.warning("peer connection refused", address=str(self.address), reason=reason)
+        if not self.peer:
+            self._write(FrameKind.REFUSE, reason.encode()[: HELLO_BYTES_MAX - 1])
+        self.close()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class PeerLinks:
+    """All connections of one node. `start`, then `send`; `close` at the end."""
+
+    def __init__(
+        self,
+        *,
+        cluster: str,
+        node: str,
+        incarnation: int,
+        listen: tuple[str, int],
+        peers: Mapping[str, tuple[str, int]],
+        on_payload: Callable[[str, bytes], None],
+        on_up: Callable[[str], None],
+        on_down: Callable[[str], None],
+        buffer_bytes_max: int,
+        reconnect_min_s: float,
+        reconnect_max_s: float,
+        random: random_module.Random,
+        one_way_delay_s: Mapping[str, float] | None = None,
+        ping_interval_s: float = 1.0,
+        idle_timeout_s: float = 5.0,
+        frame_bytes_max: int = limits.FRAME_BYTES_MAX,
+        server_ssl: ssl.SSLContext | None = None,
+        client_ssl: ssl.SSLContext | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._node = node
+        self._incarnation = incarnation
+        self._listen = listen
+        self._addresses = dict(peers)
+        self.on_payload = on_payload
+        self._on_up = on_up
+        self._on_down = on_down
+        self._buffer_bytes_max = buffer_bytes_max
+        self._reconnect_min_s = reconnect_min_s
+        self._reconnect_max_s = reconnect_max_s
+        self._random = random
+        self._delay_s = dict(one_way_delay_s or {})
+        self._ping_interval_s = ping_interval_s
+        self._idle_timeout_s = idle_timeout_s
+        self.frame_bytes_max = frame_bytes_max
+        self._server_ssl = server_ssl
+        self._client_ssl = client_ssl
+        self._links: dict[str, _Link] = {}
+        self._unknown: set[_Link] = set()
+        self._round_trip_s: dict[str, float] = {}
+        self._server: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
+
+    async def start(self) -> None:
+        """Listen, and dial the nodes whose names are greater. Raises `OSError` if it cannot."""
+        loop = asyncio.get_running_loop()
+        host, port = self._listen
+        self._server = await loop.create_server(
+            lambda: _Link(self, ""), host, port, ssl=self._server_ssl
+        )
+        dialled = [name for name in self._addresses if self._node < name]
+        self._tasks = [asyncio.create_task(self._dial(name)) for name in dialled]
+        self._tasks.append(asyncio.create_task(self._ping()))
+
+    async def close(self) -> None:
+        """Close every connection; nothing is left running."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+        links = [*self._links.values(), *self._unknown]
+        for link in links:
+            link.close()
+        if links:
+            await asyncio.wait([link.closed for link in links], timeout=0.5)
+        for link in links:
+            link.abort()
+
+    def send(self, peer: str, payload: bytes) -> bool:
+        """Queue a payload; False, and nothing queued, if the peer is away or its buffer is full."""
+        link = self._links.get(peer)
+        if link is None or link.buffered_bytes + len(payload) > self._buffer_bytes_max:
+            return False
+        link.send(FrameKind.DATA, payload)
+        return True
+
+    def connected(self, peer: str) -> bool:
+        return peer in self._links
+
+    def round_trip_s(self, peer: str) -> float:
+        """Smoothed; 0.0 until it has been measured."""
+        return self._round_trip_s.get(peer, 0.0)
+
+    def buffered_bytes(self, peer: str) -> int:
+        link = self._links.get(peer)
+        return link.buffered_bytes if link is not None else 0
+
+    # --- what links ask --------------------------------------------------------------------------
+
+    def admit(self, link: _Link) -> bool:
+        if self._closing or len(self._unknown) >= UNKNOWN_CONNECTIONS_MAX:
+            return False
+        self._unknown.add(link)
+        return True
+
+    def hello(self, to: str) -> bytes:
+        return encode_hello(self._cluster, self._node, to, self._incarnation)
+
+    def check(self, hello: Any, expected: str) -> None:
+        # Only nodes with smaller names dial this one.
+        callers = {name for name in self._addresses if name < self._node}
+        check_hello(
+            hello,
+            cluster=self._cluster,
+            node=self._node,
+            expected={expected} if expected else callers,
+        )
+
+    def established(self, link: _Link) -> None:
+        self._unknown.discard(link)
+        old = self._links.pop(link.peer, None)
+        if old is not None:
+            old.abort()
+            self._on_down(link.peer)
+        link.delay_s = self._delay_s.get(link.peer, 0.0)
+        self._links[link.peer] = link
+        self._on_up(link.peer)
+        self._send_ping(link)
+
+    def lost(self, link: _Link) -> None:
+        self._unknown.discard(link)
+        if self._links.get(link.peer) is link:
+            del self._links[link.peer]
+            self._on_down(link.peer)
+
+    def on_pong(self, link: _Link, body: bytes) -> None:
+        if len(body) != 8:
+            raise ProtocolError(f"a PONG of {len(body)} bytes")
+        took_s = (time.monotonic_ns() - int.from_bytes(body, "big")) / 1e9
+        if 0 <= took_s < 60:
+            before = self._round_trip_s.get(link.peer)
+            smooth = took_s if before is None else 0.8 * before + 0.2 * took_s
+            self._round_trip_s[link.peer] = smooth
+
+    # --- background ------------------------------------------------------------------------------
+
+    def _send_ping(self, link: _Link) -> None:
+        link.send(FrameKind.PING, time.monotonic_ns().to_bytes(8, "big"))
+
+    async def _ping(self) -> None:
+        while True:
+            await asyncio.sleep(self._ping_interval_s)
+            for link in list(self._links.values()):
+                if time.monotonic() - link.heard_at > self._idle_timeout_s:
+                    log.warning("peer is silent", peer=link.peer, timeout_s=self._idle_timeout_s)
+                    link.abort()
+                else:
+                    self._send_ping(link)
+
+    async def _dial(self, peer: str) -> None:
+        """Keep a connection to a peer, with back-off that doubles, is jittered, and is reset."""
+        loop = asyncio.get_running_loop()
+        host, port = self._addresses[peer]
+        back_off_s = self._reconnect_min_s
+        while True:
+            try:
+                async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+                    _, link = await loop.create_connection(
+                        lambda: _Link(self, peer), host, port, ssl=self._client_ssl
+                    )
+            except (OSError, TimeoutError) as error:
+                log.debug("peer cannot be reached", peer=peer, reason=str(error))
+            else:
+                await link.closed
+                if link.peer:
+                    back_off_s = self._reconnect_min_s
+            await asyncio.sleep(back_off_s * self._random.uniform(0.5, 1.0))
+            back_off_s = min(2 * back_off_s, self._reconnect_max_s)
