@@ -21,8 +21,6 @@ from typing import Any, Final
 import grpc
 import structlog
 import uvloop
-from globaltable.server.config import Config
-from globaltable.server.peers import PeerLinks
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
@@ -32,8 +30,10 @@ from globaltable.errors import NoQuorum, Overloaded, StorageError
 from globaltable.group import Replica, ReplicaLimits, Settled
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
 from globaltable.raft.adaptor import Timing
+from globaltable.server.config import Config
 from globaltable.server.core import Effects, NodeCore, Turn
 from globaltable.server.logs import configure_logs
+from globaltable.server.peers import PeerLinks
 from globaltable.server.service import RETRY_DELAY_MS, GlobalTableService
 from globaltable.server.status import status_response
 from globaltable.server.watches import Watcher, Watches
@@ -229,7 +229,7 @@ class Node:
         if not self._failed.done():
             self._core.drain()
             self._wake()
-            while self._leads and self._loop.time() < deadline:
+            while self._leads and self._has_peers and self._loop.time() < deadline:
                 await asyncio.sleep(0.01)
         if self._server is not None:
             await self._server.stop(grace=max(0.1, deadline - self._loop.time()))
@@ -252,6 +252,10 @@ class Node:
     @property
     def _leads(self) -> bool:
         return any(replica.is_leader for replica in self._core.replicas.values())
+
+    @property
+    def _has_peers(self) -> bool:
+        return any(self._links.connected(node.name) for node in self._topology.nodes)
 
     async def _flush(self) -> None:
         """So that the next start has little to replay."""

@@ -12,7 +12,6 @@ import asyncio
 import random as random_module
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ import structlog
 
 from globaltable import limits
 from globaltable.errors import ProtocolError
+from globaltable.server.delay import DelayLine
 from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import HELLO_BYTES_MAX, check_hello, decode_hello, encode_hello
 
@@ -38,13 +38,10 @@ class _Link(asyncio.Protocol):
         self._expected = expected
         self._parser = FrameParser(HELLO_BYTES_MAX)
         self._transport: asyncio.Transport | None = None
-        self._delayed: deque[tuple[float, bytes]] = deque()
-        self._delayed_bytes = 0
-        self._delay_timer: asyncio.TimerHandle | None = None
+        self._delay: DelayLine | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self.peer = ""
         self.incarnation = 0
-        self.delay_s = 0.0
         self.heard_at = time.monotonic()
         self.address: object = None
         self.closed = asyncio.get_running_loop().create_future()
@@ -74,10 +71,10 @@ class _Link(asyncio.Protocol):
             self.refuse(str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._delay_timer, self._idle_timer):
-            if timer is not None:
-                timer.cancel()
-        self._delayed.clear()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self._delay is not None:
+            self._delay.close()
         if not self.closed.done():
             self.closed.set_result(None)
         self._peers.lost(self)
@@ -121,30 +118,19 @@ class _Link(asyncio.Protocol):
 
     def send(self, kind: FrameKind, body: bytes) -> None:
         """Send in order, after the injected delay if there is one."""
-        if self.delay_s <= 0:
+        if self._delay is None:
             self._write(kind, body)
-            return
-        loop = asyncio.get_running_loop()
-        frame = encode(kind, body)
-        self._delayed.append((loop.time() + self.delay_s, frame))
-        self._delayed_bytes += len(frame)
-        if self._delay_timer is None:
-            self._delay_timer = loop.call_at(self._delayed[0][0], self._release)
+        else:
+            self._delay.put(encode(kind, body))
 
-    def _release(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._delay_timer = None
-        now = loop.time()
-        due = []
-        # Timers of the loop have a resolution of a millisecond: what is due within one goes too.
-        while self._delayed and self._delayed[0][0] <= now + 0.0005:
-            frame = self._delayed.popleft()[1]
-            self._delayed_bytes -= len(frame)
-            due.append(frame)
-        if due and self._transport is not None and not self.closing:
-            self._transport.write(b"".join(due))
-        if self._delayed:
-            self._delay_timer = loop.call_at(self._delayed[0][0], self._release)
+    def delay(self, delay_s: float) -> None:
+        """Delay everything that is sent from now on."""
+        if delay_s > 0:
+            self._delay = DelayLine(delay_s, self._release)
+
+    def _release(self, frames: list[bytes]) -> None:
+        if self._transport is not None and not self.closing:
+            self._transport.write(b"".join(frames))
 
     def _write(self, kind: FrameKind, body: bytes) -> None:
         if self._transport is not None and not self.closing:
@@ -153,7 +139,7 @@ class _Link(asyncio.Protocol):
     @property
     def buffered_bytes(self) -> int:
         size = self._transport.get_write_buffer_size() if self._transport is not None else 0
-        return size + self._delayed_bytes
+        return size + (self._delay.bytes if self._delay is not None else 0)
 
     @property
     def closing(self) -> bool:
@@ -297,7 +283,7 @@ class PeerLinks:
         if old is not None:
             old.abort()
             self._on_down(link.peer)
-        link.delay_s = self._delay_s.get(link.peer, 0.0)
+        link.delay(self._delay_s.get(link.peer, 0.0))
         self._links[link.peer] = link
         self._on_up(link.peer)
         self._send_ping(link)

@@ -74,6 +74,9 @@ class Role(IntEnum):
     LEADER = 2
 
 
+_ROLES: Final = tuple(Role)
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Seconds. A follower campaigns after `election_min_s` to `election_max_s` without a leader."""
@@ -86,8 +89,12 @@ class Timing:
 class _Peer(Node):  # type: ignore[misc]
     """A node whose place in a set does not depend on the process's hash seed."""
 
+    def __init__(self, id: str) -> None:  # noqa: A002 - PySyncObj's name
+        super().__init__(id)
+        self._hash = zlib.crc32(id.encode())
+
     def __hash__(self) -> int:
-        return zlib.crc32(self.id.encode())
+        return self._hash
 
 
 class _Links(Transport):  # type: ignore[misc]
@@ -230,7 +237,7 @@ class Adaptor:
 
     @property
     def role(self) -> Role:
-        return Role(self._core._SyncObj__raftState)
+        return _ROLES[self._core._SyncObj__raftState]
 
     @property
     def term(self) -> int:
