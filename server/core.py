@@ -117,6 +117,7 @@ class NodeCore:
         self._tick_at = now
         self._flushing: Sequence[int] = ()
         self._flush_at = now + flush_interval_s
+        self._flush_check_at = now
         self._installed: list[int] = []
 
     # --- inputs ----------------------------------------------------------------------------------
@@ -219,8 +220,10 @@ class NodeCore:
     # --- the table's worker ----------------------------------------------------------------------
 
     def _begin_flush(self, now: float) -> FlushJob | None:
-        if self._flushing:
+        # Looked at once a tick, not once a turn: it asks every replica.
+        if self._flushing or now < self._flush_check_at:
             return None
+        self._flush_check_at = self._tick_at
         replicas = self.replicas.values()
         due = (
             now >= self._flush_at

@@ -264,7 +264,9 @@ class Node:
         flush = self._core.begin_flush(self._loop.time())
         if flush is not None:
             self._worker.submit(flush)
-            while self._core.is_flushing and not self._failed.done():
+            while self._core.is_flushing:
+                if self._failed.done():
+                    return
                 await asyncio.sleep(0.005)
 
     def _fail(self, error: BaseException) -> None:

@@ -1,0 +1,42 @@
+"""The client library: `GlobalTable` for asyncio, `SyncGlobalTable` for threads.
+
+::
+
+    async with GlobalTable.connect(["127.0.0.1:7101"], table="im.session") as sessions:
+        binding = await sessions.bind("cid:1001", unit="A")
+        binding = await sessions.move("cid:1001", to="B", version=binding.version)
+
+Both are thin shells over one exchange that does no I/O: `_exchange` decides what is sent where
+and when, `_attempts` what a failure means, `_nodes` which node is asked. Errors are those of
+`globaltable.errors`, and `ClientClosed`.
+"""
+
+from globaltable.client._asynchronous import GlobalTable, Watch
+from globaltable.client._settings import USE_CLIENT_DEFAULT, ClientClosed, UseClientDefault
+from globaltable.client._synchronous import SyncGlobalTable, SyncWatch
+from globaltable.client.values import (
+    Change,
+    ChangeKind,
+    GroupStatus,
+    PeerStatus,
+    Role,
+    Status,
+)
+from globaltable.model import Binding
+
+__all__ = [
+    "USE_CLIENT_DEFAULT",
+    "Binding",
+    "Change",
+    "ChangeKind",
+    "ClientClosed",
+    "GlobalTable",
+    "GroupStatus",
+    "PeerStatus",
+    "Role",
+    "Status",
+    "SyncGlobalTable",
+    "SyncWatch",
+    "UseClientDefault",
+    "Watch",
+]

@@ -1,0 +1,455 @@
+"""The asyncio client: carries out what the exchange decides, over grpc.aio.
+
+Responsible for channels, the one timer, and waking callers. Ops that are asked for in one turn of
+the loop share a call, which leaves in the next turn.
+"""
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from globaltable.client._attempts import Failure, FailureKind, failure_of
+from globaltable.client._base import BaseGlobalTable, bound
+from globaltable.client._exchange import Call, Exchange
+from globaltable.client._lanes import SERVICE, Ticket
+from globaltable.client._settings import (
+    ATTEMPT_TIMEOUT_S_DEFAULT,
+    CHANNEL_OPTIONS,
+    PENDING_MAX_DEFAULT,
+    TIMEOUT_S_DEFAULT,
+    USE_CLIENT_DEFAULT,
+    ClientClosed,
+    Settings,
+    Timeout,
+    addresses_of,
+)
+from globaltable.client._watching import WatchProgress
+from globaltable.client.values import Change, Status
+from globaltable.errors import GlobalTableError
+from globaltable.model import Binding
+
+T = TypeVar("T")
+
+_END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
+
+
+class GlobalTable(BaseGlobalTable):
+    """One table of a GlobalTable cluster, for asyncio. Made by `connect`.
+
+    Calls may be made from any number of tasks of one event loop; those waiting at the same time
+    travel together. Every call takes `timeout`, in seconds, over all its attempts: `None` for no
+    timeout, and by default the client's. Besides what each names, every call raises
+
+    * `InvalidArgument`, `LimitExceeded`: an argument is refused, most before anything is sent;
+    * `ConnectFailed`, `NoQuorum`, `Overloaded`, `DeadlineExceeded`: it did not happen in time;
+    * `OutcomeUnknown`: a bind, move or unbind was sent, and may or may not have happened;
+    * `ProtocolError`: a node answered what no correct node answers;
+    * `ClientClosed`: the client is not open.
+    """
+
+    def __init__(
+        self, settings: Settings, credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
+        super().__init__(settings)
+        self._credentials = credentials
+        self._exchange: Exchange | None = None
+        self._channels: list[grpc.aio.Channel] = []
+        self._methods: list[dict[str, Any]] = []
+        self._calls: set[asyncio.Task[None]] = set()
+        self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
+        self._pump_is_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @classmethod
+    def connect(
+        cls,
+        addresses: Iterable[str],
+        *,
+        table: str,
+        timeout: float | None = TIMEOUT_S_DEFAULT,
+        attempt_timeout: float = ATTEMPT_TIMEOUT_S_DEFAULT,
+        pending_max: int = PENDING_MAX_DEFAULT,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> Self:
+        """A client of `table`; open it with `async with`, or `await` it and `close` it later.
+
+        * `addresses`: "host:port" of each node. The nearest that is up is asked, by measured
+          round trip, in the given order among those equally near.
+        * `timeout`: seconds each call may take by default, opening included; `None` for no limit.
+        * `attempt_timeout`: seconds after which a node that does not answer is given up for
+          another one.
+        * `pending_max`: calls waiting at a time; beyond it they raise `Overloaded`.
+        * `credentials`: what `grpc.ssl_channel_credentials` returns; without, no encryption.
+
+        Opening raises `ConnectFailed` if no node answers in time.
+        """
+        settings = Settings(addresses_of(addresses), table, timeout, attempt_timeout, pending_max)
+        return cls(settings, credentials)
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def open(self) -> Self:
+        """Connect; does nothing on a client that is open. Raises ConnectFailed, ClientClosed."""
+        if self._closed:
+            raise ClientClosed(f"{self!r} was closed; connect anew")
+        if self._exchange is not None:
+            return self
+        self._loop = asyncio.get_running_loop()
+        for address in self.addresses:
+            options = list(CHANNEL_OPTIONS)
+            channel = (
+                grpc.aio.secure_channel(address, self._credentials, options=options)
+                if self._credentials is not None
+                else grpc.aio.insecure_channel(address, options=options)
+            )
+            self._channels.append(channel)
+            # Requests and answers cross as bytes: encoding them is the lanes'.
+            methods: dict[str, Any] = {
+                name: channel.unary_unary(SERVICE + name, None, None)
+                for name in ("Write", "Read", "Scan", "Status")
+            }
+            methods["Watch"] = channel.unary_stream(SERVICE + "Watch", None, None)
+            self._methods.append(methods)
+        self._exchange = Exchange(self._settings, self._loop.time())
+        try:
+            await self._call(self._opening_ticket())
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """Give up what is under way, and close every connection. May be called twice.
+
+        Callers that wait are told `ClientClosed`, or `OutcomeUnknown` if what they asked for may
+        have happened.
+        """
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._exchange is None or self._exchange.closed:
+            return
+        self._exchange.close()
+        self._tell()
+        for watch in list(self._watches):
+            watch.drop_stream()
+        calls = list(self._calls)
+        for task in calls:
+            task.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        for channel in self._channels:
+            await channel.close(grace=None)
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.open().__await__()
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    async def bind(self, key: str, unit: str, *, timeout: Timeout = USE_CLIENT_DEFAULT) -> Binding:
+        """Bind `key` to `unit` if it is not bound; either way, its binding from now on.
+
+        `created` tells whether this call made it. Of all that bind one key at once, everywhere,
+        one does, and the others are told what it made.
+        """
+        return await self._call(self._bind_ticket(key, unit, timeout))
+
+    async def move(
+        self, key: str, *, to: str, version: int, timeout: Timeout = USE_CLIENT_DEFAULT
+    ) -> Binding:
+        """Bind `key` to the unit `to` instead, if it is still at `version`; its new binding.
+
+        Raises `VersionConflict`, with the current binding, and `NotBound`.
+        """
+        return await self._call(self._move_ticket(key, to, version, timeout))
+
+    async def unbind(
+        self, key: str, *, version: int, timeout: Timeout = USE_CLIENT_DEFAULT
+    ) -> None:
+        """Remove the binding of `key`, if it is still at `version`.
+
+        Raises `VersionConflict`, with the current binding, and `NotBound`.
+        """
+        await self._call(self._unbind_ticket(key, version, timeout))
+
+    async def get(
+        self, key: str, *, linearizable: bool = False, timeout: Timeout = USE_CLIENT_DEFAULT
+    ) -> Binding | None:
+        """The binding of `key`; None if it is not bound.
+
+        Read from the node asked, which may be behind by a moment; with `linearizable`, no older
+        than this call, for one round trip between regions.
+        """
+        (binding,) = await self._call(self._get_ticket((key,), linearizable, timeout))
+        return binding
+
+    async def get_many(
+        self,
+        keys: Iterable[str],
+        *,
+        linearizable: bool = False,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+    ) -> dict[str, Binding]:
+        """The bindings of those of `keys` that are bound, by key, in the order of `keys`."""
+        tickets = self._get_tickets(keys, linearizable, timeout)
+        calls = [asyncio.ensure_future(self._call(ticket)) for ticket in tickets]
+        try:
+            return bound(tickets, await asyncio.gather(*calls))
+        finally:
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    async def scan(
+        self,
+        *,
+        prefix: str = "",
+        page_size: int | None = None,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+    ) -> AsyncIterator[tuple[str, Binding]]:
+        """All bindings whose key starts with `prefix`, in no meaningful order.
+
+        Every key that stays bound, unchanged, for the whole of the scan is seen. `page_size` is
+        how many are fetched at a time, `timeout` how many seconds each page may take.
+        """
+        request = self._scan_request(prefix, page_size)
+        timeout_s = self._timeout_s(timeout)
+        token = b""
+        while True:
+            entries, token = await self._call(self._page_ticket(request, token, timeout_s))
+            for entry in entries:
+                yield entry
+            if not token:
+                return
+
+    def watch(
+        self,
+        *,
+        key: str | None = None,
+        prefix: str = "",
+        after: Mapping[int, int] | None = None,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+    ) -> "Watch":
+        """Changes from now on, or from the position `after` on: of `key`, or of a `prefix`.
+
+        `timeout` is how many seconds the start may take. See `Watch`.
+        """
+        watch = Watch(self, self._watch_progress(key, prefix, after), self._timeout_s(timeout))
+        self._watches.add(watch)
+        return watch
+
+    async def status(
+        self, address: str | None = None, *, timeout: Timeout = USE_CLIENT_DEFAULT
+    ) -> Status:
+        """What a node knows of itself: the one at `address`, or whichever this client asks."""
+        return await self._call(self._status_ticket(address, timeout))
+
+    # --- the shell -------------------------------------------------------------------------------
+
+    def _opened(self) -> Exchange:
+        if self._exchange is None:
+            raise ClientClosed(f"{self!r} is not open; use it with `async with`, or await it")
+        return self._exchange
+
+    async def _call(self, ticket: Ticket[T]) -> T:
+        exchange = self._exchange or self._opened()
+        loop = self._loop
+        waiter: asyncio.Future[T] = loop.create_future()
+        ticket.waiter = waiter
+        exchange.submit(ticket, loop.time())
+        if not self._pump_is_due:
+            self._pump_is_due = True
+            loop.call_soon(self._pump)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            exchange.abandon(ticket)
+            raise
+
+    def _pump(self) -> None:
+        """Carry out what is due, tell what has come up, and sleep until the next."""
+        self._pump_is_due = False
+        exchange = self._opened()
+        for call in exchange.poll(self._loop.time()):
+            task = self._loop.create_task(self._carry(call))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+        self._tell()
+        due = exchange.next_due()
+        if self._timer is not None:
+            if due is not None and self._timer.when() <= due and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._wake) if due is not None else None
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _tell(self) -> None:
+        for waiter, value, error in self._opened().take_settled():
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(value)
+            else:
+                waiter.set_exception(error)
+
+    async def _carry(self, call: Call) -> None:
+        exchange = self._opened()
+        try:
+            method = self._methods[call.node][call.method]
+            data = await method(call.request, timeout=call.timeout_s)
+        except grpc.aio.AioRpcError as error:
+            exchange.failed(call, failure_of_error(error), self._loop.time())
+        else:
+            exchange.answered(call, data, self._loop.time())
+        if not exchange.closed:
+            self._pump()
+
+
+def failure_of_error(error: grpc.aio.AioRpcError) -> Failure:
+    """What a gRPC error means."""
+    metadata: Any = error.trailing_metadata()
+    return failure_of(error.code(), error.details(), metadata)
+
+
+class Watch:
+    """The changes of a key or a prefix, in the order of each group's log, each one once.
+
+    An asynchronous iterator that ends when it is closed. It survives the loss of its node: it
+    goes on at another one, after the last change it received. `async with` waits until a node has
+    said where the watch starts, so that a scan made then misses nothing that it does not deliver.
+
+    Iterating raises `Compacted` or `Lagged` if the changes that come next are no longer kept,
+    both with the `oldest` revision that is; and, if it could not be started in time, what every
+    call raises.
+    """
+
+    def __init__(
+        self, table: GlobalTable, progress: WatchProgress, timeout_s: float | None
+    ) -> None:
+        self._table = table
+        self._progress = progress
+        self._timeout_s = timeout_s
+        self._stream: Any = None
+        self._node = 0
+        self._closed = False
+
+    @property
+    def position(self) -> dict[int, int]:
+        """The revision up to which changes were handed out, by group: `after` to resume there.
+
+        Changes that share a revision are covered together, by the last of them.
+        """
+        return self._progress.position
+
+    async def start(self) -> None:
+        """Wait until a node has said where the watch starts; `position` then holds it."""
+        if self._progress.started:
+            return
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                while not self._progress.started:
+                    await self._receive()
+        except TimeoutError as error:
+            if isinstance(error, GlobalTableError):
+                raise
+            raise self._progress.deadline_error() from None
+
+    async def close(self) -> None:
+        """End the iteration, and the stream behind it."""
+        self._closed = True
+        self.drop_stream()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Change:
+        await self.start()
+        while not self._closed:
+            change = self._progress.next_change()
+            if change is not None:
+                return change
+            await self._receive()
+        raise StopAsyncIteration
+
+    def drop_stream(self) -> None:
+        """Let go of the stream; reading on begins another."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.cancel()
+
+    def _is_over(self) -> bool:
+        return self._closed or self._table._closed
+
+    async def _receive(self) -> None:
+        """Take one message, or one failure."""
+        table = self._table
+        exchange = table._opened()
+        if table._closed:
+            raise ClientClosed(f"{self._progress.subject}: the client is closed")
+        if self._closed:
+            raise ClientClosed(f"{self._progress.subject}: the watch is closed")
+        # A node says at once where a stream starts; after that it may be silent for any time.
+        limit_s = table._settings.attempt_timeout_s if self._stream is None else None
+        waited_s = limit_s or 0.0
+        try:
+            async with asyncio.timeout(limit_s):
+                if self._stream is None:
+                    node = exchange.nodes.choose(self._progress.avoided)
+                    self._node = node if node is not None else 0
+                    method = table._methods[self._node]["Watch"]
+                    self._stream = method(self._progress.request())
+                stream = self._stream
+                data = await stream.read()
+        except grpc.aio.AioRpcError as error:
+            failure = failure_of_error(error)
+        except TimeoutError:
+            failure = Failure(FailureKind.UNKNOWN, "the node did not answer", timed_out=True)
+        except asyncio.CancelledError:
+            self.drop_stream()
+            task = asyncio.current_task()
+            if self._is_over() and not (task is not None and task.cancelling()):
+                return
+            raise
+        else:
+            if data is not _END:
+                self._progress.received(data)
+                return
+            failure = Failure(FailureKind.UNKNOWN, "the node ended the stream")
+        self.drop_stream()
+        if self._is_over():
+            return
+        exchange.note_failure(self._node, failure, table._loop.time(), waited_s)
+        table._pump()
+        left = exchange.nodes.choose(self._progress.avoided | 1 << self._node) is not None
+        await asyncio.sleep(self._progress.failed(failure, self._node, left))

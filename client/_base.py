@@ -1,0 +1,168 @@
+"""What both clients share: arguments are checked here, and become tickets. No I/O.
+
+Responsible for everything about a call that does not depend on how one waits for it.
+"""
+
+import itertools
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from globaltable import limits, model
+from globaltable.client._lanes import (
+    OpeningLane,
+    ReadLane,
+    ScanLane,
+    ScanPage,
+    StatusLane,
+    Ticket,
+    WriteLane,
+)
+from globaltable.client._settings import Settings, Timeout, UseClientDefault, require_timeout
+from globaltable.client._watching import WatchProgress
+from globaltable.client.values import Status
+from globaltable.errors import InvalidArgument, LimitExceeded
+from globaltable.model import Binding
+from globaltable.v1 import globaltable_pb2 as pb
+
+_KEYS_PER_TICKET: Final = limits.READ_KEYS_MAX // 4
+
+
+class BaseGlobalTable:
+    """One table of one cluster, asked for by one client."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client_id = secrets.randbelow(2**63 - 1) + 1
+        self._sequence = itertools.count(1)
+        self._write_lane = WriteLane(settings.table, self._client_id)
+        self._local_lane = ReadLane(settings.table, linearizable=False)
+        self._linearizable_lane = ReadLane(settings.table, linearizable=True)
+        self._scan_lane = ScanLane()
+        self._status_lane = StatusLane()
+        self._opening_lane = OpeningLane()
+
+    @property
+    def table(self) -> str:
+        """The table this client asks for."""
+        return self._settings.table
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The nodes it was given."""
+        return self._settings.addresses
+
+    def __repr__(self) -> str:
+        nodes = ", ".join(self._settings.addresses)
+        return f"<{type(self).__name__} table={self._settings.table!r} nodes={nodes}>"
+
+    def _timeout_s(self, timeout: Timeout) -> float | None:
+        if isinstance(timeout, UseClientDefault):
+            return self._settings.timeout_s
+        require_timeout("timeout", timeout)
+        return timeout
+
+    def _opening_ticket(self) -> Ticket[None]:
+        return Ticket(self._opening_lane, self._settings.addresses, self._settings.timeout_s)
+
+    def _bind_ticket(self, key: str, unit: str, timeout: Timeout) -> Ticket[Binding]:
+        model.require_key(key)
+        model.require_unit(unit)
+        op = pb.Op(kind=pb.OP_KIND_BIND, key=key, unit=unit, sequence=next(self._sequence))
+        return Ticket(self._write_lane, op, self._timeout_s(timeout))
+
+    def _move_ticket(self, key: str, to: str, version: int, timeout: Timeout) -> Ticket[Binding]:
+        model.require_key(key)
+        model.require_unit(to)
+        model.require_version(version)
+        op = pb.Op(
+            kind=pb.OP_KIND_MOVE,
+            key=key,
+            unit=to,
+            version=version,
+            sequence=next(self._sequence),
+        )
+        return Ticket(self._write_lane, op, self._timeout_s(timeout))
+
+    def _unbind_ticket(self, key: str, version: int, timeout: Timeout) -> Ticket[None]:
+        model.require_key(key)
+        model.require_version(version)
+        op = pb.Op(kind=pb.OP_KIND_UNBIND, key=key, version=version, sequence=next(self._sequence))
+        return Ticket(self._write_lane, op, self._timeout_s(timeout))
+
+    def _get_ticket(
+        self, keys: Sequence[str], linearizable: bool, timeout: Timeout
+    ) -> Ticket[list[Binding | None]]:
+        for key in keys:
+            model.require_key(key)
+        lane = self._linearizable_lane if linearizable else self._local_lane
+        return Ticket(lane, keys, self._timeout_s(timeout), weight=len(keys))
+
+    def _get_tickets(
+        self, keys: Iterable[str], linearizable: bool, timeout: Timeout
+    ) -> list[Ticket[list[Binding | None]]]:
+        if isinstance(keys, str):
+            raise InvalidArgument(f"keys must be a collection of keys, not one string: {keys!r}")
+        unique = list(dict.fromkeys(keys))
+        return [
+            self._get_ticket(unique[start : start + _KEYS_PER_TICKET], linearizable, timeout)
+            for start in range(0, len(unique), _KEYS_PER_TICKET)
+        ]
+
+    def _scan_request(self, prefix: str, page_size: int | None) -> pb.ScanRequest:
+        _require_prefix(prefix)
+        if page_size is not None:
+            if isinstance(page_size, bool) or not isinstance(page_size, int):
+                raise InvalidArgument(f"page_size must be an int, not {page_size!r}")
+            if not 1 <= page_size <= limits.SCAN_PAGE_MAX:
+                raise LimitExceeded(
+                    f"page_size {page_size} is out of range: 1 to {limits.SCAN_PAGE_MAX}"
+                )
+        return pb.ScanRequest(table=self.table, prefix=prefix, page_size=page_size or 0)
+
+    def _page_ticket(
+        self, request: pb.ScanRequest, token: bytes, timeout_s: float | None
+    ) -> Ticket[ScanPage]:
+        page = pb.ScanRequest()
+        page.CopyFrom(request)
+        page.page_token = token
+        return Ticket(self._scan_lane, page, timeout_s)
+
+    def _status_ticket(self, address: str | None, timeout: Timeout) -> Ticket[Status]:
+        pinned = None
+        if address is not None:
+            if address not in self.addresses:
+                raise InvalidArgument(f"address {address!r} is not one of {list(self.addresses)}")
+            pinned = self.addresses.index(address)
+        return Ticket(self._status_lane, None, self._timeout_s(timeout), pinned=pinned)
+
+    def _watch_progress(
+        self, key: str | None, prefix: str, after: Mapping[int, int] | None
+    ) -> WatchProgress:
+        if key is not None:
+            model.require_key(key)
+            if prefix:
+                raise InvalidArgument(f"watch a key or a prefix, not both: {key!r}, {prefix!r}")
+        _require_prefix(prefix)
+        after = after if after is not None else {}
+        for number in itertools.chain(after.keys(), after.values()):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+                raise InvalidArgument(f"after must map groups to revisions, not {dict(after)!r}")
+        return WatchProgress(self.table, key, prefix, after)
+
+
+def _require_prefix(prefix: str) -> None:
+    if prefix != "":
+        model.require_key(prefix)
+
+
+def bound(
+    tickets: Iterable[Ticket[list[Binding | None]]], answers: Iterable[list[Binding | None]]
+) -> dict[str, Binding]:
+    """The keys that are bound, with their bindings."""
+    pairs: Iterator[tuple[Any, Binding | None]] = (
+        pair
+        for ticket, answer in zip(tickets, answers, strict=True)
+        for pair in zip(ticket.payload, answer, strict=True)
+    )
+    return {key: binding for key, binding in pairs if binding is not None}

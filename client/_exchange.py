@@ -1,0 +1,345 @@
+"""The client as a value that is stepped: tickets in, calls out, results out. No I/O, no clock.
+
+Responsible for which tickets travel in which call to which node, for retries, deadlines and
+bounds. A shell does four things, in any order, and after each of them carries out what `poll`
+returns, tells the waiters what `take_settled` returns, and looks again at `next_due`:
+
+* `submit` a ticket, or `abandon` one whose caller has gone;
+* tell that a call was `answered` or has `failed`;
+* `poll` when the time that `next_due` named has come;
+* `close`.
+
+Invariants:
+
+* A ticket that was submitted is settled exactly once, at the latest a grace after its deadline,
+  unless it is abandoned; then never.
+* A ticket is in at most one call, and a retry carries the very same payload.
+* No more than `pending_max` tickets are live.
+"""
+
+import heapq
+import random
+from collections import OrderedDict
+from typing import Any, Final, NamedTuple
+
+from globaltable.client._attempts import Attempts, Failure, FailureKind, backoff_s
+from globaltable.client._deadlines import Deadlines
+from globaltable.client._lanes import Lane, OpeningLane, StatusLane, Ticket
+from globaltable.client._nodes import Nodes
+from globaltable.client._settings import CALLS_MAX, GRACE_S, ClientClosed, Settings
+from globaltable.errors import GlobalTableError, Overloaded
+
+_PROBE_TIMEOUT_S: Final = 1.0
+_FULL_RETRY_DELAY_S: Final = 0.05
+_TIMEOUT_S_MIN: Final = 0.001
+
+# A node none of whose outcomes is better than these has probably lost its majority.
+_SAYS_CUT_OFF: Final = (FailureKind.NO_QUORUM, FailureKind.UNKNOWN)
+
+AnyTicket = Ticket[Any]
+
+
+class Call:
+    """One request to one node, to be sent by the shell."""
+
+    __slots__ = ("method", "node", "request", "sent_at", "tickets", "timeout_s")
+
+    def __init__(
+        self,
+        method: str,
+        node: int,
+        request: bytes,
+        timeout_s: float,
+        sent_at: float,
+        tickets: list[AnyTicket] | None,
+    ) -> None:
+        self.method = method
+        self.node = node
+        self.request = request
+        self.timeout_s = timeout_s
+        self.sent_at = sent_at
+        self.tickets = tickets
+        """None for a probe."""
+
+
+class Settled(NamedTuple):
+    """What a waiter is to be told."""
+
+    waiter: Any
+    value: Any
+    error: GlobalTableError | None
+
+
+class Exchange:
+    """All that one client has under way."""
+
+    def __init__(self, settings: Settings, now: float, chance: random.Random | None = None) -> None:
+        self.nodes = Nodes(settings.addresses, now)
+        self._settings = settings
+        self._chance = chance or random.Random()
+        self._live: Deadlines[AnyTicket] = Deadlines()
+        self._queues: dict[Lane, OrderedDict[AnyTicket, None]] = {}
+        self._delayed: list[tuple[float, int, AnyTicket]] = []
+        self._delayed_count = 0
+        self._in_flight: dict[tuple[Lane, int], int] = {}
+        self._settled: list[Settled] = []
+        self._probe_request = StatusLane().request(())
+        self._opening: AnyTicket | None = None
+        self.closed = False
+
+    @property
+    def pending(self) -> int:
+        """The tickets that are live."""
+        return len(self._live)
+
+    # --- tickets ---------------------------------------------------------------------------------
+
+    def submit(self, ticket: AnyTicket, now: float) -> None:
+        """Take a ticket on. Raises ClientClosed, Overloaded."""
+        if self.closed:
+            raise ClientClosed(f"{ticket.subject}: the client is closed")
+        if len(self._live) >= self._settings.pending_max:
+            raise Overloaded(
+                f"{ticket.subject}: {self._settings.pending_max} requests are waiting in this "
+                "client already (pending_max)",
+                _FULL_RETRY_DELAY_S,
+            )
+        ticket.deadline += now
+        self._live.add(ticket, ticket.deadline)
+        if isinstance(ticket.lane, OpeningLane):
+            self._opening = ticket
+        else:
+            self._enqueue(ticket)
+
+    def abandon(self, ticket: AnyTicket) -> None:
+        """The caller has gone: nothing more is sent or told for this ticket."""
+        if not ticket.done:
+            self._live.remove(ticket)
+            self._end(ticket)
+
+    def take_settled(self) -> list[Settled]:
+        """The results that have come up since the last look."""
+        settled, self._settled = self._settled, []
+        return settled
+
+    def close(self) -> None:
+        """Settle every ticket; nothing is sent from now on."""
+        self.closed = True
+        for ticket in self._live.take_all():
+            attempts = ticket.attempts or Attempts()
+            error = attempts.closed_error(
+                ticket.subject, ticket.lane.idempotent, ticket.calls > 0
+            ) or ClientClosed(f"{ticket.subject}: the client was closed before it was answered")
+            self._settle(ticket, None, error)
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def poll(self, now: float) -> list[Call]:
+        """What has become due: deadlines pass, retries and probes fall due, calls are made."""
+        if self.closed:
+            return []
+        for ticket in self._live.take_due(now):
+            self._pass_deadline(ticket)
+        while self._delayed and self._delayed[0][0] <= now:
+            ticket = heapq.heappop(self._delayed)[2]
+            if not ticket.done:
+                self._enqueue(ticket)
+        if self._opening is not None:
+            ready_at = self.nodes.ready_at()
+            if ready_at is not None and ready_at <= now:
+                self._finish(self._opening, None, None)
+        calls = [
+            Call("Status", node, self._probe_request, _PROBE_TIMEOUT_S, now, None)
+            for node in self.nodes.take_probes(now)
+        ]
+        for lane, queue in self._queues.items():
+            while queue:
+                call = self._pack(lane, queue, now)
+                if call is None:
+                    break
+                calls.append(call)
+        return calls
+
+    def next_due(self) -> float | None:
+        """When to `poll` again, if nothing happens before; None for not at all."""
+        if self.closed:
+            return None
+        due = [self._live.next_due(), self.nodes.next_due()]
+        if self._delayed:
+            due.append(self._delayed[0][0])
+        if self._opening is not None:
+            due.append(self.nodes.ready_at())
+        return min((when for when in due if when is not None), default=None)
+
+    def _pass_deadline(self, ticket: AnyTicket) -> None:
+        if ticket.calls and not ticket.in_grace:
+            ticket.in_grace = True
+            self._live.add(ticket, ticket.deadline + GRACE_S)
+            return
+        self._settle(ticket, None, self._deadline_error(ticket))
+
+    def _deadline_error(self, ticket: AnyTicket) -> GlobalTableError:
+        attempts = ticket.attempts or Attempts()
+        if isinstance(ticket.lane, OpeningLane):
+            return attempts.connect_error(ticket.subject)
+        return attempts.deadline_error(ticket.subject, ticket.lane.idempotent, ticket.calls > 0)
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def _enqueue(self, ticket: AnyTicket, first: bool = False) -> None:
+        queue = self._queues.get(ticket.lane)
+        if queue is None:
+            queue = self._queues[ticket.lane] = OrderedDict()
+        queue[ticket] = None
+        if first:
+            queue.move_to_end(ticket, last=False)
+
+    def _choose(self, ticket: AnyTicket) -> int:
+        if ticket.pinned is not None:
+            return ticket.pinned
+        node = self.nodes.choose(ticket.avoided)
+        if node is None:
+            # Nodes went down or came up since its round began: begin another.
+            ticket.avoided = 0
+            node = self.nodes.choose()
+            assert node is not None, "there is at least one node"
+        return node
+
+    def _pack(self, lane: Lane, queue: OrderedDict[AnyTicket, None], now: float) -> Call | None:
+        """Put the head of the queue, and what follows it to the same node, into one call."""
+        node = self._choose(next(iter(queue)))
+        calls = self._in_flight.get((lane, node), 0)
+        if calls >= CALLS_MAX:
+            return None
+        self._in_flight[lane, node] = calls + 1
+        tickets: list[AnyTicket] = []
+        weight = 0
+        deadline = now
+        while queue:
+            ticket = next(iter(queue))
+            weight += ticket.weight
+            if tickets and (weight > lane.weight_max or self._choose(ticket) != node):
+                break
+            del queue[ticket]
+            ticket.calls = 1
+            tickets.append(ticket)
+            deadline = max(deadline, ticket.deadline)
+        remaining_s = min(deadline - now, self._settings.attempt_timeout_s)
+        return Call(
+            lane.method,
+            node,
+            lane.request([ticket.payload for ticket in tickets]),
+            max(remaining_s, _TIMEOUT_S_MIN) + GRACE_S,
+            now,
+            tickets,
+        )
+
+    def answered(self, call: Call, data: bytes, now: float) -> None:
+        """The node answered."""
+        if call.tickets is None:
+            self.nodes.probe_answered(call.node, now - call.sent_at, now)
+            return
+        tickets = self._landed(call)
+        answers = tickets[0].lane.read(tickets, data)
+        if all(isinstance(a, Failure) and a.kind in _SAYS_CUT_OFF for a in answers):
+            self.nodes.failed(call.node, now)
+        else:
+            self.nodes.answered(call.node)
+        for ticket, answer in zip(tickets, answers, strict=True):
+            if ticket.done:
+                continue
+            if isinstance(answer, Failure):
+                self._attempt_failed(ticket, call.node, answer, now)
+            elif isinstance(answer, GlobalTableError):
+                self._finish(ticket, None, answer)
+            else:
+                self._finish(ticket, answer, None)
+
+    def failed(self, call: Call, failure: Failure, now: float) -> None:
+        """The call ended without an answer."""
+        if call.tickets is None:
+            self._probe_failed(call, failure, now)
+            return
+        tickets = self._landed(call)
+        self.note_failure(call.node, failure, now, call.timeout_s)
+        for ticket in tickets:
+            self._attempt_failed(ticket, call.node, failure, now)
+
+    def note_failure(self, node: int, failure: Failure, now: float, waited_s: float) -> None:
+        """Hold a failure against the node, as far as it says something of it."""
+        if failure.kind in (FailureKind.FINAL, FailureKind.OVERLOADED):
+            self.nodes.answered(node)
+        elif failure.timed_out and waited_s < self._settings.attempt_timeout_s:
+            self.nodes.suspected(node, now)
+        else:
+            self.nodes.failed(node, now)
+
+    def _landed(self, call: Call) -> list[AnyTicket]:
+        tickets = call.tickets
+        assert tickets, "a call carries at least one ticket"
+        self._in_flight[tickets[0].lane, call.node] -= 1
+        for ticket in tickets:
+            assert ticket.calls == 1, "a ticket is in one call at a time"
+            ticket.calls = 0
+        return tickets
+
+    def _probe_failed(self, call: Call, failure: Failure, now: float) -> None:
+        if failure.kind is FailureKind.FINAL:
+            # It answers. What it refuses, a caller will be told when asking for it.
+            self.nodes.probe_answered(call.node, now - call.sent_at, now)
+            return
+        self.nodes.probe_failed(call.node, now)
+        if self._opening is not None:
+            if self._opening.attempts is None:
+                self._opening.attempts = Attempts()
+            self._opening.attempts.record(failure)
+
+    # --- retries ---------------------------------------------------------------------------------
+
+    def _attempt_failed(self, ticket: AnyTicket, node: int, failure: Failure, now: float) -> None:
+        if ticket.done:
+            return
+        attempts = ticket.attempts
+        if attempts is None:
+            attempts = ticket.attempts = Attempts()
+        if failure.kind is FailureKind.FINAL:
+            error = attempts.final_error(failure, ticket.subject, ticket.lane.idempotent)
+            self._finish(ticket, None, error)
+            return
+        attempts.record(failure)
+        if ticket.deadline <= now:
+            self._finish(ticket, None, self._deadline_error(ticket))
+            return
+        ticket.avoided |= 1 << node
+        overloaded = failure.kind is FailureKind.OVERLOADED
+        if not overloaded and ticket.pinned is None:
+            if self.nodes.choose(ticket.avoided) is not None:
+                # Another node has not been asked yet: no reason to wait.
+                self._enqueue(ticket, first=True)
+                return
+            ticket.avoided = 0
+        attempts.rounds += 1
+        delay_s = backoff_s(attempts.rounds, self._chance)
+        if overloaded:
+            delay_s += failure.retry_delay_s
+        self._delayed_count += 1
+        heapq.heappush(self._delayed, (now + delay_s, self._delayed_count, ticket))
+
+    # --- ends ------------------------------------------------------------------------------------
+
+    def _finish(self, ticket: AnyTicket, value: Any, error: GlobalTableError | None) -> None:
+        self._live.remove(ticket)
+        self._settle(ticket, value, error)
+
+    def _settle(self, ticket: AnyTicket, value: Any, error: GlobalTableError | None) -> None:
+        self._end(ticket)
+        self._settled.append(Settled(ticket.waiter, value, error))
+
+    def _end(self, ticket: AnyTicket) -> None:
+        assert not ticket.done, "a ticket is settled once"
+        ticket.done = True
+        if ticket is self._opening:
+            self._opening = None
+        queue = self._queues.get(ticket.lane)
+        if queue is not None:
+            queue.pop(ticket, None)

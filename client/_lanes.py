@@ -1,0 +1,259 @@
+"""What travels together: tickets of one kind, how they are packed and how their answer is read.
+
+Responsible for the encodings of each method of the service. A *ticket* is one thing a caller
+waits for; a lane packs the tickets that wait into one request, and reads one answer for each out
+of the response. An answer is a value, an error to raise, or a `Failure` of this attempt.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+from google.protobuf.message import DecodeError
+
+from globaltable import limits
+from globaltable.client._attempts import RETRY_DELAY_S_MAX, Attempts, Failure, FailureKind
+from globaltable.client.values import Status, read_binding, read_status
+from globaltable.errors import (
+    GlobalTableError,
+    InvalidArgument,
+    NotBound,
+    ProtocolError,
+    VersionConflict,
+)
+from globaltable.model import Binding
+from globaltable.v1 import globaltable_pb2 as pb
+
+SERVICE: Final = "/globaltable.v1.GlobalTableService/"
+
+T = TypeVar("T")
+
+
+class Ticket(Generic[T]):
+    """One thing a caller waits for, and what has become of it so far."""
+
+    __slots__ = (
+        "attempts",
+        "avoided",
+        "bucket",
+        "calls",
+        "deadline",
+        "done",
+        "in_grace",
+        "lane",
+        "payload",
+        "pinned",
+        "waiter",
+        "weight",
+    )
+
+    def __init__(
+        self,
+        lane: "Lane",
+        payload: Any,
+        timeout_s: float | None,
+        weight: int = 1,
+        pinned: int | None = None,
+    ) -> None:
+        self.lane = lane
+        self.payload = payload
+        self.weight = weight
+        self.pinned = pinned
+        """The only node to be asked; None for any."""
+        self.deadline = timeout_s if timeout_s is not None else float("inf")
+        """How long it may take; from submission on, when it must have ended."""
+        self.waiter: Any = None
+        """The shell's own: what is told the result."""
+        self.attempts: Attempts | None = None
+        self.avoided = 0
+        """The nodes that have failed it in this round."""
+        self.calls = 0
+        """The calls that carry it now: 0 or 1."""
+        self.done = False
+        self.in_grace = False
+        self.bucket = 0
+
+    @property
+    def subject(self) -> str:
+        """What was asked, for error messages."""
+        return self.lane.subject(self.payload)
+
+
+class Lane:
+    """One kind of request."""
+
+    method: ClassVar[str]
+    idempotent: ClassVar[bool] = True
+    weight_max: ClassVar[int] = 1
+
+    def subject(self, payload: Any) -> str:
+        """What was asked, in words."""
+        raise NotImplementedError
+
+    def request(self, payloads: Iterable[Any]) -> bytes:
+        """The request that carries all of these."""
+        raise NotImplementedError
+
+    def answers(self, tickets: Sequence[Ticket[Any]], data: bytes) -> Iterable[Any]:
+        """One answer for each ticket, in order. Raises ProtocolError, DecodeError."""
+        raise NotImplementedError
+
+    def read(self, tickets: Sequence[Ticket[Any]], data: bytes) -> list[Any]:
+        """One answer for each ticket; of a response that makes no sense, the same error for all."""
+        try:
+            return list(self.answers(tickets, data))
+        except DecodeError:
+            message = f"the node's answer to {self.method} does not decode ({len(data)} bytes)"
+            return [ProtocolError(message) for _ in tickets]
+        except ProtocolError as error:
+            return [ProtocolError(str(error)) for _ in tickets]
+
+
+_VERBS: Final = {pb.OP_KIND_BIND: "bind", pb.OP_KIND_MOVE: "move", pb.OP_KIND_UNBIND: "unbind"}
+
+
+class WriteLane(Lane):
+    """Ops. A payload is a `pb.Op`, and its identity goes with it into every attempt."""
+
+    method = "Write"
+    idempotent = False
+    weight_max = limits.WRITE_OPS_MAX
+
+    def __init__(self, table: str, client_id: int) -> None:
+        self._table = table
+        self._client_id = client_id
+
+    def subject(self, payload: pb.Op) -> str:
+        return f"{_VERBS[payload.kind]} of {payload.key!r}"
+
+    def request(self, payloads: Iterable[pb.Op]) -> bytes:
+        return pb.WriteRequest(
+            table=self._table, client_id=self._client_id, ops=payloads
+        ).SerializeToString()
+
+    def answers(self, tickets: Sequence[Ticket[Any]], data: bytes) -> Iterable[Any]:
+        response = pb.WriteResponse.FromString(data)
+        outcomes = response.outcomes
+        if len(outcomes) != len(tickets):
+            raise ProtocolError(f"the node sent {len(outcomes)} outcomes for {len(tickets)} ops")
+        retry_delay_s = min(response.retry_delay_ms / 1000, RETRY_DELAY_S_MAX)
+        return [
+            read_outcome(ticket.payload, outcome, retry_delay_s)
+            for ticket, outcome in zip(tickets, outcomes, strict=True)
+        ]
+
+
+def read_outcome(
+    op: pb.Op, outcome: pb.Outcome, retry_delay_s: float
+) -> Binding | GlobalTableError | Failure | None:
+    """What an outcome means for the op: a value, an error to raise, or a failed attempt."""
+    status = outcome.status
+    kind = op.kind
+    try:
+        if status == pb.OUTCOME_STATUS_APPLIED:
+            if kind == pb.OP_KIND_UNBIND:
+                return None
+            return read_binding(outcome.binding, kind == pb.OP_KIND_BIND)
+        if status == pb.OUTCOME_STATUS_EXISTS and kind == pb.OP_KIND_BIND:
+            return read_binding(outcome.binding)
+        if status == pb.OUTCOME_STATUS_VERSION_CONFLICT and kind != pb.OP_KIND_BIND:
+            return VersionConflict(op.key, op.version, read_binding(outcome.binding))
+    except ProtocolError as error:
+        return error
+    if status == pb.OUTCOME_STATUS_NOT_BOUND and kind != pb.OP_KIND_BIND:
+        return NotBound(op.key)
+    if status == pb.OUTCOME_STATUS_INVALID_ARGUMENT:
+        message = f"{_VERBS[kind]} of {op.key!r} was refused: {outcome.detail}"
+        return Failure(FailureKind.FINAL, message, error=InvalidArgument(message))
+    if status == pb.OUTCOME_STATUS_UNAVAILABLE:
+        return Failure(FailureKind.NO_QUORUM, outcome.detail or "UNAVAILABLE")
+    if status == pb.OUTCOME_STATUS_OVERLOADED:
+        return Failure(FailureKind.OVERLOADED, outcome.detail or "OVERLOADED", retry_delay_s)
+    if status == pb.OUTCOME_STATUS_UNKNOWN:
+        return Failure(FailureKind.UNKNOWN, outcome.detail or "UNKNOWN")
+    return ProtocolError(f"the node sent outcome status {status} for a {_VERBS[kind]}")
+
+
+class ReadLane(Lane):
+    """Reads. A payload is a sequence of keys, and its answer a list of `Binding | None`."""
+
+    method = "Read"
+    weight_max = limits.READ_KEYS_MAX
+
+    def __init__(self, table: str, linearizable: bool) -> None:
+        self._table = table
+        self._linearizable = linearizable
+
+    def subject(self, payload: Sequence[str]) -> str:
+        return f"get of {payload[0]!r}" if len(payload) == 1 else f"get of {len(payload)} keys"
+
+    def request(self, payloads: Iterable[Sequence[str]]) -> bytes:
+        return pb.ReadRequest(
+            table=self._table,
+            keys=[key for keys in payloads for key in keys],
+            linearizable=self._linearizable,
+        ).SerializeToString()
+
+    def answers(self, tickets: Sequence[Ticket[Any]], data: bytes) -> Iterable[Any]:
+        results = pb.ReadResponse.FromString(data).results
+        keys = sum(ticket.weight for ticket in tickets)
+        if len(results) != keys:
+            raise ProtocolError(f"the node sent {len(results)} results for {keys} keys")
+        bindings = [
+            read_binding(result.binding) if result.HasField("binding") else None
+            for result in results
+        ]
+        answers: list[list[Binding | None]] = []
+        start = 0
+        for ticket in tickets:
+            answers.append(bindings[start : start + ticket.weight])
+            start += ticket.weight
+        return answers
+
+
+ScanPage = tuple[list[tuple[str, Binding]], bytes]
+
+
+class ScanLane(Lane):
+    """Pages of scans, one in a request. A payload is the `pb.ScanRequest`."""
+
+    method = "Scan"
+
+    def subject(self, payload: pb.ScanRequest) -> str:
+        return f"scan of {payload.table!r} from prefix {payload.prefix!r}"
+
+    def request(self, payloads: Iterable[pb.ScanRequest]) -> bytes:
+        (request,) = payloads
+        return request.SerializeToString()
+
+    def answers(self, tickets: Sequence[Ticket[Any]], data: bytes) -> Iterable[ScanPage]:
+        (ticket,) = tickets
+        response = pb.ScanResponse.FromString(data)
+        token = response.next_page_token
+        if token and token == ticket.payload.page_token:
+            raise ProtocolError(f"the node sent the page token {token!r} a second time")
+        return [([(entry.key, read_binding(entry.binding)) for entry in response.entries], token)]
+
+
+class StatusLane(Lane):
+    """What a node knows of itself."""
+
+    method = "Status"
+
+    def subject(self, payload: None) -> str:
+        return "status"
+
+    def request(self, payloads: Iterable[None]) -> bytes:
+        return pb.StatusRequest().SerializeToString()
+
+    def answers(self, tickets: Sequence[Ticket[Any]], data: bytes) -> Iterable[Status]:
+        status = read_status(pb.StatusResponse.FromString(data))
+        return [status for _ in tickets]
+
+
+class OpeningLane(Lane):
+    """The wait for a first node that answers. Nothing is sent for it: the probes serve it."""
+
+    method = "Status"
+
+    def subject(self, payload: Sequence[str]) -> str:
+        return f"connect to {', '.join(payload)}"

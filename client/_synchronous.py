@@ -1,0 +1,485 @@
+"""The client for threads: carries out what the exchange decides, over gRPC's own threads.
+
+Responsible for channels, the lock around the exchange, and waking callers. A caller's own thread
+sends what it asks for; answers are taken by gRPC's threads; one thread of the client's own waits
+for deadlines, retries and probes. There is no event loop anywhere.
+"""
+
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import grpc
+
+from globaltable.client._attempts import Failure, FailureKind, failure_of
+from globaltable.client._base import BaseGlobalTable, bound
+from globaltable.client._exchange import Call, Exchange, Settled
+from globaltable.client._lanes import SERVICE, Ticket
+from globaltable.client._settings import (
+    ATTEMPT_TIMEOUT_S_DEFAULT,
+    CHANNEL_OPTIONS,
+    PENDING_MAX_DEFAULT,
+    TIMEOUT_S_DEFAULT,
+    USE_CLIENT_DEFAULT,
+    ClientClosed,
+    Settings,
+    Timeout,
+    addresses_of,
+)
+from globaltable.client._watching import WatchProgress
+from globaltable.client.values import Change, Status
+from globaltable.errors import GlobalTableError
+from globaltable.model import Binding
+
+T = TypeVar("T")
+
+
+class _Waiter:
+    """Where one caller's thread waits."""
+
+    __slots__ = ("_told", "error", "value")
+
+    def __init__(self) -> None:
+        self._told = threading.Lock()
+        self._told.acquire()
+        self.value: Any = None
+        self.error: GlobalTableError | None = None
+
+    def wait(self) -> None:
+        self._told.acquire()
+
+    def tell(self, value: Any, error: GlobalTableError | None) -> None:
+        self.value, self.error = value, error
+        self._told.release()
+
+
+class SyncGlobalTable(BaseGlobalTable):
+    """One table of a GlobalTable cluster, for threads. Made by `connect`.
+
+    Calls may be made from any number of threads; those waiting at the same time travel together.
+    Every call takes `timeout`, in seconds, over all its attempts: `None` for no timeout, and by
+    default the client's. Besides what each names, every call raises
+
+    * `InvalidArgument`, `LimitExceeded`: an argument is refused, most before anything is sent;
+    * `ConnectFailed`, `NoQuorum`, `Overloaded`, `DeadlineExceeded`: it did not happen in time;
+    * `OutcomeUnknown`: a bind, move or unbind was sent, and may or may not have happened;
+    * `ProtocolError`: a node answered what no correct node answers;
+    * `ClientClosed`: the client is not open.
+    """
+
+    def __init__(
+        self, settings: Settings, credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
+        super().__init__(settings)
+        self._lock: Final = threading.Lock()
+        self._timer_moved: Final = threading.Condition(self._lock)
+        self._wakes_at: float | None = None
+        self._watches: weakref.WeakSet[SyncWatch] = weakref.WeakSet()
+        self._closing = threading.Event()
+        self._channels: list[grpc.Channel] = []
+        self._methods: list[dict[str, Any]] = []
+        for address in self.addresses:
+            options = list(CHANNEL_OPTIONS)
+            channel = (
+                grpc.secure_channel(address, credentials, options=options)
+                if credentials is not None
+                else grpc.insecure_channel(address, options=options)
+            )
+            self._channels.append(channel)
+            # Requests and answers cross as bytes: encoding them is the lanes'.
+            methods: dict[str, Any] = {
+                name: channel.unary_unary(SERVICE + name, None, None)
+                for name in ("Write", "Read", "Scan", "Status")
+            }
+            methods["Watch"] = channel.unary_stream(SERVICE + "Watch", None, None)
+            self._methods.append(methods)
+        self._exchange = Exchange(settings, time.monotonic())
+        self._timer = threading.Thread(
+            target=self._keep_time, name="globaltable-client", daemon=True
+        )
+
+    @classmethod
+    def connect(
+        cls,
+        addresses: Iterable[str],
+        *,
+        table: str,
+        timeout: float | None = TIMEOUT_S_DEFAULT,
+        attempt_timeout: float = ATTEMPT_TIMEOUT_S_DEFAULT,
+        pending_max: int = PENDING_MAX_DEFAULT,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> Self:
+        """A client of `table`, open; close it with `with`, or `close`.
+
+        * `addresses`: "host:port" of each node. The nearest that is up is asked, by measured
+          round trip, in the given order among those equally near.
+        * `timeout`: seconds each call may take by default, opening included; `None` for no limit.
+        * `attempt_timeout`: seconds after which a node that does not answer is given up for
+          another one.
+        * `pending_max`: calls waiting at a time; beyond it they raise `Overloaded`.
+        * `credentials`: what `grpc.ssl_channel_credentials` returns; without, no encryption.
+
+        Raises `ConnectFailed` if no node answers in time.
+        """
+        settings = Settings(addresses_of(addresses), table, timeout, attempt_timeout, pending_max)
+        client = cls(settings, credentials)
+        client._timer.start()
+        try:
+            client._call(client._opening_ticket())
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    # --- life ------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give up what is under way, and close every connection. May be called twice.
+
+        Callers that wait are told `ClientClosed`, or `OutcomeUnknown` if what they asked for may
+        have happened.
+        """
+        with self._lock:
+            if self._exchange.closed:
+                return
+            self._exchange.close()
+            settled = self._exchange.take_settled()
+            self._timer_moved.notify_all()
+        self._closing.set()
+        _tell(settled)
+        for watch in list(self._watches):
+            watch.drop_stream()
+        for channel in self._channels:
+            channel.close()
+        if self._timer is not threading.current_thread():
+            self._timer.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def bind(self, key: str, unit: str, *, timeout: Timeout = USE_CLIENT_DEFAULT) -> Binding:
+        """Bind `key` to `unit` if it is not bound; either way, its binding from now on.
+
+        `created` tells whether this call made it. Of all that bind one key at once, everywhere,
+        one does, and the others are told what it made.
+        """
+        return self._call(self._bind_ticket(key, unit, timeout))
+
+    def move(
+        self, key: str, *, to: str, version: int, timeout: Timeout = USE_CLIENT_DEFAULT
+    ) -> Binding:
+        """Bind `key` to the unit `to` instead, if it is still at `version`; its new binding.
+
+        Raises `VersionConflict`, with the current binding, and `NotBound`.
+        """
+        return self._call(self._move_ticket(key, to, version, timeout))
+
+    def unbind(self, key: str, *, version: int, timeout: Timeout = USE_CLIENT_DEFAULT) -> None:
+        """Remove the binding of `key`, if it is still at `version`.
+
+        Raises `VersionConflict`, with the current binding, and `NotBound`.
+        """
+        self._call(self._unbind_ticket(key, version, timeout))
+
+    def get(
+        self, key: str, *, linearizable: bool = False, timeout: Timeout = USE_CLIENT_DEFAULT
+    ) -> Binding | None:
+        """The binding of `key`; None if it is not bound.
+
+        Read from the node asked, which may be behind by a moment; with `linearizable`, no older
+        than this call, for one round trip between regions.
+        """
+        (binding,) = self._call(self._get_ticket((key,), linearizable, timeout))
+        return binding
+
+    def get_many(
+        self,
+        keys: Iterable[str],
+        *,
+        linearizable: bool = False,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+    ) -> dict[str, Binding]:
+        """The bindings of those of `keys` that are bound, by key, in the order of `keys`."""
+        tickets = self._get_tickets(keys, linearizable, timeout)
+        return bound(tickets, self._call_all(tickets))
+
+    def scan(
+        self,
+        *,
+        prefix: str = "",
+        page_size: int | None = None,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+    ) -> Iterator[tuple[str, Binding]]:
+        """All bindings whose key starts with `prefix`, in no meaningful order.
+
+        Every key that stays bound, unchanged, for the whole of the scan is seen. `page_size` is
+        how many are fetched at a time, `timeout` how many seconds each page may take.
+        """
+        request = self._scan_request(prefix, page_size)
+        timeout_s = self._timeout_s(timeout)
+        token = b""
+        while True:
+            entries, token = self._call(self._page_ticket(request, token, timeout_s))
+            yield from entries
+            if not token:
+                return
+
+    def watch(
+        self,
+        *,
+        key: str | None = None,
+        prefix: str = "",
+        after: Mapping[int, int] | None = None,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+    ) -> "SyncWatch":
+        """Changes from now on, or from the position `after` on: of `key`, or of a `prefix`.
+
+        `timeout` is how many seconds the start may take. See `SyncWatch`.
+        """
+        progress = self._watch_progress(key, prefix, after)
+        watch = SyncWatch(self, progress, self._timeout_s(timeout))
+        self._watches.add(watch)
+        return watch
+
+    def status(
+        self, address: str | None = None, *, timeout: Timeout = USE_CLIENT_DEFAULT
+    ) -> Status:
+        """What a node knows of itself: the one at `address`, or whichever this client asks."""
+        return self._call(self._status_ticket(address, timeout))
+
+    # --- the shell -------------------------------------------------------------------------------
+
+    def _call(self, ticket: Ticket[T]) -> T:
+        (value,) = self._call_all([ticket])
+        return value
+
+    def _call_all(self, tickets: list[Ticket[T]]) -> list[T]:
+        with self._lock:
+            now = time.monotonic()
+            taken = 0
+            try:
+                for ticket in tickets:
+                    ticket.waiter = _Waiter()
+                    self._exchange.submit(ticket, now)
+                    taken += 1
+            except GlobalTableError:
+                for ticket in tickets[:taken]:
+                    self._exchange.abandon(ticket)
+                raise
+            calls, settled = self._poll()
+        self._carry_out(calls, settled)
+        try:
+            for ticket in tickets:
+                ticket.waiter.wait()
+                if ticket.waiter.error is not None:
+                    raise ticket.waiter.error
+        except BaseException:
+            with self._lock:
+                for ticket in tickets:
+                    self._exchange.abandon(ticket)
+            raise
+        return [ticket.waiter.value for ticket in tickets]
+
+    def _poll(self) -> tuple[list[Call], list[Settled]]:
+        """With the lock held: what is due, and what has come up."""
+        calls = self._exchange.poll(time.monotonic())
+        settled = self._exchange.take_settled()
+        due = self._exchange.next_due()
+        if due is not None and (self._wakes_at is None or due < self._wakes_at):
+            self._timer_moved.notify_all()
+        return calls, settled
+
+    def _carry_out(self, calls: list[Call], settled: list[Settled]) -> None:
+        """Without the lock: tell the callers, and send the calls."""
+        _tell(settled)
+        for call in calls:
+            method = self._methods[call.node][call.method]
+            try:
+                future = method.future(call.request, timeout=call.timeout_s)
+            except ValueError:
+                # The channel was closed since: so is the client, and its callers have been told.
+                assert self._closing.is_set(), "a channel is closed by its client only"
+                return
+            future.add_done_callback(lambda future, call=call: self._landed(call, future))
+
+    def _landed(self, call: Call, future: Any) -> None:
+        """A call ended; this is gRPC's thread, or the caller's if it ended at once."""
+        code = future.code()
+        with self._lock:
+            if self._exchange.closed:
+                return
+            now = time.monotonic()
+            if code is grpc.StatusCode.OK:
+                self._exchange.answered(call, future.result(), now)
+            else:
+                failure = failure_of(code, future.details(), future.trailing_metadata())
+                self._exchange.failed(call, failure, now)
+            calls, settled = self._poll()
+        self._carry_out(calls, settled)
+
+    def _keep_time(self) -> None:
+        with self._lock:
+            while not self._exchange.closed:
+                due = self._wakes_at = self._exchange.next_due()
+                wait_s = None if due is None else due - time.monotonic()
+                if wait_s is None or wait_s > 0:
+                    self._timer_moved.wait(wait_s)
+                    continue
+                calls, settled = self._poll()
+                self._lock.release()
+                try:
+                    self._carry_out(calls, settled)
+                finally:
+                    self._lock.acquire()
+
+
+def _tell(settled: list[Settled]) -> None:
+    for waiter, value, error in settled:
+        waiter.tell(value, error)
+
+
+class SyncWatch:
+    """The changes of a key or a prefix, in the order of each group's log, each one once.
+
+    An iterator that ends when it is closed. It survives the loss of its node: it goes on at
+    another one, after the last change it received. `with` waits until a node has said where the
+    watch starts, so that a scan made then misses nothing that it does not deliver.
+
+    Iterating raises `Compacted` or `Lagged` if the changes that come next are no longer kept,
+    both with the `oldest` revision that is; and, if it could not be started in time, what every
+    call raises.
+    """
+
+    def __init__(
+        self, table: SyncGlobalTable, progress: WatchProgress, timeout_s: float | None
+    ) -> None:
+        self._table = table
+        self._progress = progress
+        self._timeout_s = timeout_s
+        self._stream: Any = None
+        self._node = 0
+        self._closing = threading.Event()
+
+    @property
+    def position(self) -> dict[int, int]:
+        """The revision up to which changes were handed out, by group: `after` to resume there.
+
+        Changes that share a revision are covered together, by the last of them.
+        """
+        return self._progress.position
+
+    def start(self) -> None:
+        """Wait until a node has said where the watch starts; `position` then holds it."""
+        if self._progress.started:
+            return
+        started_at = time.monotonic()
+        deadline = started_at + self._timeout_s if self._timeout_s is not None else float("inf")
+        while not self._progress.started:
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
+                raise self._progress.deadline_error()
+            self._receive(remaining_s)
+
+    def close(self) -> None:
+        """End the iteration, and the stream behind it. May be called from another thread."""
+        self._closing.set()
+        self.drop_stream()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Change:
+        self.start()
+        while not self._closing.is_set():
+            change = self._progress.next_change()
+            if change is not None:
+                return change
+            self._receive(float("inf"))
+        raise StopIteration
+
+    def drop_stream(self) -> None:
+        """Let go of the stream; reading on begins another."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.cancel()
+
+    def _receive(self, remaining_s: float) -> None:
+        """Take one message, or one failure."""
+        table = self._table
+        if table._closing.is_set():
+            raise ClientClosed(f"{self._progress.subject}: the client is closed")
+        if self._closing.is_set():
+            raise ClientClosed(f"{self._progress.subject}: the watch is closed")
+        waited_s = 0.0
+        timer: threading.Timer | None = None
+        try:
+            stream = self._stream
+            if stream is None:
+                with table._lock:
+                    node = table._exchange.nodes.choose(self._progress.avoided)
+                self._node = node if node is not None else 0
+                stream = table._methods[self._node]["Watch"](self._progress.request())
+                self._stream = stream
+                # A node says at once where a stream starts; after that it may be silent for long.
+                waited_s = min(table._settings.attempt_timeout_s, remaining_s)
+                timer = threading.Timer(waited_s, stream.cancel)
+                timer.daemon = True
+                timer.start()
+                if self._closing.is_set() or table._closing.is_set():
+                    stream.cancel()
+            data = next(stream)
+        except StopIteration:
+            failure = Failure(FailureKind.UNKNOWN, "the node ended the stream")
+        except grpc.RpcError as error:
+            call: Any = error
+            failure = failure_of(call.code(), call.details(), call.trailing_metadata())
+            if call.code() is grpc.StatusCode.CANCELLED and timer is not None:
+                failure = Failure(FailureKind.UNKNOWN, "the node did not answer", timed_out=True)
+        except ValueError:
+            if table._closing.is_set():
+                return
+            raise
+        else:
+            self._progress.received(data)
+            return
+        finally:
+            if timer is not None:
+                timer.cancel()
+                timer.join()
+        self.drop_stream()
+        if self._closing.is_set() or table._closing.is_set():
+            return
+        with table._lock:
+            now = time.monotonic()
+            table._exchange.note_failure(self._node, failure, now, waited_s)
+            calls, settled = table._poll()
+            choose = table._exchange.nodes.choose
+            left = choose(self._progress.avoided | 1 << self._node) is not None
+        table._carry_out(calls, settled)
+        delay_s = self._progress.failed(failure, self._node, left)
+        self._closing.wait(min(delay_s, remaining_s))

@@ -1,0 +1,159 @@
+"""Where a watch stands: which changes were handed out, and where to resume.
+
+Responsible for missing nothing and repeating nothing over any number of streams. No I/O.
+
+Invariants:
+
+* `position` covers a change exactly when it has been handed out, but for changes that share one
+  revision: it covers them together, once the last of them that has arrived is handed out. So
+  resuming from a position that was kept never misses a change.
+* A change handed out once is not handed out again by this watch: what a node sends again after a
+  reconnection is told by group and revision, and within one revision by key and version.
+"""
+
+import random
+from collections import deque
+from collections.abc import Mapping
+
+from google.protobuf.message import DecodeError
+
+from globaltable.client._attempts import Attempts, Failure, FailureKind, backoff_s
+from globaltable.client.values import Change, read_change
+from globaltable.errors import GlobalTableError, ProtocolError
+from globaltable.v1 import globaltable_pb2 as pb
+
+
+class WatchProgress:
+    """What one watch has asked for, received and handed out."""
+
+    def __init__(
+        self,
+        table: str,
+        key: str | None,
+        prefix: str,
+        after: Mapping[int, int],
+        chance: random.Random | None = None,
+    ) -> None:
+        self._table = table
+        self._key = key
+        self._prefix = prefix
+        self._position = dict(after)
+        self._chance = chance or random.Random()
+        # Changes that have arrived, each with the position that holds once it is handed out.
+        self._arrived: deque[tuple[Change, Mapping[int, int]]] = deque()
+        self._arrived_position = dict(after)
+        self._beyond: set[tuple[int, int, str, int]] = set()
+        self._attempts = Attempts()
+        self._avoided = 0
+        self.started = False
+        """Whether a node has ever said where the watch starts."""
+
+    @property
+    def subject(self) -> str:
+        """What is watched, for error messages."""
+        what = f"key {self._key!r}" if self._key is not None else f"prefix {self._prefix!r}"
+        return f"watch of {what} in {self._table!r}"
+
+    @property
+    def position(self) -> dict[int, int]:
+        """The last revision handed out, by group."""
+        return dict(self._position)
+
+    @property
+    def avoided(self) -> int:
+        """The nodes that have failed since the last answer."""
+        return self._avoided
+
+    def request(self) -> bytes:
+        """Asks a node for what comes after all that has arrived."""
+        request = pb.WatchRequest(
+            table=self._table,
+            after=[
+                pb.GroupRevision(group=group, revision=revision)
+                for group, revision in sorted(self._arrived_position.items())
+            ],
+        )
+        if self._key is not None:
+            request.key = self._key
+        else:
+            request.prefix = self._prefix
+        return request.SerializeToString()
+
+    def received(self, data: bytes) -> None:
+        """A message of the stream arrived. Raises ProtocolError."""
+        try:
+            response = pb.WatchResponse.FromString(data)
+        except DecodeError as error:
+            raise ProtocolError(f"{self.subject}: the node's message does not decode") from error
+        self.started = True
+        self._attempts = Attempts()
+        self._avoided = 0
+
+        told = {place.group: place.revision for place in response.position}
+        fresh = self._fresh(response)
+        last = {(change.group, change.revision): change for change in fresh}
+        for change in fresh:
+            moved: dict[int, int] = {}
+            if last[change.group, change.revision] is change:
+                # A node that is amid one revision says so by a position before it.
+                moved[change.group] = min(change.revision, told.get(change.group, change.revision))
+            self._arrived.append((change, moved))
+            self._advance(self._arrived_position, moved)
+            self._beyond.add((change.group, change.revision, change.key, change.version))
+        if self._arrived:
+            change, covers = self._arrived.pop()
+            self._arrived.append((change, _later(covers, told)))
+        else:
+            self._advance(self._position, told)
+        self._advance(self._arrived_position, told)
+        covered = self._arrived_position
+        self._beyond = {place for place in self._beyond if place[1] > covered.get(place[0], 0)}
+
+    def _fresh(self, response: pb.WatchResponse) -> list[Change]:
+        fresh = []
+        for message in response.changes:
+            change = read_change(message)
+            if change.revision <= self._arrived_position.get(change.group, 0):
+                continue
+            if (change.group, change.revision, change.key, change.version) in self._beyond:
+                continue
+            fresh.append(change)
+        return fresh
+
+    @staticmethod
+    def _advance(position: dict[int, int], to: Mapping[int, int]) -> None:
+        for group, revision in to.items():
+            if revision > position.get(group, -1):
+                position[group] = revision
+
+    def next_change(self) -> Change | None:
+        """Hand out the next change that has arrived; None if there is none."""
+        if not self._arrived:
+            return None
+        change, moved = self._arrived.popleft()
+        self._advance(self._position, moved)
+        return change
+
+    # --- failures --------------------------------------------------------------------------------
+
+    def failed(self, failure: Failure, node: int, nodes_left: bool) -> float:
+        """A stream ended. The seconds to wait before the next; raises what cannot be retried."""
+        if failure.kind is FailureKind.FINAL:
+            raise self._attempts.final_error(failure, self.subject, idempotent=True)
+        self._attempts.record(failure)
+        self._avoided |= 1 << node
+        if nodes_left and failure.kind is not FailureKind.OVERLOADED:
+            return 0.0
+        self._avoided = 0
+        self._attempts.rounds += 1
+        return failure.retry_delay_s + backoff_s(self._attempts.rounds, self._chance)
+
+    def deadline_error(self) -> GlobalTableError:
+        """What to tell of a watch that could not be started in time."""
+        return self._attempts.deadline_error(self.subject, idempotent=True, in_flight=False)
+
+
+def _later(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
+    later = dict(one)
+    WatchProgress._advance(later, other)
+    return later
