@@ -259,15 +259,15 @@ class Node:
 
     async def _flush(self) -> None:
         """So that the next start has little to replay."""
-        while self._core.is_flushing:
-            await asyncio.sleep(0.005)
+        await self._flush_done()
         flush = self._core.begin_flush(self._loop.time())
         if flush is not None:
             self._worker.submit(flush)
-            while self._core.is_flushing:
-                if self._failed.done():
-                    return
-                await asyncio.sleep(0.005)
+            await self._flush_done()
+
+    async def _flush_done(self) -> None:
+        while self._core.is_flushing and not self._failed.done():
+            await asyncio.sleep(0.005)
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():

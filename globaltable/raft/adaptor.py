@@ -237,7 +237,8 @@ class Adaptor:
 
     @property
     def role(self) -> Role:
-        return _ROLES[self._core._SyncObj__raftState]
+        number: int = self._core._SyncObj__raftState
+        return _ROLES[number]
 
     @property
     def term(self) -> int:

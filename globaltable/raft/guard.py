@@ -613,9 +613,9 @@ class Guard:
             self._incoming = None
             self._send(sender, SnapshotAck(message.term, message.transfer, GIVE_UP))
             return
-        if message.number == 0:
-            self._incoming = Incoming(sender, message.transfer, message.state)
         incoming = self._incoming
+        if message.number == 0 and (incoming is None or incoming.transfer != message.transfer):
+            incoming = self._incoming = Incoming(sender, message.transfer, message.state)
         if incoming is None or (incoming.sender, incoming.transfer) != (sender, message.transfer):
             self._send(sender, SnapshotAck(message.term, message.transfer, GIVE_UP))
             return
@@ -632,6 +632,8 @@ class Guard:
         """The result of `StageChunk`."""
         incoming = self._incoming
         if incoming is None or (incoming.sender, incoming.transfer) != (sender, transfer):
+            return
+        if incoming.installing:
             return
         if incoming.last_received and number + 1 == incoming.received:
             if incoming.state.applied <= self.commit_index:

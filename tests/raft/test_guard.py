@@ -1,0 +1,397 @@
+"""The rules that PySyncObj leaves out, one by one, in the paper's words where they fit.
+
+Each test fails without its rule; `tests/simulation/mutants.py` takes the same rules away from
+whole clusters.
+"""
+
+import pytest
+
+from globaltable.raft.adaptor import Role
+from globaltable.raft.guard import IN_FLIGHT_BYTES_MAX, UNCOMMITTED_ENTRIES_MAX
+from globaltable.raft.journal import InvariantViolated
+from globaltable.raft.messages import (
+    Ack,
+    Append,
+    Heartbeat,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    SnapshotAck,
+    SnapshotPart,
+    TimeoutNow,
+    Vote,
+)
+from globaltable.raft.transfer import (
+    GIVE_UP,
+    EndRead,
+    InstallSnapshot,
+    ReadChunk,
+    StageChunk,
+)
+from globaltable.store.log import HardState
+from globaltable.store.table import SnapshotChunk
+from globaltable.table import TableState
+from tests.raft.rig import TIMING, Rig, ack, append, command, entries
+
+
+class TestCommitCoversOnlyWhatWasMatched:
+    """Raft figure 2, AppendEntries 5: min(leaderCommit, index of last *new* entry)."""
+
+    def test_a_commit_index_does_not_reach_an_unmatched_tail(self) -> None:
+        rig = Rig(1, 1, 1, voters="abcde")
+        rig.tell("b", append(2, (2, 1), commit=4))
+        assert rig.guard.commit_index == 2
+        assert [entry.index for entry in rig.applied] == [2]
+
+    def test_a_snapshot_chunk_commits_nothing(self) -> None:
+        rig = Rig(1, 1, 1)
+        rig.tell("b", SnapshotPart(2, 7, 0, TableState(9, 2, 1), b"", False))
+        assert rig.guard.commit_index == 1
+        assert rig.applied == []
+
+    def test_a_heartbeat_without_a_place_commits_nothing(self) -> None:
+        rig = Rig(1, 1, 1)
+        assert rig.answer("b", Heartbeat(2)) == Ack(2, 0, 0, False, False)
+        assert rig.guard.commit_index == 1
+
+    def test_a_rejected_append_commits_nothing(self) -> None:
+        rig = Rig(1, 1, 1)
+        rig.tell("b", append(2, (4, 2), commit=4))
+        assert rig.guard.commit_index == 1
+
+
+class TestSnapshots:
+    def test_one_that_ends_where_all_is_committed_is_acknowledged_not_installed(self) -> None:
+        rig = Rig(1, 1, 1, committed=3)
+        answer = rig.answer("b", SnapshotPart(1, 7, 0, TableState(3, 1, 1), b"", True))
+        assert answer == SnapshotAck(1, 7, GIVE_UP)
+        assert rig.guard.take_jobs() == []
+
+    def test_one_that_is_overtaken_while_it_is_staged_is_not_installed(self) -> None:
+        rig = Rig(1, 1, 1)
+        rig.tell("b", SnapshotPart(2, 7, 0, TableState(3, 1, 1), b"", True))
+        rig.tell("b", append(2, (4, 1), entries(2, after=4)))
+        rig.guard.take_jobs()
+        rig.guard.chunk_staged("b", 7, 0)
+        assert ("b", SnapshotAck(2, 7, GIVE_UP)) in rig.turn()
+        assert rig.guard.take_jobs() == []
+
+    def test_an_installed_one_replaces_state_and_log_in_one_step(self) -> None:
+        rig = Rig(1, 1, 1)
+        rig.tell("b", SnapshotPart(2, 7, 0, TableState(9, 2, 1), b"", True))
+        assert rig.guard.take_jobs() == [StageChunk("b", 7, 0, b"")]
+        rig.guard.chunk_staged("b", 7, 0)
+        assert rig.guard.take_jobs() == [InstallSnapshot("b", 7, TableState(9, 2, 1))]
+        rig.guard.snapshot_installed()
+        assert (rig.journal.first_index, rig.journal.last_index) == (9, 9)
+        assert rig.guard.commit_index == 9
+        assert ("b", SnapshotAck(2, 7, 1)) in rig.guard.take_outbox()
+
+    def test_nothing_is_appended_while_one_is_installed(self) -> None:
+        rig = Rig(1)
+        rig.tell("b", SnapshotPart(2, 7, 0, TableState(9, 2, 1), b"", True))
+        rig.guard.chunk_staged("b", 7, 0)
+        answer = rig.answer("b", append(2, (2, 1), entries(2, after=2)))
+        assert answer == Ack(2, 0, 0, False, False)
+        assert rig.journal.last_index == 2
+
+    def test_a_first_chunk_that_comes_twice_does_not_begin_anew(self) -> None:
+        rig = Rig(1)
+        first = SnapshotPart(2, 7, 0, TableState(9, 2, 1), b"0", False)
+        rig.tell("b", first, first._replace(number=1, payload=b"1", last=True), first)
+        assert len(rig.guard.take_jobs()) == 2
+        rig.guard.chunk_staged("b", 7, 0)
+        rig.guard.chunk_staged("b", 7, 1)
+        rig.guard.chunk_staged("b", 7, 1)
+        assert rig.guard.take_jobs() == [InstallSnapshot("b", 7, TableState(9, 2, 1))]
+
+    def test_a_missing_chunk_ends_the_transfer(self) -> None:
+        rig = Rig(1)
+        first = SnapshotPart(2, 7, 0, TableState(9, 2, 1), b"0", False)
+        answer = rig.answer("b", first, first._replace(number=2))
+        assert answer == SnapshotAck(2, 7, GIVE_UP)
+
+    def test_a_chunk_of_a_deposed_leader_is_answered_with_the_present_term(self) -> None:
+        rig = Rig(1, term=5)
+        answer = rig.answer("b", SnapshotPart(4, 7, 0, TableState(9, 2, 1), b"", True))
+        assert answer == Ack(5, 0, 0, False, False)
+
+    def test_a_leader_keeps_a_window_of_chunks_and_no_more(self) -> None:
+        rig = Rig(1, 1, 1, 1, committed=5, first=4).elect()
+        rig.tell("b", Ack(2, 1, 2, False, True))
+        rig.turn(0.06)
+        state = TableState(5, 1, 1)
+        reads = 0
+        while jobs := rig.guard.take_jobs():
+            (job,) = jobs
+            assert isinstance(job, ReadChunk)
+            reads += 1
+            rig.guard.chunk_read("b", job.transfer, state, SnapshotChunk(b"x", False))
+            rig.turn()
+        assert reads == 4
+        rig.tell("b", SnapshotAck(2, job.transfer, 2))
+        assert rig.guard.take_jobs() == [ReadChunk("b", job.transfer)]
+        rig.guard.set_connected("b", False)
+        assert rig.guard.take_jobs() == [EndRead("b", job.transfer)]
+
+
+class TestEntriesAreDeletedFromTheFirstThatConflicts:
+    """Raft figure 2, AppendEntries 3 and 4."""
+
+    def test_a_late_duplicate_removes_nothing(self) -> None:
+        rig = Rig(1, 1, 1)
+        answer = rig.answer("b", append(1, (1, 0), entries(1)))
+        assert rig.log == [0, 1, 1, 1]
+        assert answer == Ack(1, 0, 3, True, False), "it acknowledges only what it covers"
+
+    def test_a_conflict_deletes_that_entry_and_all_behind_it(self) -> None:
+        rig = Rig(1, 1, 1, 1)
+        rig.tell("b", append(2, (2, 1), entries(1, 2, after=2)))
+        assert rig.log == [0, 1, 1, 2]
+
+    def test_a_committed_entry_is_never_deleted(self) -> None:
+        rig = Rig(1, 1, committed=3)
+        with pytest.raises(InvariantViolated, match="committed"):
+            rig.tell("b", append(2, (1, 0), entries(2)))
+
+    def test_a_missing_previous_entry_is_asked_for(self) -> None:
+        rig = Rig(1)
+        assert rig.answer("b", append(2, (9, 2), attempt=3)) == Ack(2, 3, 3, False, True)
+
+    def test_a_term_that_differs_is_passed_over_whole(self) -> None:
+        rig = Rig(1, 2, 2, 2)
+        assert rig.answer("b", append(3, (5, 1))) == Ack(3, 0, 3, False, True)
+
+
+class TestAcks:
+    def test_of_an_earlier_term_count_for_nothing(self) -> None:
+        rig = Rig(1, 1).elect()
+        rig.tell("b", ack(1, 4))
+        assert (rig.guard.match_index("b"), rig.guard.commit_index) == (0, 1)
+        rig.tell("b", ack(2, 4))
+        assert (rig.guard.match_index("b"), rig.guard.commit_index) == (4, 4)
+
+    def test_an_entry_of_an_earlier_term_is_not_committed_by_counting(self) -> None:
+        """Raft §5.4.2."""
+        rig = Rig(1, 1).elect()
+        rig.tell("b", ack(2, 3))
+        assert rig.guard.commit_index == 1
+
+    def test_beyond_the_own_log_are_fatal(self) -> None:
+        rig = Rig(1).elect()
+        with pytest.raises(InvariantViolated, match="ends at"):
+            rig.tell("b", ack(2, 99))
+
+    def test_a_rejection_of_an_earlier_attempt_is_not_heeded(self) -> None:
+        rig = Rig(1, 1, 1, 1).elect()
+        rejection = Ack(2, 1, 2, False, True)
+        (again,) = [m for to, m in rig.tell("b", rejection) if to == "b"]
+        assert isinstance(again, Append) and (again.prev_index, again.round) == (1, 2)
+        rig.tell("b", ack(2, 6)._replace(round=2))
+        rig.tell("b", rejection)
+        (heartbeat,) = [m for to, m in rig.turn(0.06) if isinstance(m, Append) and to == "b"]
+        assert (heartbeat.prev_index, heartbeat.entries) == (6, ())
+
+
+class TestVotes:
+    def test_are_counted_by_voter(self) -> None:
+        """Raft §5.2: each server will vote for at most one candidate in a given term."""
+        rig = Rig(1, voters="abcde")
+        rig.turn(1.1)
+        for voter in "bc":
+            rig.guard.receive(voter, PreVoteReply(2, True))
+        rig.turn()
+        for _ in range(5):
+            rig.guard.receive("b", Vote(2, True))
+        assert rig.role() is Role.CANDIDATE
+        rig.guard.receive("c", Vote(2, True))
+        assert rig.role() is Role.LEADER
+
+    def test_one_is_given_in_a_term_and_remembered(self) -> None:
+        rig = Rig(1)
+        assert ("b", Vote(2, True)) in rig.tell("b", RequestVote(2, 2, 1, False))
+        assert rig.tell("c", RequestVote(2, 2, 1, False)) == []
+        again = Rig(1, term=2, voted_for="b")
+        assert again.tell("c", RequestVote(2, 2, 1, False)) == []
+
+    def test_a_vote_is_persisted_in_the_turn_in_which_it_is_sent(self) -> None:
+        rig = Rig(1)
+        rig.guard.receive("b", RequestVote(2, 2, 1, False))
+        rig.guard.tick()
+        write = rig.guard.take_write()
+        assert write is not None and write.hard_state == HardState(2, "b")
+        assert ("b", Vote(2, True)) in rig.guard.take_outbox()
+
+    def test_none_for_a_log_that_is_not_up_to_date(self) -> None:
+        """Raft §5.4.1."""
+        rig = Rig(1, 2)
+        assert rig.tell("b", RequestVote(3, 9, 1, False)) == []
+        assert rig.tell("b", RequestVote(4, 2, 2, False)) == []
+
+    def test_of_another_term_do_not_count(self) -> None:
+        rig = Rig(1)
+        rig.turn(1.1)
+        rig.guard.receive("b", PreVoteReply(2, True))
+        rig.turn()
+        rig.guard.receive("b", Vote(1, True))
+        assert rig.role() is Role.CANDIDATE
+
+
+class TestPreVoteAndStickiness:
+    """Raft thesis §9.6 and §4.2.3."""
+
+    def test_asking_raises_nobodys_term(self) -> None:
+        rig = Rig(1)
+        sent = rig.turn(1.1)
+        assert ("b", PreVote(2, 2, 1)) in sent
+        assert (rig.guard.term, rig.guard.role) == (1, Role.FOLLOWER)
+
+    def test_a_replica_that_hears_a_leader_grants_none(self) -> None:
+        rig = Rig(1)
+        rig.tell("b", append(1, (2, 1)))
+        assert rig.answer("c", PreVote(2, 2, 1)) == PreVoteReply(1, False)
+        rig.now += TIMING.election_min_s + 0.01
+        rig.guard.set_now(rig.now)
+        rig.guard.receive("c", PreVote(2, 2, 1))
+        assert ("c", PreVoteReply(2, True)) in rig.guard.take_outbox()
+
+    def test_nor_answers_an_election(self) -> None:
+        rig = Rig(1)
+        rig.tell("b", append(1, (2, 1)))
+        assert rig.tell("c", RequestVote(9, 9, 9, False)) == []
+        assert rig.guard.term == 1
+
+    def test_but_one_that_the_leader_itself_has_asked_for(self) -> None:
+        rig = Rig(1)
+        rig.tell("b", append(1, (2, 1)))
+        assert ("c", Vote(2, True)) in rig.tell("c", RequestVote(2, 2, 1, True))
+
+    def test_a_majority_must_grant_it(self) -> None:
+        rig = Rig(1, voters="abcde")
+        rig.turn(1.1)
+        rig.tell("b", PreVoteReply(2, True), PreVoteReply(2, True))
+        assert rig.role() is Role.FOLLOWER
+        rig.tell("c", PreVoteReply(2, True))
+        assert rig.role() is Role.CANDIDATE
+
+    def test_an_answer_to_an_earlier_question_counts_for_nothing(self) -> None:
+        rig = Rig(1, voters="abcde")
+        rig.turn(1.1)
+        rig.tell("b", PreVoteReply(1, True))
+        rig.tell("c", PreVoteReply(1, True))
+        assert rig.role() is Role.FOLLOWER
+
+    def test_leadership_is_handed_over_at_once(self) -> None:
+        rig = Rig(1)
+        rig.tell("b", append(1, (2, 1)))
+        sent = rig.tell("b", TimeoutNow(1))
+        assert ("c", RequestVote(2, 2, 1, True)) in sent
+        assert rig.role() is Role.CANDIDATE
+
+    def test_but_not_at_the_word_of_who_does_not_lead(self) -> None:
+        rig = Rig(1)
+        rig.tell("b", append(1, (2, 1)))
+        rig.tell("c", TimeoutNow(1))
+        assert rig.role() is Role.FOLLOWER
+
+
+class TestStepDown:
+    @pytest.mark.parametrize(
+        "message",
+        [
+            Ack(9, 0, 0, False, False),
+            Vote(9, False),
+            PreVoteReply(9, False),
+            SnapshotAck(9, 1, 1),
+        ],
+    )
+    def test_a_leader_that_hears_a_higher_term_becomes_a_follower(self, message: Ack) -> None:
+        """Raft §5.1."""
+        rig = Rig(1).elect()
+        rig.tell("b", message)
+        assert (rig.guard.role, rig.guard.term, rig.guard.leader) == (Role.FOLLOWER, 9, None)
+
+    def test_a_leader_without_a_majority_falls_back_within_the_election_timeout(self) -> None:
+        rig = Rig(1).elect()
+        rig.turn(TIMING.election_max_s / 2)
+        assert rig.role() is Role.LEADER
+        rig.turn(TIMING.election_max_s / 2 + 0.01)
+        assert (rig.guard.role, rig.guard.leader) == (Role.FOLLOWER, None)
+
+    def test_a_deposed_leader_is_told_of_the_present_term(self) -> None:
+        rig = Rig(1, term=5)
+        assert rig.answer("b", append(4, (2, 1))) == Ack(5, 0, 0, False, False)
+
+    def test_two_leaders_in_a_term_are_fatal(self) -> None:
+        rig = Rig(1).elect()
+        with pytest.raises(InvariantViolated, match="leads in term 2"):
+            rig.tell("b", append(2, (2, 1)))
+
+    def test_who_is_no_voter_is_not_heard(self) -> None:
+        rig = Rig(1).elect()
+        assert rig.tell("z", Ack(9, 0, 0, False, False)) == []
+        assert rig.role() is Role.LEADER
+
+
+class TestFollowerSideCommit:
+    """With three voters the leader and a follower that holds an entry are a majority."""
+
+    def test_a_follower_commits_what_it_holds_of_the_leaders_term(self) -> None:
+        rig = Rig(1)
+        rig.tell("b", append(2, (2, 1), entries(2, 2, after=2)))
+        assert rig.guard.commit_index == 4
+        assert [entry.index for entry in rig.applied] == [2, 3, 4]
+
+    def test_not_what_is_of_an_earlier_term(self) -> None:
+        """Raft §5.4.2: figure 8 shows what would go wrong."""
+        rig = Rig(1)
+        rig.tell("b", append(3, (2, 1), entries(2, after=2)))
+        assert rig.guard.commit_index == 1
+
+    def test_not_with_five_voters(self) -> None:
+        rig = Rig(1, voters="abcde")
+        rig.tell("b", append(2, (2, 1), entries(2, 2, after=2)))
+        assert rig.guard.commit_index == 1
+
+    def test_it_is_durable_in_the_turn_that_applies_it(self) -> None:
+        rig = Rig(1)
+        rig.guard.receive("b", append(2, (2, 1), entries(2, after=2)))
+        applicable = rig.guard.tick()
+        write = rig.guard.take_write()
+        assert write is not None
+        assert [entry.index for entry in write.entries] == [3] == [applicable[-1].index]
+
+
+class TestFlow:
+    def test_a_full_window_gets_one_heartbeat_not_a_stream(self) -> None:
+        rig = Rig(1).elect()
+        rig.tell("b", ack(2, 3))
+        big = command(1) + bytes(IN_FLIGHT_BYTES_MAX // 8)
+        sent = 0
+        for _ in range(12):
+            rig.guard.append(big)
+            messages = [m for to, m in rig.turn() if to == "c" and isinstance(m, Append)]
+            sent += sum(len(message.entries) for message in messages)
+            assert len(messages) <= 2
+        assert 0 < sent < 12
+
+    def test_a_peer_that_needs_a_snapshot_gets_one_heartbeat(self) -> None:
+        rig = Rig(1, 1, 1, 1, committed=5, first=4).elect()
+        sent = [m for to, m in rig.tell("b", Ack(2, 1, 2, False, True)) if to == "b"]
+        assert sent == [Heartbeat(2)]
+
+    def test_what_is_not_committed_is_bounded(self) -> None:
+        rig = Rig(1).elect()
+        while rig.guard.can_append:
+            rig.guard.append(command(1))
+            assert rig.journal.last_index < UNCOMMITTED_ENTRIES_MAX + 10
+
+    def test_a_new_connection_begins_where_the_peer_is_known_to_stand(self) -> None:
+        rig = Rig(1, 1).elect()
+        rig.tell("b", ack(2, 4))
+        rig.guard.append(command(1))
+        rig.turn()
+        rig.guard.set_connected("b", False)
+        rig.guard.set_connected("b", True)
+        again = [m for to, m in rig.turn() if to == "b" and isinstance(m, Append)]
+        assert [entry.index for entry in again[0].entries] == [5]

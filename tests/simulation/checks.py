@@ -1,0 +1,320 @@
+"""What must hold at every step, whatever is done to the nodes.
+
+* Election safety (Raft §5.2): at most one leader in a term.
+* Log matching (§5.3): entries with the same index and term are the same, with all before them.
+* Leader completeness (§5.4): a leader's log holds everything that was ever applied.
+* State machine safety (§5.4.3): every replica, in all its lives, applies the same entry at a
+  revision.
+* The table is what the log means (`model`), on every replica, also after a snapshot.
+* Commit and applied index never fall within a life.
+* An outcome that is told is the op's first outcome in the log; an op that is told not to have
+  happened does not happen; a ticket ends once; an op takes effect once.
+* A reader behind a barrier sees all that was acknowledged before.
+* Changes of a group come in order and without gaps.
+* Queues stay within their bounds, and no replica stops itself.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from globaltable.group import Changed, Replica, ReplicaLimits
+from globaltable.model import Binding, Op, Outcome, OutcomeStatus
+from globaltable.raft.adaptor import Role
+from globaltable.raft.guard import is_no_op
+from globaltable.server.core import Effects, NodeCore, Turn
+from globaltable.store.table import ROOT_STATE
+from globaltable.wire.batches import decode_batch
+from globaltable.wire.rows import HistoryRow, decode_history
+from tests.simulation.model import Model, Told
+
+MESSAGES_A_TURN_MAX: Final = 400
+LOG_ENTRIES_SLACK: Final = 1_000
+NOT_HAPPENED: Final = (OutcomeStatus.UNAVAILABLE, OutcomeStatus.OVERLOADED)
+DEFINITE: Final = (
+    OutcomeStatus.APPLIED,
+    OutcomeStatus.EXISTS,
+    OutcomeStatus.VERSION_CONFLICT,
+    OutcomeStatus.NOT_BOUND,
+)
+
+
+class Violation(AssertionError):
+    """Something that must hold does not."""
+
+
+def require(holds: bool, what: str, *details: object) -> None:
+    if not holds:
+        raise Violation(" ".join([what, *map(str, details)]))
+
+
+@dataclass(slots=True)
+class _Life:
+    """What one replica has shown since its node started."""
+
+    commit_index: int = 0
+    applied: int = 0
+    changed: int = 0
+    """The last revision a watcher of this node has been told of."""
+
+
+@dataclass(slots=True)
+class _OpFate:
+    attempts: int = 0
+    not_happened: int = 0
+
+
+@dataclass(slots=True)
+class Checks:
+    limits: ReplicaLimits
+    models: dict[int, Model] = field(default_factory=dict)
+    acknowledged: dict[int, int] = field(default_factory=dict)
+    """By group, the highest revision that a caller has been told of."""
+    told: int = 0
+    changes: int = 0
+    installs: int = 0
+    elections: int = 0
+    _leaders: dict[tuple[int, int], str] = field(default_factory=dict)
+    _entries: dict[tuple[int, int, int], tuple[bytes, int]] = field(default_factory=dict)
+    _lives: dict[tuple[str, int], _Life] = field(default_factory=dict)
+    _fates: dict[tuple[int, int], _OpFate] = field(default_factory=dict)
+    _ended: set[Any] = field(default_factory=set)
+
+    def model(self, group: int) -> Model:
+        if group not in self.models:
+            self.models[group] = Model(ROOT_STATE.applied)
+        return self.models[group]
+
+    # --- at every turn ---------------------------------------------------------------------------
+
+    def started(self, node: str, core: NodeCore) -> None:
+        require(not core.failures, f"{node} stopped replicas at start:", core.failures)
+        for number, replica in core.replicas.items():
+            state = replica.table
+            self._lives[node, number] = _Life(replica.guard.commit_index, state.applied)
+            self._lives[node, number].changed = state.applied
+            self._same_bindings(node, number, replica)
+
+    def begun(self, node: str, core: NodeCore, turn: Turn) -> None:
+        require(not core.failures, f"{node} stopped replicas:", core.failures)
+        for number in turn.jumped:
+            self._installed(node, number, core.replicas[number])
+        for number, ready in turn.readies.items():
+            replica = core.replicas[number]
+            self._leader(node, number, replica)
+            require(
+                len(ready.messages) <= MESSAGES_A_TURN_MAX,
+                f"{node} sends {len(ready.messages)} messages of group {number} in one turn",
+            )
+            pending = replica.pending_ops
+            require(pending <= self.limits.pending_ops, f"{node} queues {pending} ops")
+            length = len(replica.guard.journal)
+            most = self.limits.log_entries + LOG_ENTRIES_SLACK
+            require(length <= most, f"{node} keeps a log of {length} entries")
+            guard, life = replica.guard, self._lives[node, number]
+            require(
+                guard.commit_index >= life.commit_index,
+                f"{node} group {number}: the commit index fell from {life.commit_index} to",
+                guard.commit_index,
+            )
+            life.commit_index = guard.commit_index
+            if ready.write is not None:
+                self._log_matching(node, number, replica, ready.write.entries)
+
+    def completed(self, node: str, core: NodeCore, turn: Turn, effects: Effects) -> None:
+        require(not core.failures, f"{node} stopped replicas:", core.failures)
+        changes = list(effects.changed)
+        for number, ready in turn.readies.items():
+            life = self._lives[node, number]
+            for command, revision, term in ready.committed:
+                require(
+                    revision == life.applied + 1,
+                    f"{node} group {number}: revision {revision} is applied after {life.applied}",
+                )
+                life.applied = revision
+                batch_id = self._applied(node, number, revision, command, term)
+                model = self.model(number)
+                if batch_id:
+                    require(bool(changes), f"{node}: revision {revision} of {number} has no change")
+                    of_group, changed = changes.pop(0)
+                    self._changed(node, number, of_group, changed, revision, model)
+                    life.changed = revision
+        require(
+            list(effects.jumped) == list(turn.jumped),
+            f"{node} does not tell its watchers of a snapshot",
+        )
+        require(not changes, f"{node} tells of changes that were not applied:", changes)
+
+    def _installed(self, node: str, group: int, replica: Replica) -> None:
+        """A snapshot has taken the table's place."""
+        self.installs += 1
+        life = self._lives[node, group]
+        require(
+            replica.table.applied >= life.applied,
+            f"{node} group {group}: a snapshot turned the table back from {life.applied} to",
+            replica.table.applied,
+        )
+        life.applied = replica.table.applied
+        self._same_bindings(node, group, replica)
+        # What a watcher would do: read on from the history, or be told that it is gone.
+        history, model = replica.table.history, self.model(group)
+        if life.changed >= history.floor:
+            for record in history.records_after(life.changed):
+                rows = decode_history(record.data)
+                self._same_rows(node, group, record.revision, rows, model)
+        life.changed = life.applied
+
+    # --- the log ---------------------------------------------------------------------------------
+
+    def _leader(self, node: str, group: int, replica: Replica) -> None:
+        guard = replica.guard
+        if guard.role is not Role.LEADER:
+            return
+        known = self._leaders.get((group, guard.term))
+        if known is None:
+            self._leaders[group, guard.term] = node
+            self.elections += 1
+            model = self.model(group)
+            if model.last > model.root and guard.journal.first_index <= model.last:
+                record = model.record(model.last)
+                require(
+                    guard.journal.holds(model.last)
+                    and guard.journal.term_at(model.last) == record.term,
+                    f"{node} leads group {group} in term {guard.term} without revision",
+                    model.last,
+                )
+        else:
+            require(known == node, f"{known} and {node} lead group {group} in term", guard.term)
+
+    def _log_matching(self, node: str, group: int, replica: Replica, entries: Any) -> None:
+        journal = replica.guard.journal
+        for command, index, term in entries:
+            if index == journal.first_index:
+                # The base: it stands for what a snapshot holds, and is never read or sent.
+                continue
+            before = journal.term_at(index - 1) if journal.holds(index - 1) else -1
+            known = self._entries.setdefault((group, index, term), (command, before))
+            require(
+                known[0] == command and (before == -1 or known[1] in (-1, before)),
+                f"{node} group {group}: entry {index} of term {term} is not the same everywhere",
+            )
+
+    def _applied(self, node: str, group: int, revision: int, command: bytes, term: int) -> bytes:
+        model = self.model(group)
+        if revision == model.last + 1:
+            if is_no_op(command):
+                model.pass_over(command, term)
+            else:
+                model.apply(command, term, decode_batch(command[1:]))
+        record = model.record(revision)
+        require(
+            (record.command, record.term) == (command, term),
+            f"{node} group {group}: revision {revision} is another entry than elsewhere: term",
+            f"{term}, not {record.term}",
+        )
+        return record.batch_id
+
+    # --- what is told ----------------------------------------------------------------------------
+
+    def attempted(self, op: Op) -> None:
+        fate = self._fates.setdefault((op.client_id, op.sequence), _OpFate())
+        fate.attempts += 1
+
+    def answered(self, node: str, group: int, ticket: Any, op: Op, outcome: Outcome) -> None:
+        self._ends(node, ticket)
+        self.told += 1
+        identity = (op.client_id, op.sequence)
+        if outcome.status in NOT_HAPPENED:
+            self._fates[identity].not_happened += 1
+        if outcome.status not in DEFINITE:
+            return
+        first = self.model(group).first_outcome.get(identity)
+        require(
+            first is not None and first == told_of(outcome),
+            f"{node} tells {op} that it ended as {outcome}, but the log says",
+            first,
+        )
+        if outcome.binding is not None:
+            revision = max(self.acknowledged.get(group, 0), outcome.binding.revision)
+            self.acknowledged[group] = revision
+
+    def read(self, node: str, group: int, ticket: Any, replica: Replica, at_least: int) -> None:
+        """A reader's barrier was passed."""
+        self._ends(node, ticket)
+        require(
+            replica.table.applied >= at_least,
+            f"{node} lets a reader see group {group} at {replica.table.applied}, not yet at",
+            at_least,
+        )
+
+    def _ends(self, node: str, ticket: Any) -> None:
+        require(ticket not in self._ended, f"{node} ends {ticket} a second time")
+        self._ended.add(ticket)
+
+    def ops_told_not_to_have_happened(self) -> None:
+        """To be asked when no attempt is under way any more."""
+        for (client_id, sequence), fate in self._fates.items():
+            if fate.not_happened < fate.attempts:
+                continue
+            for group, model in self.models.items():
+                require(
+                    (client_id, sequence) not in model.first_outcome,
+                    f"op ({client_id}, {sequence}) of group {group} was told not to have happened",
+                    "but did",
+                )
+
+    # --- the table -------------------------------------------------------------------------------
+
+    def _changed(
+        self,
+        node: str,
+        group: int,
+        of_group: int,
+        changed: Changed,
+        revision: int,
+        model: Model,
+    ) -> None:
+        self.changes += 1
+        require(
+            (of_group, changed.revision) == (group, revision),
+            f"{node} tells of {changed} of group {of_group} where {revision} of {group} is due",
+        )
+        self._same_rows(node, group, revision, list(changed.rows), model)
+
+    def _same_rows(
+        self, node: str, group: int, revision: int, rows: list[HistoryRow], model: Model
+    ) -> None:
+        said = [(row.client_id, row.sequence, told_of(row.outcome)) for row in rows]
+        right = [(op.client_id, op.sequence, told) for op, told in model.record(revision).new]
+        require(
+            said == right, f"{node} group {group}: revision {revision} led to {said}, not", right
+        )
+
+    def _same_bindings(self, node: str, group: int, replica: Replica) -> None:
+        applied = replica.table.applied
+        found = {
+            key[2:]: (binding.unit, binding.version, binding.revision)
+            for key, binding in replica.table.scan(b"", b"\xff" * 16)
+        }
+        model = self.model(group)
+        require(
+            applied <= model.last,
+            f"{node} group {group}: the table is at {applied}; nobody has applied beyond",
+            model.last,
+        )
+        right = model.bindings_at(applied)
+        require(found == right, f"{node} group {group} at {applied}: holds {found}, not", right)
+
+    def recovered(self, node: str, group: int, replica: Replica) -> bool:
+        """Whether a replica has caught up with everything that was ever applied."""
+        if replica.table.applied < self.model(group).last:
+            return False
+        self._same_bindings(node, group, replica)
+        return True
+
+
+def told_of(outcome: Outcome) -> Told:
+    binding = outcome.binding
+    if binding is None:
+        return Told(outcome.status, "", 0)
+    assert isinstance(binding, Binding)
+    return Told(outcome.status, binding.unit, binding.version)

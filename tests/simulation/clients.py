@@ -1,0 +1,201 @@
+"""Callers: bind, move, unbind and read at any node, with op ids, deadlines and retries.
+
+A caller that gets no definite answer tries again, elsewhere, under the same op id. Its earlier
+attempt may still be on its way: some attempts arrive late, after the caller has given up on them.
+"""
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from globaltable.model import Op, OpKind, Outcome, OutcomeStatus, qualified_name
+from tests.simulation.checks import DEFINITE
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+KEYS: Final = tuple(qualified_name("t", f"k{number}") for number in range(7))
+UNITS: Final = ("A", "B", "C")
+_PATIENCE_S: Final = 2.0
+"""How long a caller goes on trying one op."""
+_ATTEMPT_S: Final = 0.8
+_PAUSE_S: Final = 0.05
+_LATE_S: Final = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One try of an op at one node; without an op, a read behind a barrier."""
+
+    client: "Client"
+    number: int
+    group: int
+    op: Op | None
+    patience_s: float
+    at_least: int = 0
+    """What had been acknowledged when it was submitted: a read must see it."""
+
+    def __str__(self) -> str:
+        if self.op is None:
+            return f"read {self.client.number}.{self.number} of group {self.group}"
+        kind, name, unit, version, client_id, sequence = self.op
+        return f"{kind.name} {name[2:].decode()} {unit} @{version} ({client_id}.{sequence})"
+
+    __repr__ = __str__
+
+
+@dataclass(slots=True)
+class _Call:
+    """An op, until it has a definite outcome or its caller's patience ends."""
+
+    op: Op
+    group: int
+    deadline: float
+    attempt: Attempt | None = None
+    done: bool = False
+    answered_by: list[str] = field(default_factory=list)
+
+
+class Client:
+    """Makes calls one after the other."""
+
+    def __init__(self, world: "World", number: int) -> None:
+        self._world = world
+        self.number = number
+        self._rng = random.Random(f"client {world.schedule.seed} {number}")
+        self._sequence = 0
+        self._attempts = 0
+        self._stop_at = 0.0
+        self._calls: dict[int, _Call] = {}
+        self._versions: dict[bytes, int] = {}
+        self._probes: set[int] = set()
+        self.probing = False
+
+    @property
+    def idle(self) -> bool:
+        return not self._calls
+
+    def start(self, stop_at: float) -> None:
+        self._stop_at = stop_at
+        self._world.after(0.5 + self._rng.random() * _PAUSE_S, self._next)
+
+    def _next(self) -> None:
+        if self._world.now >= self._stop_at:
+            return
+        if self._rng.random() < 0.1:
+            self._read()
+        else:
+            self._begin(self._draw(), self._any_node())
+        self._world.after(self._rng.random() * 2 * _PAUSE_S, self._next)
+
+    def _draw(self) -> Op:
+        name = self._rng.choice(KEYS)
+        kind = self._rng.choice((OpKind.BIND, OpKind.BIND, OpKind.MOVE, OpKind.UNBIND))
+        unit = "" if kind is OpKind.UNBIND else self._rng.choice(UNITS)
+        known = self._versions.get(name, 1)
+        version = 0 if kind is OpKind.BIND else max(1, known - (self._rng.random() < 0.1))
+        self._sequence += 1
+        return Op(kind, name, unit, version, self.number + 1, self._sequence)
+
+    def _any_node(self) -> str:
+        return self._rng.choice(list(self._world.nodes))
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def _begin(self, op: Op, node: str) -> None:
+        group = self._world.topology.group_of(op.name)
+        call = _Call(op, group, self._world.now + _PATIENCE_S)
+        self._calls[op.sequence] = call
+        self._try(call, node)
+
+    def _try(self, call: _Call, node: str) -> None:
+        world = self._world
+        self._attempts += 1
+        attempt = Attempt(self, self._attempts, call.group, call.op, _ATTEMPT_S)
+        call.attempt = attempt
+        world.checks.attempted(call.op)
+        delay = 0.001
+        if self._rng.random() < 0.06:
+            delay += self._rng.random() * _LATE_S
+        elif self._rng.random() < 0.03:
+            # The same request twice: something between caller and node sent it again.
+            twin = Attempt(self, self._attempts, call.group, call.op, _ATTEMPT_S)
+            world.checks.attempted(call.op)
+            world.after(delay + self._rng.random(), world.nodes[self._any_node()].submit, twin)
+        world.note(f"client {self.number}", "tries", attempt, "at", node)
+        world.after(delay, world.nodes[node].submit, attempt)
+        world.after(_ATTEMPT_S * (0.5 + self._rng.random()), self._no_answer, call, attempt)
+
+    def _no_answer(self, call: _Call, attempt: Attempt) -> None:
+        if call.attempt is attempt and not call.done:
+            self._try_again(call)
+
+    def _try_again(self, call: _Call) -> None:
+        call.attempt = None
+        if self._world.now >= call.deadline:
+            call.done = True
+            del self._calls[call.op.sequence]
+            if call.op.sequence in self._probes:
+                self._probes.discard(call.op.sequence)
+                self.probing = False
+            return
+        self._try(call, self._any_node())
+
+    def overloaded(self, node: str, attempt: Attempt) -> None:
+        if attempt.op is not None:
+            self.answered(node, attempt, Outcome(OutcomeStatus.OVERLOADED))
+
+    def answered(self, node: str, attempt: Attempt, outcome: Outcome) -> None:
+        """Of any attempt, also of one that was given up on."""
+        op = attempt.op
+        assert op is not None
+        self._world.checks.answered(node, attempt.group, attempt, op, outcome)
+        call = self._calls.get(op.sequence)
+        if call is None:
+            return
+        if outcome.status in DEFINITE:
+            call.done = True
+            del self._calls[op.sequence]
+            self._probes.discard(op.sequence)
+            if outcome.binding is not None:
+                self._versions[op.name] = outcome.binding.version
+        elif call.attempt is attempt:
+            call.attempt = None
+            self._world.after(0.02, self._again_if_not_done, call)
+
+    def _again_if_not_done(self, call: _Call) -> None:
+        if not call.done and call.attempt is None:
+            self._try_again(call)
+
+    # --- reads -----------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        self._attempts += 1
+        group = self._rng.randrange(len(self._world.topology.groups))
+        attempt = Attempt(self, self._attempts, group, None, _ATTEMPT_S)
+        self._world.after(0.001, self._world.nodes[self._any_node()].submit, attempt)
+
+    # --- at the end ------------------------------------------------------------------------------
+
+    def probe(self) -> None:
+        """Bind a new key of each group at every node."""
+        self.probing = True
+        topology = self._world.topology
+        for node in self._world.nodes:
+            for group in topology.groups:
+                name = next(
+                    name
+                    for salt in range(1_000)
+                    if topology.group_of(
+                        name := qualified_name("t", f"{node}{self._sequence}-{salt}")
+                    )
+                    == group.number
+                )
+                self._sequence += 1
+                self._probes.add(self._sequence)
+                op = Op(OpKind.BIND, name, "A", 0, self.number + 1, self._sequence)
+                self._begin(op, node)
+
+    @property
+    def probed(self) -> bool:
+        return self.probing and not self._probes

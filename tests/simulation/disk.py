@@ -1,0 +1,158 @@
+"""Disks that a crash can empty: what was committed stays, everything else is lost.
+
+They obey the contracts of `store.log` and `store.table`, without a byte of LMDB. A store is what a
+process holds open; its platter outlives the process.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+from globaltable.errors import Corrupt
+from globaltable.history import HistoryRecord
+from globaltable.store.log import Entry, HardState, LogImage, LogWrite
+from globaltable.store.table import ROOT_STATE, SnapshotChunk, TableImage
+from globaltable.table import Flush, TableState
+from globaltable.wire.packing import pack, unpack
+
+CHUNK_ROWS: Final = 4
+CHUNK_RECORDS: Final = 100
+"""Small, so that every transfer of a snapshot has several chunks."""
+
+
+@dataclass(slots=True)
+class Platter:
+    """What survives a crash of one node."""
+
+    entries: dict[int, dict[int, Entry]] = field(default_factory=dict)
+    states: dict[int, HardState] = field(default_factory=dict)
+    tables: dict[int, "_Generation"] = field(default_factory=dict)
+
+
+class SimLog:
+    """`LogStore`: `commit` is atomic, and durable at once; when it happens is the driver's say."""
+
+    def __init__(self, platter: Platter) -> None:
+        self._platter = platter
+
+    def load(self, group: int) -> LogImage:
+        entries = self._platter.entries.get(group, {})
+        ordered = tuple(entries[index] for index in sorted(entries))
+        for before, after in pairwise(ordered):
+            if after.index != before.index + 1:
+                raise Corrupt(f"entry {after.index} follows entry {before.index}")
+        return LogImage(ordered, self._platter.states.get(group, HardState(0, None)))
+
+    def commit(self, writes: Sequence[LogWrite]) -> None:
+        for write in writes:
+            entries = self._platter.entries.setdefault(write.group, {})
+            first, truncate_from = write.first, write.truncate_from
+            for index in list(entries):
+                below = first is not None and index < first
+                if below or (truncate_from is not None and index >= truncate_from):
+                    del entries[index]
+            for entry in write.entries:
+                entries[entry.index] = entry
+            if write.hard_state is not None:
+                self._platter.states[write.group] = write.hard_state
+
+
+@dataclass(frozen=True, slots=True)
+class _Generation:
+    """One group's table at a moment. Never changed in place: a snapshot may be reading it."""
+
+    state: TableState
+    rows: dict[bytes, bytes]
+    history: tuple[HistoryRecord, ...]
+
+
+_NEW: Final = _Generation(ROOT_STATE, {}, ())
+
+
+class _Rows:
+    def __init__(self, store: "SimTable", group: int) -> None:
+        self._store = store
+        self._group = group
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._store.visible(self._group).rows.get(key)
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        rows = self._store.visible(self._group).rows
+        for key in sorted(rows):
+            if start <= key < end:
+                yield key, rows[key]
+
+
+class SimTable:
+    """`TableStore`."""
+
+    def __init__(self, platter: Platter) -> None:
+        self._platter = platter
+        self._visible = dict(platter.tables)
+        self._staged: dict[int, tuple[dict[bytes, bytes], list[HistoryRecord]]] = {}
+
+    def visible(self, group: int) -> _Generation:
+        return self._visible.get(group, _NEW)
+
+    def refresh(self) -> None:
+        self._visible = dict(self._platter.tables)
+
+    def image(self, group: int) -> TableImage:
+        generation = self.visible(group)
+        return TableImage(generation.state, list(generation.history))
+
+    def rows(self, group: int) -> _Rows:
+        return _Rows(self, group)
+
+    def flush(self, flushes: Sequence[tuple[int, Flush]]) -> None:
+        for group, flush in flushes:
+            old = self._platter.tables.get(group, _NEW)
+            assert flush.state.applied >= old.state.applied, (group, flush.state, old.state)
+            records = {record.revision: record for record in (*old.history, *flush.history)}
+            history = tuple(
+                records[revision] for revision in sorted(records) if revision > flush.state.floor
+            )
+            rows = {**old.rows, **flush.rows}
+            self._platter.tables[group] = _Generation(flush.state, rows, history)
+
+    def open_snapshot(self, group: int) -> "SimSnapshot":
+        return SimSnapshot(self._platter.tables.get(group, _NEW))
+
+    def stage(self, group: int, number: int, payload: bytes) -> None:
+        if number == 0:
+            self._staged[group] = ({}, [])
+        rows, history = self._staged[group]
+        for key, value in unpack(payload)[0]:
+            rows[key] = value
+        history += [HistoryRecord(*record) for record in unpack(payload)[1]]
+
+    def install(self, group: int, state: TableState) -> None:
+        rows, history = self._staged.pop(group)
+        self._platter.tables[group] = _Generation(state, rows, tuple(history))
+
+    def sweep(self) -> bool:
+        return False
+
+
+class SimSnapshot:
+    """`SnapshotSource`."""
+
+    def __init__(self, generation: _Generation) -> None:
+        self._state = generation.state
+        self._rows = sorted(generation.rows.items())
+        self._history = list(generation.history)
+
+    @property
+    def state(self) -> TableState:
+        return self._state
+
+    def next_chunk(self) -> SnapshotChunk:
+        rows, self._rows = self._rows[:CHUNK_ROWS], self._rows[CHUNK_ROWS:]
+        room = 0 if self._rows else CHUNK_RECORDS
+        history, self._history = self._history[:room], self._history[room:]
+        return SnapshotChunk(pack([rows, history]), last=not (self._rows or self._history))
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,344 @@
+"""Deliberate faults: each takes one rule away, and the simulation must notice.
+
+A simulation that finds nothing proves nothing until it is seen to find something. `applied` puts a
+mutant into the production classes for the length of a `with`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+from globaltable import group
+from globaltable.history import History
+from globaltable.model import Batch
+from globaltable.raft import guard, quorum
+from globaltable.raft.adaptor import Adaptor
+from globaltable.raft.guard import Guard
+from globaltable.raft.journal import Journal
+from globaltable.raft.messages import Ack, Append, RequestVote, SnapshotAck, SnapshotPart, Vote
+from globaltable.raft.reconcile import Accept, Reject, reconcile
+from globaltable.store.log import Entry, HardState, LogWrite
+from globaltable.table import Applied, Table
+from tests.simulation.schedule import Schedule, draw
+
+Patch = tuple[Any, str, Any]
+
+
+class Mutant(NamedTuple):
+    rule: str
+    """The rule that it breaks, in the words of the design."""
+    patches: Callable[[], Sequence[Patch]]
+    seeds: int
+    """It is caught within so many seeds, from `first_seed` on."""
+    first_seed: int = 0
+    nodes: int | None = None
+    """The rule matters only with so many nodes."""
+
+    def schedules(self) -> Iterator[Schedule]:
+        for seed in range(self.first_seed, self.first_seed + self.seeds):
+            schedule = draw(seed)
+            yield schedule if self.nodes is None else schedule._replace(nodes=self.nodes)
+
+
+@contextmanager
+def applied(mutant: Mutant) -> Iterator[None]:
+    patches = mutant.patches()
+    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
+    try:
+        for owner, name, value in patches:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in kept:
+            setattr(owner, name, value)
+
+
+def _truncate_always(
+    journal: Journal, prev_index: int, prev_term: int, entries: Sequence[Entry]
+) -> Accept | Reject:
+    """As the library does: whatever stands behind the message's previous entry goes."""
+    if prev_index < journal.first_index or prev_index > journal.last_index:
+        return reconcile(journal, prev_index, prev_term, entries)
+    if journal.term_at(prev_index) != prev_term:
+        return reconcile(journal, prev_index, prev_term, entries)
+    return Accept(prev_index, entries, prev_index + len(entries))
+
+
+def _believe_previous_entry(
+    journal: Journal, prev_index: int, prev_term: int, entries: Sequence[Entry]
+) -> Accept | Reject:
+    """No consistency check of the previous entry's term."""
+    if journal.first_index <= prev_index <= journal.last_index:
+        prev_term = journal.term_at(prev_index)
+    return reconcile(journal, prev_index, prev_term, entries)
+
+
+def _commit_to_own_end(self: Guard, sender: str, message: Append) -> None:
+    plan = reconcile(self.journal, message.prev_index, message.prev_term, message.entries)
+    _on_append(self, sender, message)
+    if isinstance(plan, Accept) and self.leader == sender:
+        # The library's `min(leader's commit, own last index)`.
+        index = min(message.commit_index, self.journal.last_index)
+        if index > self.commit_index:
+            self.journal.setRaftCommitIndex(index)
+            self.adaptor.core._SyncObj__raftCommitIndex = index
+
+
+def _commit_with_chunks(self: Guard, sender: str, message: SnapshotPart) -> None:
+    """A chunk of a snapshot carries a commit index, which covers an unmatched tail."""
+    _on_snapshot_part(self, sender, message)
+    index = min(message.state.applied, self.journal.last_index)
+    if self.leader == sender and index > self.commit_index:
+        self.journal.setRaftCommitIndex(index)
+        self.adaptor.core._SyncObj__raftCommitIndex = index
+
+
+def _install_anything(self: Guard, sender: str, message: SnapshotPart) -> None:
+    with _nothing_committed(self):
+        _on_snapshot_part(self, sender, message)
+
+
+def _install_whenever_staged(self: Guard, sender: str, transfer: int, number: int) -> None:
+    with _nothing_committed(self):
+        _chunk_staged(self, sender, transfer, number)
+
+
+def _install_backwards(self: Adaptor, index: int, term: int) -> None:
+    self._journal.reset(index, term)
+    self._journal._commit_index = index
+    self.core._SyncObj__raftLastApplied = self.core._SyncObj__raftCommitIndex = index
+
+
+@contextmanager
+def _nothing_committed(self: Guard) -> Iterator[None]:
+    kept = self.journal._commit_index
+    core = self.adaptor.core
+    try:
+        self.journal._commit_index = core._SyncObj__raftCommitIndex = -1
+        yield
+    finally:
+        self.journal._commit_index = core._SyncObj__raftCommitIndex = kept
+
+
+def _never_stale(self: Table, revision: int, term: int, batch: Batch) -> Applied:
+    return _apply(self, revision, term, batch._replace(as_of=2**60))
+
+
+def _count_any_ack(self: Guard, sender: str, message: Ack) -> None:
+    _on_ack(self, sender, message._replace(term=self.term))
+
+
+def _count_votes(self: Guard, sender: str, message: Vote) -> None:
+    """Votes, not voters; and of any term."""
+    self._votes = (0, set())
+    _on_vote(self, sender, message)
+
+
+def _vote_twice(self: Guard, sender: str, message: RequestVote) -> None:
+    self.adaptor.core._SyncObj__votedForNodeId = None
+    _on_request_vote(self, sender, message)
+
+
+def _forget_vote(self: Journal) -> LogWrite | None:
+    write = _take_write(self)
+    if write is None or write.hard_state is None:
+        return write
+    return write._replace(hard_state=HardState(write.hard_state.term, None))
+
+
+def _forget_term(self: Journal) -> LogWrite | None:
+    write = _take_write(self)
+    return None if write is None else write._replace(hard_state=None)
+
+
+def _no_truncate(self: Journal) -> LogWrite | None:
+    write = _take_write(self)
+    return None if write is None else write._replace(truncate_from=None)
+
+
+def _commit_by_itself_anywhere(
+    voters: int, covered: int, covered_term: int, leader_term: int
+) -> int | None:
+    return quorum.follower_commit(3, covered, covered_term, leader_term)
+
+
+def _commit_by_itself_of_any_term(
+    voters: int, covered: int, covered_term: int, leader_term: int
+) -> int | None:
+    return quorum.follower_commit(voters, covered, leader_term, leader_term)
+
+
+def _settle_by_place(self: group.Replica, batch_id: bytes, outcomes: Any) -> Any:
+    """The first batch that waits gets the answer, as with the library's request numbers."""
+    if self._pending:
+        batch_id = next(iter(self._pending))
+    return _settle(self, batch_id, outcomes)
+
+
+def _no_tombstone(
+    self: Table, key: bytes, revision: int, op: Any, old: Any, unit: Any, told: str
+) -> Any:
+    if old is not None and old.unit is None:
+        old = None
+    return _write(self, key, revision, op, old, unit, told)
+
+
+def _never_seen(self: History, client_id: int, sequence: int) -> None:
+    return None
+
+
+def _any_snapshot_ack(self: Guard, sender: str, message: SnapshotAck) -> None:
+    outgoing = self._progress[sender].outgoing
+    if outgoing is not None:
+        message = message._replace(transfer=outgoing.transfer, term=self.term)
+    _on_snapshot_ack(self, sender, message)
+
+
+def _no_step_down(self: Guard, term: int) -> bool:
+    return term > self.term
+
+
+def _early_effects(self: group.Replica, now: float, **options: Any) -> group.Ready:
+    ready = _step(self, now, **options)
+    return ready._replace(write=None)
+
+
+def _campaign_at_once(self: Guard) -> None:
+    """No pre-vote, no stickiness."""
+
+
+def _not_live(self: Guard) -> bool:
+    return False
+
+
+_on_append = Guard._on_append
+_on_snapshot_part = Guard._on_snapshot_part
+_on_snapshot_ack = Guard._on_snapshot_ack
+_on_ack = Guard._on_ack
+_on_vote = Guard._on_vote
+_on_request_vote = Guard._on_request_vote
+_take_write = Journal.take_write
+_settle = group.Replica._settle
+_step = group.Replica.step
+_chunk_staged = Guard.chunk_staged
+_apply = Table.apply
+_write = Table._write
+
+MUTANTS: Final[dict[str, Mutant]] = {
+    "truncate behind every append": Mutant(
+        "delete log entries only from the first that conflicts",
+        lambda: [(guard, "reconcile", _truncate_always)],
+        20,
+    ),
+    "no check of the previous entry": Mutant(
+        "an append matches only if its previous entry is held",
+        lambda: [(guard, "reconcile", _believe_previous_entry)],
+        20,
+    ),
+    "commit up to the own last index": Mutant(
+        "a commit index covers only what has been matched with the leader",
+        lambda: [(Guard, "_on_append", _commit_to_own_end)],
+        100,
+    ),
+    "commit with the chunks of a snapshot": Mutant(
+        "a snapshot chunk carries no commit index",
+        lambda: [(Guard, "_on_snapshot_part", _commit_with_chunks)],
+        100,
+    ),
+    "install any snapshot": Mutant(
+        "a snapshot that ends at or below what is committed is not installed",
+        lambda: [
+            (Guard, "_on_snapshot_part", _install_anything),
+            (Guard, "chunk_staged", _install_whenever_staged),
+            (Adaptor, "install", _install_backwards),
+        ],
+        100,
+    ),
+    "count acks of any term": Mutant(
+        "an ack counts only in its term",
+        lambda: [(Guard, "_on_ack", _count_any_ack)],
+        100,
+    ),
+    "count votes, not voters": Mutant(
+        "one vote per voter per term",
+        lambda: [(Guard, "_on_vote", _count_votes)],
+        100,
+        nodes=5,
+    ),
+    "vote twice": Mutant(
+        "one vote per voter per term",
+        lambda: [(Guard, "_on_request_vote", _vote_twice)],
+        100,
+        nodes=5,
+    ),
+    "vote not persisted": Mutant(
+        "persist, then send: the vote",
+        lambda: [(Journal, "take_write", _forget_vote)],
+        100,
+        nodes=5,
+    ),
+    "term and vote not persisted": Mutant(
+        "persist, then send: the term",
+        lambda: [(Journal, "take_write", _forget_term)],
+        20,
+    ),
+    "truncation not persisted": Mutant(
+        "persist, then send: what was deleted",
+        lambda: [(Journal, "take_write", _no_truncate)],
+        100,
+    ),
+    "nothing persisted": Mutant(
+        "persist, then send: entries",
+        lambda: [(group.Replica, "step", _early_effects)],
+        20,
+    ),
+    "follower-side commit with five voters": Mutant(
+        "with five voters two holders are no majority",
+        lambda: [(guard, "follower_commit", _commit_by_itself_anywhere)],
+        100,
+        nodes=5,
+    ),
+    "follower-side commit of an earlier term": Mutant(
+        "only an entry of the current term is committed by counting (Raft §5.4.2)",
+        lambda: [(guard, "follower_commit", _commit_by_itself_of_any_term)],
+        100,
+    ),
+    "outcome by place": Mutant(
+        "an outcome belongs to the batch id found in the applied entry",
+        lambda: [(group.Replica, "_settle", _settle_by_place)],
+        20,
+    ),
+    "no tombstone": Mutant(
+        "a version is never used again",
+        lambda: [(Table, "_write", _no_tombstone)],
+        20,
+    ),
+    "no memory of ops": Mutant(
+        "a retried op takes effect once",
+        lambda: [(History, "find", _never_seen)],
+        20,
+    ),
+    "no refusal of stale batches": Mutant(
+        "a batch older than the history is refused",
+        lambda: [(Table, "apply", _never_stale)],
+        100,
+    ),
+    "any snapshot ack": Mutant(
+        "an ack of a snapshot counts for its transfer only",
+        lambda: [(Guard, "_on_snapshot_ack", _any_snapshot_ack)],
+        100,
+    ),
+    "no step down before a higher term": Mutant(
+        "a leader that hears a higher term steps down",
+        lambda: [(Guard, "_heed_term", _no_step_down)],
+        100,
+    ),
+    "no pre-vote and no stickiness": Mutant(
+        "a returning replica does not depose a healthy leader",
+        lambda: [
+            (Guard, "_hold_election_for_pre_vote", _campaign_at_once),
+            (Guard, "_leader_is_live", _not_live),
+        ],
+        100,
+    ),
+}
