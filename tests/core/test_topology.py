@@ -1,0 +1,90 @@
+"""Placement: every slot in one group, a group's replicas in as many regions, hashes for ever."""
+
+import pytest
+
+from globaltable.errors import ConfigError
+from globaltable.model import qualified_name
+from globaltable.topology import SLOTS_DEFAULT, Group, Node, Topology, slot_of, spread
+
+REGIONS = ("a", "b", "c", "d", "e")
+NODES = tuple(Node(name, name) for name in REGIONS)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "crc32"),
+    [
+        ("im.session", "cid:1", 0xFCA8697B),
+        ("im.session", "cid:2", 0x65A138C1),
+        ("t", "語", 0x2EDEDA2A),
+        ("t", "a\0b", 0x20D91071),
+    ],
+)
+def test_a_slot_is_part_of_the_stored_format(table: str, key: str, crc32: int) -> None:
+    """Were the hash to change, stored bindings would not be found again."""
+    assert slot_of(qualified_name(table, key), 2**32) == crc32
+    assert slot_of(qualified_name(table, key), SLOTS_DEFAULT) == crc32 % 4096
+
+
+def test_the_hash_is_the_crc_of_the_standards() -> None:
+    """The check value that every catalogue of CRCs gives for CRC-32/ISO-HDLC."""
+    assert slot_of(b"123456789", 2**32) == 0xCBF43926
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 7, 64, SLOTS_DEFAULT])
+def test_every_slot_is_in_exactly_one_group(groups: int) -> None:
+    topology = spread("test", REGIONS[:3], groups, 3)
+    owned = [slot for group in topology.groups for slot in topology.slots_of_group(group.number)]
+    assert sorted(owned) == list(range(SLOTS_DEFAULT))
+    for group in topology.groups:
+        slots = topology.slots_of_group(group.number)
+        assert {topology.group_of_slot(slot) for slot in slots} == {group.number}
+        assert abs(len(slots) - SLOTS_DEFAULT / groups) < 1
+
+
+def test_a_name_is_owned_by_the_group_of_its_slot() -> None:
+    topology = spread("test", REGIONS[:3], 7, 3)
+    for number in range(200):
+        name = qualified_name("t", str(number))
+        assert slot_of(name, topology.slots) in topology.slots_of_group(topology.group_of(name))
+
+
+@pytest.mark.parametrize(("regions", "replicas"), [(3, 3), (4, 3), (5, 3), (5, 5)])
+def test_a_group_is_in_each_region_once_and_leadership_goes_round(
+    regions: int, replicas: int
+) -> None:
+    topology = spread("test", REGIONS[:regions], 2 * regions, replicas)
+    for group in topology.groups:
+        in_regions = {topology.node_by_name[name].region for name in group.replicas}
+        assert len(in_regions) == len(group.replicas) == replicas
+    preferred = [group.preferred for group in topology.groups]
+    assert {name: preferred.count(name) for name in REGIONS[:regions]} == dict.fromkeys(
+        REGIONS[:regions], 2
+    )
+
+
+@pytest.mark.parametrize("replicas", [-1, 0, 1, 2, 4, 6])
+def test_replicas_that_are_no_three_or_five_are_refused(replicas: int) -> None:
+    with pytest.raises(ConfigError, match=f"replicas = {replicas}"):
+        spread("test", REGIONS, 1, replicas)
+
+
+def test_more_replicas_than_regions_are_refused() -> None:
+    with pytest.raises(ConfigError, match="only 3 regions"):
+        spread("test", REGIONS[:3], 1, 5)
+
+
+@pytest.mark.parametrize("groups", [-1, 0, 17])
+def test_groups_that_the_slots_cannot_be_dealt_to_are_refused(groups: int) -> None:
+    with pytest.raises(ConfigError, match="16 slots"):
+        spread("test", REGIONS, groups, 3, slots=16)
+
+
+def test_a_name_that_comes_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not unique"):
+        spread("test", ("a", "b", "b"), 1, 3)
+
+
+def test_two_replicas_in_one_region_are_refused() -> None:
+    nodes = (Node("a", "east"), Node("b", "east"), Node("c", "west"))
+    with pytest.raises(ConfigError, match="two replicas in a region"):
+        Topology("test", nodes, (Group(0, ("a", "b", "c")),))
