@@ -1,6 +1,6 @@
 """`python -m globaltable` is the `globaltable` command."""
 
-from globaltable.cli.main import main
+from globaltable.cli import main
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,90 @@
+"""The command's parts put together, and what becomes of errors: one line, and an exit status."""
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+import globaltable
+from globaltable.cli import demo, node, sessions, status
+from globaltable.cli.exits import ExitStatus, status_of
+from globaltable.errors import GlobalTableError
+
+EPILOG = (
+    "Exit status: 0 done; 1 rejected, or the key is not bound; 2 wrong usage or configuration; "
+    "3 unavailable, a retry is safe; 4 the outcome is unknown; 5 anything else."
+)
+
+app = typer.Typer(
+    name="globaltable",
+    help="Keeps each session in exactly one unit, across regions.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"globaltable {globaltable.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+for _command in (
+    node.node,
+    demo.demo,
+    sessions.bind,
+    sessions.get,
+    sessions.move,
+    sessions.unbind,
+    sessions.scan,
+    sessions.watch,
+    status.status,
+):
+    app.command()(_command)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    try:
+        app(arguments, standalone_mode=True)
+    except GlobalTableError as error:
+        _complain(error)
+        return status_of(error)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "globaltable":
+            raise
+        _complain(f"{error.name} is not installed; pip install 'globaltable[server]'")
+        return ExitStatus.FAILED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; the interpreter must not flush it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.FAILED
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+    except SystemExit as end:
+        return _exit_code(end.code)
+    return ExitStatus.OK
+
+
+def _exit_code(code: Any) -> int:
+    return code if isinstance(code, int) else ExitStatus.OK if code is None else ExitStatus.FAILED
+
+
+def _complain(what: object) -> None:
+    print(f"globaltable: {what}", file=sys.stderr)

@@ -1,0 +1,102 @@
+"""`globaltable status`: what each node says of itself, side by side."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from globaltable.cli.exits import ExitStatus
+from globaltable.cli.options import ENDPOINTS_DEFAULT, AsJson, Endpoints, addresses_of
+from globaltable.errors import GlobalTableError
+
+if TYPE_CHECKING:
+    from globaltable.client import GroupStatus, Status
+
+
+def status(
+    endpoints: Endpoints = ENDPOINTS_DEFAULT,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="For each node.")
+    ] = 2.0,
+    as_json: AsJson = False,
+) -> None:
+    """Print what each node knows of itself, its peers and its groups.
+
+    Exit status 3 if no node answers, or a group has no leader that any of them knows.
+    """
+    statuses: dict[str, Status] = {}
+    for address in addresses_of(endpoints):
+        try:
+            statuses[address] = _ask(address, timeout_s)
+        except GlobalTableError as error:
+            print(f"globaltable: {address}: {error}", file=sys.stderr)
+    if as_json:
+        for address, one in statuses.items():
+            print(json.dumps({"address": address, **_plain(one)}))
+    elif statuses:
+        console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+        console.print(_nodes(statuses))
+        console.print(_groups(statuses))
+    led = {g.group for one in statuses.values() for g in one.groups if g.leader_region}
+    wanted = {g.group for one in statuses.values() for g in one.groups}
+    if not statuses or led != wanted:
+        raise typer.Exit(ExitStatus.UNAVAILABLE)
+
+
+def _ask(address: str, timeout_s: float) -> "Status":
+    from globaltable.client import SyncGlobalTable
+
+    # Any valid name does: a status is of the node, not of a table.
+    with SyncGlobalTable.connect([address], table="status", timeout=timeout_s) as client:
+        return client.status(address)
+
+
+def _plain(value: Any) -> Any:
+    """Named tuples as objects."""
+    if hasattr(value, "_asdict"):
+        return {name: _plain(item) for name, item in value._asdict().items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return getattr(value, "name", value)
+
+
+def _nodes(statuses: "dict[str, Status]") -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for title in ("REGION", "ADDRESS", "UP", "LEADS", "PEERS"):
+        table.add_column(title)
+    for address, one in statuses.items():
+        led = sum(group.role.name == "LEADER" for group in one.groups)
+        peers = ", ".join(
+            f"{peer.region} {peer.round_trip_s * 1000:.1f} ms"
+            if peer.connected
+            else f"{peer.region} down"
+            for peer in one.peers
+        )
+        table.add_row(
+            one.region, address, f"{one.uptime_s:.0f} s", f"{led} of {len(one.groups)}", peers
+        )
+    return table
+
+
+def _groups(statuses: "dict[str, Status]") -> Table:
+    """One line a group: its leader, and how far each region has applied it."""
+    table = Table(box=None, pad_edge=False, padding=(1, 3, 0, 0), collapse_padding=True)
+    for title in ("GROUP", "LEADER", "TERM"):
+        table.add_column(title)
+    for one in statuses.values():
+        table.add_column(f"APPLIED IN {one.region}", justify="right")
+    by_group: dict[int, list[GroupStatus]] = {}
+    for one in statuses.values():
+        for group in one.groups:
+            by_group.setdefault(group.group, []).append(group)
+    for number, replicas in sorted(by_group.items()):
+        latest = max(replicas, key=lambda replica: (replica.term, replica.leader_region))
+        applied = [
+            f"failed: {replica.failure}" if replica.failed else str(replica.applied_revision)
+            for replica in replicas
+        ]
+        table.add_row(str(number), latest.leader_region or "none", str(latest.term), *applied)
+    return table
