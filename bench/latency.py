@@ -7,7 +7,7 @@ from typing import NamedTuple
 class Latency(NamedTuple):
     """Milliseconds."""
 
-    count: int
+    samples: int
     p50_ms: float
     p99_ms: float
     p999_ms: float

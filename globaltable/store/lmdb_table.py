@@ -1,6 +1,7 @@
 """The table in LMDB: rows and history of all groups in one environment, `table/`.
 
-A group's rows and history stand under a *generation*, a number that is never used twice. A
+A group's rows and history stand under a *generation*, a number that is never used twice: its first
+one follows from the group's number, so that whoever reads an empty table sees the first flush. A
 snapshot is received into a generation of its own, in transactions of bounded size, and installed
 by pointing the group at it in one small transaction: a crash leaves the old table or the new one.
 What no group points at is swept later, some at a time.
@@ -32,6 +33,8 @@ _CRC_BYTES: Final = 4
 _GENERATION_BYTES: Final = 4
 _REVISION_BYTES: Final = 8
 _NEXT_GENERATION: Final = b"next generation"
+_FIRST_GENERATIONS: Final = 1 << 16
+"""Below are the first generations of groups; from here on those of snapshots."""
 _HISTORY_ID_BYTES: Final = _REVISION_BYTES
 
 
@@ -153,8 +156,6 @@ class LmdbTableStore:
     def _flush_group(self, transaction: lmdb.Transaction, group: int, flush: Flush) -> None:
         pointer = self._pointer(transaction, group)
         assert flush.state.applied >= pointer.state.applied, (group, flush.state, pointer.state)
-        if pointer.generation == 0:
-            pointer.generation = self._new_generation(transaction)
         prefix = _prefix(pointer.generation)
         self._put_rows(transaction, prefix, sorted(flush.rows.items()))
         for record in flush.history:
@@ -250,7 +251,7 @@ class LmdbTableStore:
     def _pointer(self, transaction: lmdb.Transaction, group: int) -> _Pointer:
         key = group.to_bytes(2, "big")
         value = transaction.get(key, db=self.groups_db)
-        return _Pointer(0, ROOT_STATE) if value is None else _Pointer.decoded(key, bytes(value))
+        return _Pointer(group, ROOT_STATE) if value is None else _Pointer.decoded(key, bytes(value))
 
     def _point(self, transaction: lmdb.Transaction, group: int, pointer: _Pointer) -> None:
         key = group.to_bytes(2, "big")
@@ -258,7 +259,7 @@ class LmdbTableStore:
 
     def _new_generation(self, transaction: lmdb.Transaction) -> int:
         value = transaction.get(_NEXT_GENERATION, db=self._meta_db)
-        generation = 1 if value is None else int.from_bytes(value, "big")
+        generation = _FIRST_GENERATIONS if value is None else int.from_bytes(value, "big")
         transaction.put(_NEXT_GENERATION, _prefix(generation + 1), db=self._meta_db)
         return generation
 

@@ -1,6 +1,8 @@
 """The state machine: what each op does, once, and the same before and after a flush."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import hypothesis.strategies as st
@@ -16,7 +18,8 @@ from hypothesis.stateful import (
 
 from globaltable import history
 from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus, qualified_name
-from globaltable.store.table import ROOT_STATE
+from globaltable.store.lmdb_table import LmdbTableStore
+from globaltable.store.table import ROOT_STATE, TableStore
 from globaltable.table import Table
 from globaltable.wire.batches import encode_batch
 from tests.simulation.disk import Platter, SimTable
@@ -30,8 +33,8 @@ K = qualified_name("t", "k")
 class Desk:
     """A table, its store, and somebody who sends it one batch after the other."""
 
-    def __init__(self) -> None:
-        self.store = SimTable(Platter())
+    def __init__(self, store: TableStore | None = None) -> None:
+        self.store: TableStore = store or SimTable(Platter())
         self.table = self.open()
         self._sequence = 0
 
@@ -252,11 +255,14 @@ class TableMachine(RuleBasedStateMachine):
 
     NAMES = tuple(qualified_name("t", key) for key in "abc")
 
+    def open_store(self) -> TableStore:
+        return SimTable(Platter())
+
     @initialize()
     def start(self) -> None:
         self._patch = pytest.MonkeyPatch()
         self._patch.setattr(history, "HISTORY_OPS_MAX", 8)
-        self._desk = Desk()
+        self._desk = Desk(self.open_store())
         self._model = Model(ROOT_STATE.applied)
         self._log: list[Batch] = []
         self._flushing = False
@@ -330,6 +336,26 @@ class TableMachine(RuleBasedStateMachine):
 
 TestAgainstTheModel = TableMachine.TestCase
 TestAgainstTheModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+class TableOnLmdbMachine(TableMachine):
+    """The same on the store that production uses."""
+
+    def open_store(self) -> TableStore:
+        self._directory = TemporaryDirectory()
+        self._store = LmdbTableStore(Path(self._directory.name))
+        return self._store
+
+    def teardown(self) -> None:
+        super().teardown()
+        self._store.close()
+        self._directory.cleanup()
+
+
+TestOnLmdbAgainstTheModel = TableOnLmdbMachine.TestCase
+TestOnLmdbAgainstTheModel.settings = settings(
+    max_examples=25, stateful_step_count=30, deadline=None
+)
 
 
 def test_a_scan_is_bounded_by_its_keys(desk: Desk) -> None:
