@@ -46,14 +46,14 @@ class Figures:
 
 
 def print_report(console: Console, figures: Figures) -> None:
-    console.print()
-    console.print(_promises(figures))
-    console.print(_latencies(figures))
-    console.print(_outage(figures))
+    for table in (_promises(figures), _latencies(figures), _outage(figures)):
+        console.print()
+        console.print(table)
 
 
 def _table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), title_justify="left")
+    """Columns without lines: the first to the left, the figures to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for number, title in enumerate(titles):
         table.add_column(title, justify="left" if number == 0 else "right")
     return table
@@ -72,11 +72,8 @@ def _promises(figures: Figures) -> Table:
 
 
 def _latencies(figures: Figures) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(1, 3, 0, 0), collapse_padding=True)
-    for title in (f"COMMIT LATENCY, TARGET {TARGET_MS:g} MS", "P50", "P99", "P99.9"):
-        table.add_column(title, justify="left" if title.startswith("C") else "right")
-    rounds = f"of {figures.round_trip_ms:g} ms round trip"
-    _add_latencies(table, f"one at a time {rounds}", figures.one_at_a_time)
+    table = _table(f"COMMIT LATENCY, TARGET {TARGET_MS:g} MS", "P50", "P99", "P99.9")
+    _add_latencies(table, "one at a time", figures.one_at_a_time)
     _add_latencies(table, f"racing, {figures.binds_per_s:,.0f} binds/s", figures.racing)
     return table
 
@@ -87,13 +84,11 @@ def _add_latencies(table: Table, what: str, latencies: Mapping[str, Latency]) ->
         cells = [
             f"[{'green' if value <= TARGET_MS else 'yellow'}]{value:.1f} ms[/]" for value in values
         ]
-        table.add_row(f"{region}, {what}", *cells)
+        table.add_row(f"{what}, {region}", *cells)
 
 
 def _outage(figures: Figures) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(1, 3, 0, 0), collapse_padding=True)
-    table.add_column(f"{figures.killed_region} KILLED".upper())
-    table.add_column("AFTER", justify="right")
+    table = _table(f"{figures.killed_region} KILLED".upper(), "AFTER")
     table.add_row("writes resumed, groups it led", f"{figures.resumed_led_by_it_s:.2f} s")
     table.add_row("writes resumed, other groups", f"{figures.resumed_led_by_others_s:.2f} s")
     table.add_row("caught up, once started again", f"{figures.caught_up_s:.2f} s")

@@ -1,0 +1,52 @@
+# make demo and make test do everything on a fresh machine; the rest is for who changes the code.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PROTO := globaltable/v1/globaltable.proto
+
+.PHONY: demo test test-slow simulation bench lint format proto clean
+.DELETE_ON_ERROR:
+
+demo: $(INSTALLED)  ## start three regions, race, kill one, check every binding
+	$(BIN)/globaltable demo
+
+test: $(INSTALLED)  ## all tests but those marked slow; under 4 minutes on 2 cores
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: $(INSTALLED)  ## the tests marked slow
+	$(BIN)/python -m pytest -q -m slow
+
+simulation: $(INSTALLED)  ## 2,000 seeded runs of whole clusters on simulated time and disks
+	$(BIN)/python -m tests.simulation --seeds 2000 --jobs 2
+
+bench: $(INSTALLED)  ## latency and throughput of commits
+	$(BIN)/python -m globaltable.bench.commit_latency
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: $(INSTALLED)  ## generate the code of the public API anew
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)
+
+# Debian without python3-venv has no ensurepip; its package is then installed, if we may.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed; set PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| apt-get install -y -qq python3-venv >/dev/null \
+		|| { echo "Python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
