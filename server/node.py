@@ -229,7 +229,9 @@ class Node:
         if not self._failed.done():
             self._core.drain()
             self._wake()
-            while self._leads and self._has_peers and self._loop.time() < deadline:
+            # No longer than an election takes: if all nodes stop at once there is no successor.
+            handed_over = min(deadline, self._loop.time() + self._config.timeouts.election_max_s)
+            while self._leads and self._has_peers and self._loop.time() < handed_over:
                 await asyncio.sleep(0.01)
         if self._server is not None:
             await self._server.stop(grace=max(0.1, deadline - self._loop.time()))

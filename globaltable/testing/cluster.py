@@ -201,12 +201,14 @@ class LocalCluster:
     def kill(self, region: str) -> None:
         """SIGKILL: what was not synced is for the disk to keep or lose."""
         self._signal(region, signal.SIGKILL)
-        self._processes[region].wait()
+        self._processes.pop(region).wait()
 
     def terminate(self, region: str, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """SIGTERM, and wait; the exit status."""
         self._signal(region, signal.SIGTERM)
-        return self._processes[region].wait(timeout_s)
+        status = self._processes[region].wait(timeout_s)
+        del self._processes[region]
+        return status
 
     def pause(self, region: str) -> None:
         """SIGSTOP: alive to the kernel, silent to everybody else."""
