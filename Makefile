@@ -44,7 +44,7 @@ $(INSTALLED): pyproject.toml
 		|| apt-get install -y -qq python3-venv >/dev/null \
 		|| { echo "Python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[dev]'
 	@touch $@
 
 clean:

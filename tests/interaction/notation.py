@@ -1,0 +1,133 @@
+"""How transcripts write messages, entries, writes and outcomes: one readable line each.
+
+An entry is `index/term` and what it holds. Ids that are drawn at random are shown by the order in
+which a transcript first met them: batch `#1`, transfer `1`.
+"""
+
+from collections.abc import Sequence
+
+from globaltable.model import Op, OpKind, Outcome, split_name
+from globaltable.raft.adaptor import Role
+from globaltable.raft.guard import is_no_op
+from globaltable.raft.messages import (
+    Ack,
+    Append,
+    Heartbeat,
+    Message,
+    PreVote,
+    PreVoteReply,
+    Propose,
+    RequestVote,
+    SnapshotAck,
+    SnapshotPart,
+    TimeoutNow,
+    Vote,
+)
+from globaltable.raft.transfer import GIVE_UP
+from globaltable.store.log import Entry, LogWrite
+from globaltable.wire.batches import decode_batch
+from globaltable.wire.packing import unpack
+
+
+def role(node: str, role: Role, leader: str | None, term: int) -> str:
+    match role:
+        case Role.LEADER:
+            return f"{node} becomes leader in term {term}"
+        case Role.CANDIDATE:
+            return f"{node} becomes candidate in term {term}"
+        case Role.FOLLOWER:
+            return f"{node} follows {leader or 'nobody'} in term {term}"
+
+
+def op(op: Op) -> str:
+    key = split_name(op.name)[1]
+    match op.kind:
+        case OpKind.BIND:
+            wanted = f"{key}={op.unit}"
+        case OpKind.MOVE:
+            wanted = f"{key}={op.unit} at version {op.version}"
+        case OpKind.UNBIND:
+            wanted = f"{key} at version {op.version}"
+    return f"op{op.sequence} {op.kind.name.lower()} {wanted}"
+
+
+def outcome(op: Op, outcome: Outcome) -> str:
+    binding, key = outcome.binding, split_name(op.name)[1]
+    at = f" {key}={binding.unit} version:{binding.version}" if binding is not None else ""
+    return f"op{op.sequence} {outcome.status.name.lower()}{at}"
+
+
+class Notation:
+    """Remembers what it has named."""
+
+    def __init__(self) -> None:
+        self._batches: dict[bytes, int] = {}
+        self._transfers: dict[int, int] = {}
+
+    def batch(self, payload: bytes) -> str:
+        batch = decode_batch(payload)
+        number = self._batches.setdefault(batch.batch_id, len(self._batches) + 1)
+        return f"#{number}({', '.join(map(op, batch.ops)) or 'read barrier'})"
+
+    def entry(self, entry: Entry) -> str:
+        holds = "no-op" if is_no_op(entry.command) else self.batch(entry.command[1:])
+        return f"{entry.index}/{entry.term} {holds}"
+
+    def entries(self, entries: Sequence[Entry]) -> str:
+        return f"[{', '.join(map(self.entry, entries))}]"
+
+    def write(self, write: LogWrite, before: Sequence[Entry]) -> str:
+        """What a write changes in a log that held `before`."""
+        parts = []
+        if write.hard_state is not None:
+            parts.append(f"term:{write.hard_state.term} vote:{write.hard_state.voted_for}")
+        begins = before[0].index if write.first is None or not before else write.first
+        if begins > before[0].index if before else False:
+            parts.append(f"log from:{begins}")
+        ends = write.truncate_from
+        dropped = [e for e in before if ends is not None and e.index >= max(ends, begins)]
+        if dropped:
+            parts.append(f"drops:{self.entries(dropped)}")
+        if write.entries:
+            parts.append(f"entries:{self.entries(write.entries)}")
+        return " ".join(parts)
+
+    def message(self, message: Message) -> str:
+        match message:
+            case PreVote(term, last_index, last_term):
+                return f"PreVote term:{term} last:{last_index}/{last_term}"
+            case PreVoteReply(term, granted) | Vote(term, granted):
+                kind = type(message).__name__
+                return f"{kind} term:{term} {'granted' if granted else 'refused'}"
+            case RequestVote(term, last_index, last_term, transfer):
+                asked = " at the leader's wish" if transfer else ""
+                return f"RequestVote term:{term} last:{last_index}/{last_term}{asked}"
+            case Append(term, _, prev_index, prev_term, commit_index, entries):
+                holds = f" entries:{self.entries(entries)}" if entries else ""
+                return (
+                    f"Append term:{term} prev:{prev_index}/{prev_term} commit:{commit_index}"
+                    + holds
+                )
+            case Heartbeat(term):
+                return f"Heartbeat term:{term}"
+            case Ack(term, _, next_index, success, reset):
+                if success:
+                    return f"Ack term:{term} holds:{next_index - 1}"
+                return f"Ack term:{term} " + (f"send from:{next_index}" if reset else "alive")
+            case TimeoutNow(term):
+                return f"TimeoutNow term:{term}"
+            case SnapshotPart(term, transfer, number, state, payload, last):
+                rows, _ = unpack(payload)
+                return (
+                    f"SnapshotPart term:{term} transfer:{self._transfer(transfer)} chunk:{number} "
+                    f"rows:{len(rows)} up to:{state.applied}/{state.applied_term}"
+                    + (" last" if last else "")
+                )
+            case SnapshotAck(term, transfer, wanted):
+                answer = "give up" if wanted == GIVE_UP else f"wants chunk:{wanted}"
+                return f"SnapshotAck term:{term} transfer:{self._transfer(transfer)} {answer}"
+            case Propose(payload):
+                return f"Propose {self.batch(payload)}"
+
+    def _transfer(self, transfer: int) -> int:
+        return self._transfers.setdefault(transfer, len(self._transfers) + 1)
