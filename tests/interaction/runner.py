@@ -375,7 +375,7 @@ class Conversation:
         for flight in late:
             self._arrives(flight)
 
-    # --- what there is to see ----------------------------------------------------------------------
+    # --- what there is to see --------------------------------------------------------------------
 
     def _status(self) -> None:
         for name in self._group.replicas:
