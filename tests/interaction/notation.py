@@ -81,8 +81,9 @@ class Notation:
         parts = []
         if write.hard_state is not None:
             parts.append(f"term:{write.hard_state.term} vote:{write.hard_state.voted_for}")
-        begins = before[0].index if write.first is None or not before else write.first
-        if begins > before[0].index if before else False:
+        first = before[0].index if before else 0
+        begins = first if write.first is None else write.first
+        if before and begins > first:
             parts.append(f"log from:{begins}")
         ends = write.truncate_from
         dropped = [e for e in before if ends is not None and e.index >= max(ends, begins)]

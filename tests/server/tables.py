@@ -1,0 +1,68 @@
+"""Real tables without consensus: what a node's replicas hold, applied by hand."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
+
+from globaltable.group import Changed, Replica
+from globaltable.model import Batch, Op, OpKind, Outcome, qualified_name
+from globaltable.server.watches import Watches
+from globaltable.store.table import ROOT_STATE
+from globaltable.table import Table, TableState
+from globaltable.topology import SLOTS_DEFAULT
+
+TABLE = "im.session"
+
+
+class _NoRows:
+    """A disk on which nothing has been flushed."""
+
+    def get(self, key: bytes) -> bytes | None:
+        return None
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(())
+
+
+class _Held(NamedTuple):
+    """As much of a replica as `Watches` asks for."""
+
+    table: Table
+
+
+class Tables:
+    """The tables of some groups, and the watches of their node."""
+
+    def __init__(self, groups: int = 1) -> None:
+        self.by_group = {group: _empty(ROOT_STATE) for group in range(groups)}
+        self.watches = Watches(lambda group: cast(Replica, _Held(self.by_group[group])))
+        self._batches = 0
+
+    def apply(self, ops: Sequence[Op], group: int = 0) -> list[Outcome]:
+        """One batch: applied, and told to the watchers."""
+        self._batches += 1
+        table = self.by_group[group]
+        batch = Batch(self._batches.to_bytes(16, "big"), table.applied, tuple(ops))
+        applied = table.apply(table.applied + 1, 1, batch)
+        self.watches.publish(group, Changed(applied.revision, applied.rows))
+        return applied.outcomes
+
+    def bind(self, *keys: str, group: int = 0, table: str = TABLE) -> int:
+        """One batch that binds the keys; its revision."""
+        first = (self._batches + 1) * 10_000
+        self.apply(
+            [
+                Op(OpKind.BIND, qualified_name(table, key), "A", 0, 1, first + number)
+                for number, key in enumerate(keys)
+            ],
+            group,
+        )
+        return self.by_group[group].applied
+
+    def install_snapshot(self, applied: int, group: int = 0) -> None:
+        """Put a table in its place that holds nothing of what came before."""
+        self.by_group[group] = _empty(TableState(applied, 1, applied))
+        self.watches.jumped(group)
+
+
+def _empty(state: TableState) -> Table:
+    return Table(SLOTS_DEFAULT, _NoRows(), state, [])

@@ -1,0 +1,82 @@
+"""Who may talk to whom: everybody else is refused, with the reason."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from globaltable.errors import ProtocolError
+from globaltable.server.handshake import (
+    HELLO_BYTES_MAX,
+    MAGIC,
+    PROTOCOL_VERSION,
+    Hello,
+    check_hello,
+    decode_hello,
+    encode_hello,
+)
+from globaltable.wire.packing import pack
+
+GOOD = Hello(MAGIC, PROTOCOL_VERSION, "im", "a", "b", 7)
+
+
+def _check(hello: Hello) -> None:
+    """As node `b` of cluster `im`, which only `a` dials."""
+    check_hello(hello, cluster="im", node="b", expected={"a"})
+
+
+@pytest.mark.parametrize("to", ["b", ""])
+def test_the_one_that_is_expected_passes(to: str) -> None:
+    _check(decode_hello(encode_hello("im", "a", to, 7)))
+
+
+def test_what_is_said_arrives() -> None:
+    assert decode_hello(encode_hello("im", "a", "b", 7)) == GOOD
+
+
+def test_the_longest_names_fit_the_bound() -> None:
+    name = "λ" * 64
+    assert len(encode_hello(name, name, name, 2**63)) < HELLO_BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    ("hello", "reason"),
+    [
+        (GOOD._replace(magic="mysql"), "magic 'mysql' is not 'globaltable'"),
+        (GOOD._replace(version=2), "protocol version 2 is not 1, which 'b' speaks"),
+        (GOOD._replace(version=0), "protocol version 0 is not 1"),
+        (GOOD._replace(cluster="im2"), "cluster 'im2' is not 'im'"),
+        (GOOD._replace(to="c"), "looking for node 'c', but this is 'b'"),
+        (GOOD._replace(node="z"), r"node 'z' is not one of \['a'\]"),
+        (GOOD._replace(node="b"), r"node 'b' is not one of \['a'\]"),
+        (GOOD._replace(node=""), r"node '' is not one of \['a'\]"),
+    ],
+    ids=["magic", "newer", "older", "cluster", "another's", "unknown", "itself", "nameless"],
+)
+def test_who_is_refused_and_why(hello: Hello, reason: str) -> None:
+    with pytest.raises(ProtocolError, match=reason):
+        _check(hello)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [],
+        [*GOOD, 1],
+        list(GOOD[:-1]),
+        GOOD._replace(incarnation=True),
+        [b"globaltable", *GOOD[1:]],
+        [*GOOD[:2], None, *GOOD[3:]],
+        "globaltable",
+        None,
+    ],
+    ids=repr,
+)
+def test_what_is_no_handshake_is_refused(fields: object) -> None:
+    with pytest.raises(ProtocolError, match="not a handshake"):
+        decode_hello(pack(fields))
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused_and_nothing_worse(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        _check(decode_hello(data))

@@ -1,0 +1,204 @@
+"""A watcher is given every matching change after its position once, or told what is gone."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from globaltable import history
+from globaltable.errors import Compacted, Lagged
+from globaltable.model import Op, OpKind, qualified_name
+from globaltable.server.watches import CATCH_UP_RECORDS, QUEUE_CHANGES_MAX, Change, Watcher
+from tests.server.tables import TABLE, Tables
+
+
+def _watch(
+    tables: Tables, prefix: str = "", key: str | None = None, after: dict[int, int] | None = None
+) -> Watcher:
+    start = qualified_name(TABLE, prefix if key is None else key)
+    return tables.watches.add(start, key is not None, tables.by_group, after or {})
+
+
+def _keys(changes: list[Change]) -> list[str]:
+    return [change.name.partition(b"\0")[2].decode() for change in changes]
+
+
+def _take_all(tables: Tables, watcher: Watcher) -> list[Change]:
+    """As the service does: take while the watcher is awake."""
+    changes = tables.watches.take(watcher)
+    for _ in range(1_000):
+        if not watcher.awake.is_set():
+            return changes
+        changes += tables.watches.take(watcher)
+    raise AssertionError("a watcher that is never done")
+
+
+class TestWhatIsWanted:
+    def test_a_key_is_itself_and_not_its_extensions(self) -> None:
+        tables = Tables()
+        watcher = _watch(tables, key="cid:1")
+        tables.bind("cid:1", "cid:10", "cid:", "other")
+        assert _keys(_take_all(tables, watcher)) == ["cid:1"]
+
+    def test_a_prefix_is_all_that_begins_with_it_in_order(self) -> None:
+        tables = Tables()
+        watcher = _watch(tables, prefix="cid:")
+        tables.bind("cid:2", "doc:1", "cid:1")
+        assert _keys(_take_all(tables, watcher)) == ["cid:2", "cid:1"]
+
+    def test_the_empty_prefix_is_the_table_and_no_other(self) -> None:
+        tables = Tables()
+        watcher = _watch(tables)
+        tables.bind("1", table=TABLE + "s")
+        tables.bind("2")
+        assert _keys(_take_all(tables, watcher)) == ["2"]
+
+    def test_a_change_tells_what_happened(self) -> None:
+        tables = Tables()
+        watcher = _watch(tables)
+        name = qualified_name(TABLE, "k")
+        tables.apply([Op(OpKind.BIND, name, "A", 0, 1, 1), Op(OpKind.MOVE, name, "B", 1, 1, 2)])
+        tables.apply([Op(OpKind.UNBIND, name, "", 2, 1, 3)])
+        assert _take_all(tables, watcher) == [
+            Change(OpKind.BIND, name, "A", 1, 2, 0),
+            Change(OpKind.MOVE, name, "B", 2, 2, 0),
+            Change(OpKind.UNBIND, name, "B", 3, 3, 0),
+        ]
+
+    def test_an_op_that_changes_nothing_is_no_change(self) -> None:
+        tables = Tables()
+        watcher = _watch(tables)
+        tables.bind("k")
+        tables.bind("k")
+        tables.apply([Op(OpKind.MOVE, qualified_name(TABLE, "k"), "B", 9, 1, 1)])
+        assert _keys(_take_all(tables, watcher)) == ["k"]
+
+
+class TestPosition:
+    def test_without_one_a_watch_begins_at_the_present(self) -> None:
+        tables = Tables(groups=2)
+        tables.bind("before", group=1)
+        watcher = _watch(tables)
+        assert watcher.position == {0: 1, 1: 2}
+        assert _take_all(tables, watcher) == []
+
+    def test_it_resumes_after_the_one_given(self) -> None:
+        tables = Tables()
+        seen = tables.bind("seen")
+        tables.bind("missed")
+        watcher = _watch(tables, after={0: seen})
+        assert _keys(_take_all(tables, watcher)) == ["missed"]
+
+    def test_it_moves_past_what_does_not_match(self) -> None:
+        tables = Tables()
+        watcher = _watch(tables, key="k")
+        revision = tables.bind("other")
+        assert _take_all(tables, watcher) == []
+        assert watcher.position == {0: revision}
+
+    def test_one_ahead_of_this_node_is_waited_for(self) -> None:
+        tables = Tables()
+        watcher = _watch(tables, after={0: 3})
+        assert _take_all(tables, watcher) == []
+        tables.bind("delivered elsewhere")
+        tables.bind("delivered elsewhere too")
+        tables.bind("new")
+        assert _keys(_take_all(tables, watcher)) == ["new"]
+
+
+class TestCompacted:
+    def test_a_position_that_is_no_longer_kept_is_refused_with_the_oldest_that_is(self) -> None:
+        tables = Tables(groups=2)
+        tables.install_snapshot(40, group=1)
+        with pytest.raises(Compacted, match="group 1 after revision 39 are gone") as refused:
+            _watch(tables, after={0: 1, 1: 39})
+        assert refused.value.oldest == {0: 1, 1: 40}
+        assert len(tables.watches) == 0
+
+    def test_the_oldest_that_is_kept_will_do(self) -> None:
+        tables = Tables()
+        tables.install_snapshot(40)
+        watcher = _watch(tables, after={0: 40})
+        tables.bind("k")
+        assert _keys(_take_all(tables, watcher)) == ["k"]
+
+
+class TestLagged:
+    def test_one_that_reads_too_slowly_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(history, "HISTORY_OPS_MAX", 10)
+        tables = Tables()
+        watcher = _watch(tables)
+        _take_all(tables, watcher)
+        for number in range(QUEUE_CHANGES_MAX + 1):
+            tables.bind(str(number))
+        assert len(watcher.queue) == 0
+        with pytest.raises(Lagged, match="after revision 1 are gone") as told:
+            tables.watches.take(watcher)
+        assert told.value.oldest == {0: tables.by_group[0].history.floor}
+
+    def test_a_snapshot_that_skips_what_it_has_not_seen_is_told(self) -> None:
+        tables = Tables()
+        watcher = _watch(tables)
+        _take_all(tables, watcher)
+        tables.install_snapshot(9)
+        assert watcher.awake.is_set()
+        with pytest.raises(Lagged):
+            tables.watches.take(watcher)
+
+    def test_a_queue_that_is_full_falls_back_to_the_history_and_loses_nothing(self) -> None:
+        tables = Tables()
+        watcher = _watch(tables)
+        _take_all(tables, watcher)
+        keys = [f"k{number}" for number in range(QUEUE_CHANGES_MAX + 500)]
+        for start in range(0, len(keys), 100):
+            tables.bind(*keys[start : start + 100])
+        assert len(watcher.queue) <= QUEUE_CHANGES_MAX
+        assert _keys(_take_all(tables, watcher)) == keys
+
+
+def test_a_long_history_is_read_in_portions() -> None:
+    tables = Tables()
+    keys = [f"k{number}" for number in range(2 * CATCH_UP_RECORDS + 1)]
+    for key in keys:
+        tables.bind(key)
+    watcher = _watch(tables, after={0: 1})
+    first = tables.watches.take(watcher)
+    assert len(first) == CATCH_UP_RECORDS
+    assert watcher.awake.is_set(), "there is more"
+    assert _keys(first + _take_all(tables, watcher)) == keys
+
+
+def test_one_that_was_removed_is_offered_nothing() -> None:
+    tables = Tables()
+    watchers = [_watch(tables, key="k"), _watch(tables), _watch(tables)]
+    for watcher in watchers:
+        tables.watches.take(watcher)
+    assert len(tables.watches) == 3
+    for watcher in watchers[:2] * 2:
+        tables.watches.remove(watcher)
+    assert len(tables.watches) == 1
+    tables.bind("k")
+    assert [len(watcher.queue) for watcher in watchers] == [0, 0, 1]
+
+
+_STEPS = st.lists(st.tuples(st.sampled_from(["bind", "take", "anew"]), st.integers(0, 1)))
+
+
+@given(_STEPS)
+def test_every_change_once_in_the_order_of_its_group(steps: list[tuple[str, int]]) -> None:
+    """However binds, reads and reconnections at the kept position interleave."""
+    tables = Tables(groups=2)
+    watcher = _watch(tables)
+    bound: dict[int, list[str]] = {0: [], 1: []}
+    seen: list[Change] = []
+    for step, group in [*steps, ("take", 0)]:
+        if step == "bind":
+            keys = [f"{group}-{len(bound[group])}", f"{group}-{len(bound[group]) + 1}"]
+            tables.bind(*keys, group=group)
+            bound[group] += keys
+        elif step == "take":
+            seen += _take_all(tables, watcher)
+        else:
+            tables.watches.remove(watcher)
+            watcher = _watch(tables, after=watcher.position)
+    for group, keys in bound.items():
+        assert _keys([change for change in seen if change.group == group]) == keys
