@@ -49,11 +49,10 @@ def test_an_unknown_kind_is_refused(kind: int) -> None:
 
 
 def test_what_came_before_the_garbage_is_delivered() -> None:
-    received = []
+    frames = FrameParser(BOUND).feed(encode(FrameKind.DATA, b"good") + b"GET / HTTP/1.1")
+    assert next(frames) == (FrameKind.DATA, b"good")
     with pytest.raises(ProtocolError):
-        for frame in FrameParser(BOUND).feed(encode(FrameKind.DATA, b"good") + b"GET / HTTP/1.1"):
-            received.append(frame)  # noqa: PERF402 - a comprehension would lose what came before
-    assert received == [(FrameKind.DATA, b"good")]
+        next(frames)
 
 
 @given(st.binary(max_size=4 * BOUND))
