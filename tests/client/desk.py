@@ -1,0 +1,153 @@
+"""An exchange driven by hand: what it would send, what its callers are told, at what time."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from globaltable.client._attempts import Failure, FailureKind
+from globaltable.client._base import BaseGlobalTable
+from globaltable.client._exchange import AnyTicket, Call, Exchange
+from globaltable.client._settings import USE_CLIENT_DEFAULT, Settings, Timeout
+from globaltable.errors import GlobalTableError
+from globaltable.v1 import globaltable_pb2 as pb
+
+TABLE = "im.session"
+ADDRESSES = ("a:1", "b:1", "c:1")
+
+
+class Desk:
+    """One client's exchange, its clock, and its callers, each known by a number."""
+
+    def __init__(self, *round_trips_s: float, **settings: Any) -> None:
+        """Every node for which a round trip is given is up, at that distance."""
+        self.settings = Settings(ADDRESSES, TABLE, **settings)
+        self.now = 100.0
+        self.exchange = Exchange(self.settings, self.now, random.Random(1))
+        self.tickets: list[AnyTicket] = []
+        self.told: dict[int, Any] = {}
+        """By caller: the value or the error."""
+        self._base = BaseGlobalTable(self.settings)
+        if round_trips_s:
+            self._bring_up(round_trips_s)
+
+    def _bring_up(self, round_trips_s: tuple[float, ...]) -> None:
+        for _ in range(2):
+            probes = self.exchange.poll(self.now)
+            started_at = self.now
+            by_arrival = sorted(probes, key=lambda probe: round_trips_s[probe.node])
+            for probe in by_arrival:
+                assert probe.tickets is None
+                self.now = started_at + round_trips_s[probe.node]
+                self.exchange.answered(probe, b"", self.now)
+        assert self.exchange.poll(self.now) == []
+
+    # --- callers ---------------------------------------------------------------------------------
+
+    def ask(self, ticket: AnyTicket) -> int:
+        """A caller asks; its number."""
+        ticket.waiter = number = len(self.tickets)
+        self.exchange.submit(ticket, self.now)
+        self.tickets.append(ticket)
+        return number
+
+    def bind(self, key: str = "k", unit: str = "A", timeout: Timeout = USE_CLIENT_DEFAULT) -> int:
+        return self.ask(self._base._bind_ticket(key, unit, timeout))
+
+    def get(
+        self, *keys: str, linearizable: bool = False, timeout: Timeout = USE_CLIENT_DEFAULT
+    ) -> int:
+        return self.ask(self._base._get_ticket(keys, linearizable, timeout))
+
+    def status(self, address: str) -> int:
+        return self.ask(self._base._status_ticket(address, USE_CLIENT_DEFAULT))
+
+    def open(self) -> int:
+        return self.ask(self._base._opening_ticket())
+
+    # --- the shell -------------------------------------------------------------------------------
+
+    def poll(self) -> list[Call]:
+        """What would be sent now, probes included."""
+        calls = self.exchange.poll(self.now)
+        self._tell()
+        return calls
+
+    def calls(self) -> list[Call]:
+        """What would be sent now for the callers."""
+        return [call for call in self.poll() if call.tickets is not None]
+
+    def call(self) -> Call:
+        """The one call that would be sent now."""
+        (call,) = self.calls()
+        return call
+
+    def answer(self, call: Call, *outcomes: pb.Outcome, retry_delay_ms: int = 0) -> None:
+        """The node answers a Write."""
+        response = pb.WriteResponse(outcomes=outcomes, retry_delay_ms=retry_delay_ms)
+        self.answer_bytes(call, response.SerializeToString())
+
+    def answer_bytes(self, call: Call, data: bytes) -> None:
+        self.exchange.answered(call, data, self.now)
+        self._tell()
+
+    def fail(self, call: Call, failure: Failure) -> None:
+        self.exchange.failed(call, failure, self.now)
+        self._tell()
+
+    def abandon(self, number: int) -> None:
+        self.exchange.abandon(self.tickets[number])
+
+    def close(self) -> None:
+        self.exchange.close()
+        self._tell()
+
+    def wait(self) -> None:
+        """Until the exchange asks to be looked at again."""
+        due = self.exchange.next_due()
+        assert due is not None, "nothing is due"
+        self.now = max(self.now, due)
+
+    def until(self, reached: Callable[[], object], serve: Callable[[Call], None]) -> None:
+        """Let time pass, each call being served as it is made, probes too."""
+        for _ in range(10_000):
+            calls = self.poll()
+            for call in calls:
+                serve(call)
+            if reached():
+                return
+            if not calls:
+                self.wait()
+        raise AssertionError("it never came to that")
+
+    def _tell(self) -> None:
+        for number, value, error in self.exchange.take_settled():
+            assert number not in self.told, "a caller is told once"
+            self.told[number] = value if error is None else error
+
+
+def ops(call: Call) -> list[pb.Op]:
+    """What a Write carries."""
+    assert call.method == "Write"
+    return list(pb.WriteRequest.FromString(call.request).ops)
+
+
+def keys(call: Call) -> list[str]:
+    """What a Read asks for."""
+    assert call.method == "Read"
+    return list(pb.ReadRequest.FromString(call.request).keys)
+
+
+def applied(unit: str = "A", version: int = 1) -> pb.Outcome:
+    binding = pb.Binding(unit=unit, version=version, revision=2)
+    return pb.Outcome(status=pb.OUTCOME_STATUS_APPLIED, binding=binding)
+
+
+UNAVAILABLE = pb.Outcome(status=pb.OUTCOME_STATUS_UNAVAILABLE, detail="no leader")
+OVERLOADED = pb.Outcome(status=pb.OUTCOME_STATUS_OVERLOADED, detail="full")
+UNKNOWN = pb.Outcome(status=pb.OUTCOME_STATUS_UNKNOWN, detail="not learnt in time")
+
+
+def failure(kind: FailureKind, error: GlobalTableError | None = None) -> Failure:
+    """An attempt that ended so."""
+    delay_s = 0.3 if kind is FailureKind.OVERLOADED else 0.0
+    return Failure(kind, kind.name, delay_s, error)
