@@ -3,28 +3,28 @@
 Whoever drives a replica (the node's loop, or the simulator) does, in this order, at every turn:
 
 1. hands in what came: `receive`, `submit`, `set_connected`, results of jobs;
-2. calls `step(now)`, which returns a `Ready`;
+2. calls `step(now)`, which returns a `Ready`, and may **send** `Ready.proposals` and tell
+   `Ready.settled` at once: they hold nothing that a crash could take back;
 3. **persists** `Ready.write`; a turn's writes of all groups go into one transaction;
 4. only then **sends** `Ready.messages`, and calls `complete`, which **applies** `Ready.committed`
    to the table and returns what may now be told: outcomes and changes;
 5. carries out `Ready.jobs` at its leisure, and hands their results in at a later turn.
 
+Where `Ready.write` is None nothing is to be persisted, and 4 follows at once.
 *Nothing leaves a node that a crash could take back.*
 
 An outcome belongs to the *batch id* found in the applied entry, never to a remembered log position
 (positions are reused by other batches after a change of leader). A batch whose fate is not known
 is proposed again, under the same id and with the same ops; the table applies each op once.
-
-Invariants: ops waiting and under way are bounded; each op submitted is settled exactly once.
 """
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from globaltable import limits
-from globaltable.model import Batch, Binding, Op, Outcome, OutcomeStatus
+from globaltable.model import Binding, Op
+from globaltable.proposals import Proposal, Proposals, Settled
 from globaltable.raft.adaptor import Role, Timing
 from globaltable.raft.guard import Guard, is_no_op
 from globaltable.raft.journal import Journal
@@ -34,26 +34,11 @@ from globaltable.store.log import Entry, LogImage, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
 from globaltable.table import Flush, Table, TableState
 from globaltable.topology import Group
-from globaltable.wire.batches import BATCH_ID_BYTES, decode_batch, encode_batch
+from globaltable.wire.batches import decode_batch
 from globaltable.wire.rows import HistoryRow
 
-_NOT_PROPOSED: Final = Outcome(
-    OutcomeStatus.UNAVAILABLE, None, "no leader with a majority was found in time"
-)
-_UNKNOWN: Final = Outcome(
-    OutcomeStatus.UNKNOWN, None, "proposed, but its outcome was not learnt in time"
-)
-_STOPPED: Final = Outcome(OutcomeStatus.UNKNOWN, None, "the replica stopped before the outcome")
-_EXPIRE_PERIOD_S: Final = 0.02
 _SETTLE_S: Final = 1.0
 """How long a leader watches its preferred successor keep up before it hands over."""
-
-
-class Settled(NamedTuple):
-    """Ops submitted together have ended: `outcomes` are in their order. Readers have none."""
-
-    ticket: Any
-    outcomes: Sequence[Outcome]
 
 
 class Changed(NamedTuple):
@@ -66,6 +51,8 @@ class Changed(NamedTuple):
 class Ready(NamedTuple):
     """What a step asks of the driver, in the order of the module's contract."""
 
+    proposals: Sequence[tuple[str, Message]]
+    """For leaders elsewhere. They say nothing of this replica's term, vote or log."""
     write: LogWrite | None
     messages: Sequence[tuple[str, Message]]
     committed: Sequence[Entry]
@@ -86,36 +73,6 @@ class ReplicaLimits:
     pending_ops: int = 16_384
     log_entries: int = 8_192
     log_bytes: int = 67_108_864
-
-
-@dataclass(slots=True)
-class _Segment:
-    """Ops submitted together, as part of a batch; no ops: a reader at its barrier."""
-
-    ticket: Any
-    count: int
-    deadline: float
-    expired: bool = False
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A batch proposed by this replica, whose outcome has not been seen."""
-
-    payload: bytes
-    batch: Batch
-    segments: list[_Segment]
-    proposed_at: float
-    proposed_to: tuple[str | None, int]
-    """Leader and term it was last handed to."""
-
-
-@dataclass(slots=True)
-class _Open:
-    """What waits to be sealed into the next batch."""
-
-    ops: list[Op] = field(default_factory=list)
-    segments: list[_Segment] = field(default_factory=list)
 
 
 class Replica:
@@ -141,7 +98,7 @@ class Replica:
         self._timing = timing
         self._limits = limits
         self._now = now
-        self._batch_ids = random.Random(rng.getrandbits(128))
+        self._proposals = Proposals(limits.pending_ops, rng, now)
         self.table = self._load_table()
         state = store.image(group.number).state
         journal = Journal(group.number, image, state.applied, state.applied_term)
@@ -154,11 +111,6 @@ class Replica:
             now=now,
             campaign_soon=group.preferred == node,
         )
-        self._open: list[_Open] = []
-        self._open_ops = 0
-        self._pending: dict[bytes, _Pending] = {}
-        self._pending_ops = 0
-        self._expire_at = now
         self._handing_over: tuple[str, float] | None = None
         self._successor_ready_since: float | None = None
         self._committed: Sequence[Entry] = ()
@@ -182,14 +134,14 @@ class Replica:
     @property
     def pending_ops(self) -> int:
         """Ops that have been submitted and not been settled; a reader counts as one."""
-        return self._open_ops + self._pending_ops
+        return self._proposals.ops
 
     @property
     def wants_step(self) -> bool:
         """There is something to do that does not wait for the clock."""
         if self._guard.wants_tick:
             return True
-        return bool(self._open) and self._proposes_to is not None
+        return self._proposals.any_open and self._proposes_to is not None
 
     # --- inputs ----------------------------------------------------------------------------------
 
@@ -199,16 +151,7 @@ class Replica:
         Without ops it is a read barrier: once settled with no outcomes, this replica's table
         holds everything that was acknowledged anywhere before the call.
         """
-        assert len(ops) <= limits.BATCH_OPS_MAX, len(ops)
-        weight = max(1, len(ops))
-        if self.pending_ops + weight > self._limits.pending_ops:
-            return False
-        if not self._open or len(self._open[-1].ops) + len(ops) > limits.BATCH_OPS_MAX:
-            self._open.append(_Open())
-        self._open[-1].ops.extend(ops)
-        self._open[-1].segments.append(_Segment(ticket, len(ops), deadline))
-        self._open_ops += weight
-        return True
+        return self._proposals.submit(ops, ticket, deadline)
 
     def receive(self, sender: str, message: Message) -> None:
         if isinstance(message, Propose):
@@ -238,21 +181,12 @@ class Replica:
     def snapshot_installed(self) -> list[Settled]:
         """The store has put a snapshot in the table's place, and has been refreshed.
 
-        Entries this replica never saw are part of it. Batches of its own may be among them: those
-        that the history knows are settled, those it can no longer know are unknown.
+        Entries this replica never saw are part of it; batches of its own may be among them.
         """
+        assert not self._committed, "the table is being replaced amid a step"
         self._guard.snapshot_installed()
         self.table = self._load_table()
-        settled: list[Settled] = []
-        for batch_id, pending in list(self._pending.items()):
-            history = self.table.history
-            found = [history.find(op.client_id, op.sequence) for op in pending.batch.ops]
-            outcomes = [outcome for outcome in found if outcome is not None]
-            if found and len(outcomes) == len(found):
-                settled += self._settle(batch_id, outcomes)
-            elif found and pending.batch.as_of < history.floor:
-                settled += self._settle(batch_id, [outcome or _UNKNOWN for outcome in found])
-        return settled
+        return self._proposals.settle_by_history(self.table.history)
 
     def hand_over(self, target: str | None = None) -> None:
         """As a leader: give up leadership to `target`, or to whoever holds most of the log."""
@@ -273,18 +207,18 @@ class Replica:
         assert not self._committed, "complete() the previous step first"
         self._now = max(self._now, now)
         self._guard.set_now(self._now)
-        messages: list[tuple[str, Message]] = []
-        settled = self._expire()
-        self._seal(messages)
-        self._propose_again(messages)
+        settled = self._proposals.expire(self._now)
+        proposals: list[tuple[str, Message]] = []
+        self._seal(proposals)
+        self._propose_again(proposals)
         if may_hand_over:
             self._lead_by_preference()
         self._continue_handover()
         self._committed = self._guard.tick()
         self._compact()
-        messages += self._guard.take_outbox()
+        messages = self._guard.take_outbox()
         write, jobs = self._guard.take_write(), self._guard.take_jobs()
-        return Ready(write, messages, self._committed, jobs, settled)
+        return Ready(proposals, write, messages, self._committed, jobs, settled)
 
     def complete(self) -> Completed:
         """The turn is durable: apply what it committed."""
@@ -297,21 +231,9 @@ class Replica:
             batch = decode_batch(command[1:])
             applied = self.table.apply(index, term, batch)
             changed.append(Changed(index, applied.rows))
-            settled += self._settle(batch.batch_id, applied.outcomes)
+            settled += self._proposals.settle(batch.batch_id, applied.outcomes)
         self._committed = ()
         return Completed(settled, changed)
-
-    def _settle(self, batch_id: bytes, outcomes: Sequence[Outcome]) -> list[Settled]:
-        pending = self._pending.pop(batch_id, None)
-        if pending is None:
-            return []
-        self._pending_ops -= max(1, len(pending.batch.ops))
-        settled, start = [], 0
-        for segment in pending.segments:
-            if not segment.expired:
-                settled.append(Settled(segment.ticket, outcomes[start : start + segment.count]))
-            start += segment.count
-        return settled
 
     # --- proposing -------------------------------------------------------------------------------
 
@@ -326,70 +248,28 @@ class Replica:
 
     def _seal(self, messages: list[tuple[str, Message]]) -> None:
         """Close what is open into batches, and propose them."""
-        while self._open and (target := self._proposes_to) is not None:
-            opened = self._open.pop(0)
-            self._open_ops -= sum(max(1, segment.count) for segment in opened.segments)
-            batch_id = self._batch_ids.randbytes(BATCH_ID_BYTES)
-            batch = Batch(batch_id, self.table.applied, tuple(opened.ops))
-            payload = encode_batch(batch)
-            pending = _Pending(payload, batch, opened.segments, self._now, (None, 0))
-            self._pending[batch_id] = pending
-            self._pending_ops += max(1, len(batch.ops))
-            self._propose(pending, target, messages)
+        while self._proposals.any_open and (target := self._proposes_to) is not None:
+            self._propose(self._proposals.seal(self.table.applied), target, messages)
 
-    def _propose(self, pending: _Pending, target: str, messages: list[tuple[str, Message]]) -> None:
-        pending.proposed_at = self._now
-        pending.proposed_to = (target, self._guard.term)
+    def _propose(
+        self, proposal: Proposal, target: str, messages: list[tuple[str, Message]]
+    ) -> None:
+        proposal.proposed_at = self._now
+        proposal.proposed_to = (target, self._guard.term)
         if target == self._node:
-            self._guard.append(pending.payload)
+            self._guard.append(proposal.payload)
         else:
-            messages.append((target, Propose(pending.payload)))
+            messages.append((target, Propose(proposal.payload)))
 
     def _propose_again(self, messages: list[tuple[str, Message]]) -> None:
         """To a new leader at once; to the same one after a while, for messages get lost."""
-        if not self._pending or (target := self._proposes_to) is None:
-            return
-        now_proposed_to = (target, self._guard.term)
-        for pending in self._pending.values():
-            lost = self._now - pending.proposed_at > self._timing.election_max_s
-            if pending.proposed_to != now_proposed_to or lost:
-                self._propose(pending, target, messages)
-                if self._proposes_to is None:
-                    return
-
-    def _expire(self) -> list[Settled]:
-        """End what is past its deadline: as not happened if it was never proposed."""
-        if self._now < self._expire_at:
-            return []
-        self._expire_at = self._now + _EXPIRE_PERIOD_S
-        settled: list[Settled] = []
-        for opened in self._open:
-            if any(segment.deadline <= self._now for segment in opened.segments):
-                settled += self._expire_open(opened)
-        self._open = [opened for opened in self._open if opened.segments]
-        for batch_id, pending in list(self._pending.items()):
-            for segment in pending.segments:
-                if segment.deadline <= self._now and not segment.expired:
-                    segment.expired = True
-                    settled.append(Settled(segment.ticket, [_UNKNOWN] * segment.count))
-            if all(segment.expired for segment in pending.segments):
-                self._settle(batch_id, ())
-        return settled
-
-    def _expire_open(self, opened: _Open) -> list[Settled]:
-        settled: list[Settled] = []
-        kept, ops, start = [], [], 0
-        for segment in opened.segments:
-            own = opened.ops[start : start + segment.count]
-            start += segment.count
-            if segment.deadline <= self._now:
-                self._open_ops -= max(1, segment.count)
-                settled.append(Settled(segment.ticket, [_NOT_PROPOSED] * segment.count))
-            else:
-                kept.append(segment)
-                ops += own
-        opened.segments, opened.ops = kept, ops
-        return settled
+        for proposal in self._proposals.sealed():
+            target = self._proposes_to
+            if target is None:
+                return
+            lost = self._now - proposal.proposed_at > self._timing.election_max_s
+            if lost or proposal.proposed_to != (target, self._guard.term):
+                self._propose(proposal, target, messages)
 
     # --- leadership ------------------------------------------------------------------------------
 
@@ -457,14 +337,4 @@ class Replica:
 
     def stop(self) -> list[Settled]:
         """The replica will not be stepped again: end everything that waits."""
-        settled = [
-            Settled(segment.ticket, [_NOT_PROPOSED] * segment.count)
-            for opened in self._open
-            for segment in opened.segments
-        ]
-        for batch_id in list(self._pending):
-            count = len(self._pending[batch_id].batch.ops)
-            settled += self._settle(batch_id, [_STOPPED] * count)
-        self._open.clear()
-        self._open_ops = 0
-        return settled
+        return self._proposals.stop()

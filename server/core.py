@@ -2,25 +2,32 @@
 
 The node's loop and the simulator drive it in the same way. A turn is:
 
-1. `begin(now)` steps every replica that has something to do, and returns what must be persisted;
-2. the driver makes `Turn.writes` durable, all in one transaction (group commit over all groups);
-3. `complete(turn)` applies what was committed, and returns frames to send, tickets that have
-   ended, changes for the watchers, and jobs for the table's worker.
+1. `begin(now)` steps every replica that has something to do. What needs nothing to be persisted
+   takes effect at once: `Turn.effects`. If any replica has something to persist, there are
+   `Turn.writes`;
+2. the driver makes them durable: in order, and all that wait in one transaction (group commit over
+   all groups);
+3. `complete(turns)` applies what those replicas committed, and returns the effects that waited.
 
-Only one turn is under way; what comes meanwhile waits for the next. A replica in which an
-invariant breaks is stopped and reported; the others go on.
+Effects are frames to send, tickets that have ended, changes for the watchers, and jobs for the
+table's worker. Several turns may be under way, but a replica that is being persisted is not stepped
+again before its turn is complete: what comes for it meanwhile waits, for nothing it could say may
+leave earlier. The others do not wait for it. A replica in which an invariant breaks is stopped and
+reported; the others go on.
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from globaltable.errors import ProtocolError, StorageError
-from globaltable.group import Changed, Ready, Replica, ReplicaLimits, Settled
+from globaltable.group import Changed, Ready, Replica, ReplicaLimits
 from globaltable.model import Op
+from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import InvariantViolated
+from globaltable.raft.messages import Message
 from globaltable.raft.transfer import Job, ReadChunk, StageChunk
 from globaltable.store.log import LogStore, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
@@ -45,16 +52,9 @@ class FlushJob(NamedTuple):
     flushes: Sequence[tuple[int, Flush]]
 
 
-class Turn(NamedTuple):
-    writes: Sequence[LogWrite]
-    readies: Mapping[int, Ready]
-    settled: Sequence[Settled]
-    jumped: Sequence[int]
-
-
 @dataclass(slots=True)
 class Effects:
-    """What may happen once a turn is durable."""
+    """What may happen, for all that it rests on is durable."""
 
     frames: list[tuple[str, bytes]] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
@@ -64,9 +64,25 @@ class Effects:
     jobs: list[GroupJob | FlushJob] = field(default_factory=list)
 
 
+class Turn(NamedTuple):
+    """`stepped` are all that were stepped; `persisting` those of them that wait for `writes`."""
+
+    effects: Effects
+    stepped: Mapping[int, Ready]
+    persisting: Mapping[int, Ready]
+
+    @property
+    def writes(self) -> Sequence[LogWrite]:
+        return [ready.write for ready in self.persisting.values() if ready.write is not None]
+
+
 class ReplicaFailure(NamedTuple):
     group: int
     reason: str
+
+
+_Outboxes = dict[str, list[Envelope]]
+"""Messages for each peer."""
 
 
 class NodeCore:
@@ -113,6 +129,7 @@ class NodeCore:
             except (StorageError, InvariantViolated) as error:
                 self._fail(group.number, error)
         self._awake: set[int] = set(self.replicas)
+        self._persisting: set[int] = set()
         self._draining = False
         self._tick_at = now
         self._flushing: Sequence[int] = ()
@@ -163,52 +180,75 @@ class NodeCore:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._awake)
+        """`begin` would find something to do."""
+        return not self._awake <= self._persisting
 
     def begin(self, now: float) -> Turn:
         if now >= self._tick_at:
             self._awake.update(self.replicas)
             self._tick_at = now + self._timing.heartbeat_s / 2
-        settled, jumped = self._take_installed()
-        awake, self._awake = sorted(self._awake), set()
-        readies: dict[int, Ready] = {}
-        for number in awake:
+        effects = Effects()
+        self._take_installed(effects)
+        outboxes: _Outboxes = {}
+        stepped: dict[int, Ready] = {}
+        persisting: dict[int, Ready] = {}
+        for number in sorted(self._awake - self._persisting):
             replica = self.replicas.get(number)
             if replica is None:
                 continue
             try:
-                readies[number] = replica.step(now, may_hand_over=not self._draining)
+                ready = replica.step(now, may_hand_over=not self._draining)
             except (InvariantViolated, AssertionError) as error:
                 self._fail(number, error)
-        writes = [ready.write for ready in readies.values() if ready.write is not None]
-        return Turn(writes, readies, settled, jumped)
-
-    def complete(self, turn: Turn, now: float) -> Effects:
-        effects = Effects(settled=list(turn.settled), jumped=list(turn.jumped))
-        outboxes: dict[str, list[Envelope]] = {}
-        for number, ready in turn.readies.items():
-            replica = self.replicas.get(number)
+                continue
+            stepped[number] = ready
             effects.settled += ready.settled
-            if replica is None:
-                continue
-            for peer, message in ready.messages:
-                outboxes.setdefault(peer, []).append((number, message))
-            try:
-                completed = replica.complete()
-            except (InvariantViolated, StorageError, AssertionError, ProtocolError) as error:
-                self._fail(number, error)
-                continue
-            effects.settled += completed.settled
-            effects.changed += [(number, changed) for changed in completed.changed]
-            effects.jobs += [GroupJob(number, job) for job in ready.jobs]
-            if replica.wants_step:
-                self._awake.add(number)
-        for peer, envelopes in outboxes.items():
-            effects.frames += [(peer, frame) for frame in _frames(envelopes)]
+            _post(outboxes, number, ready.proposals)
+            if ready.write is None:
+                self._take_effect(number, ready, effects, outboxes)
+            else:
+                persisting[number] = ready
+        self._awake &= self._persisting
+        self._awake.update(n for n in stepped if n not in persisting and self._wants_step(n))
+        self._persisting.update(persisting)
         flush = self._begin_flush(now)
         if flush is not None:
             effects.jobs.append(flush)
+        effects.frames += _frames(outboxes)
+        return Turn(effects, stepped, persisting)
+
+    def complete(self, turns: Iterable[Turn]) -> Effects:
+        """The turns are durable, and all before them."""
+        effects = Effects()
+        outboxes: _Outboxes = {}
+        for turn in turns:
+            for number, ready in turn.persisting.items():
+                self._persisting.discard(number)
+                self._take_effect(number, ready, effects, outboxes)
+                if self._wants_step(number):
+                    self._awake.add(number)
+        effects.frames += _frames(outboxes)
         return effects
+
+    def _take_effect(
+        self, number: int, ready: Ready, effects: Effects, outboxes: _Outboxes
+    ) -> None:
+        replica = self.replicas.get(number)
+        if replica is None:
+            # It failed while it was being persisted.
+            return
+        _post(outboxes, number, ready.messages)
+        try:
+            completed = replica.complete()
+        except (InvariantViolated, StorageError, AssertionError, ProtocolError) as error:
+            self._fail(number, error)
+            return
+        effects.settled += completed.settled
+        effects.changed += [(number, changed) for changed in completed.changed]
+        effects.jobs += [GroupJob(number, job) for job in ready.jobs]
+
+    def _wants_step(self, number: int) -> bool:
+        return number in self.replicas and self.replicas[number].wants_step
 
     def _fail(self, group: int, error: Exception) -> None:
         """Stop a replica rather than the truth."""
@@ -273,37 +313,44 @@ class NodeCore:
             self._awake.add(group)
 
     def snapshot_installed(self, group: int) -> None:
-        """Taken up by the next turn, for the present one may yet apply to the old table."""
+        """Taken up once the replica is not being persisted: it may yet apply to the old table."""
         self._installed.append(group)
         self._awake.add(group)
 
-    def _take_installed(self) -> tuple[list[Settled], list[int]]:
-        jumped, self._installed = self._installed, []
-        if jumped:
-            self._table.refresh()
-        settled: list[Settled] = []
+    def _take_installed(self, effects: Effects) -> None:
+        jumped = [group for group in self._installed if group not in self._persisting]
+        if not jumped:
+            return
+        self._installed = [group for group in self._installed if group in self._persisting]
+        self._table.refresh()
         for group in jumped:
             if group in self.replicas:
-                settled += self.replicas[group].snapshot_installed()
-        return settled, jumped
+                effects.settled += self.replicas[group].snapshot_installed()
+        effects.jumped += jumped
 
     def stop(self) -> list[Settled]:
         """No turn will follow: end everything that waits."""
         return [s for replica in self.replicas.values() for s in replica.stop()]
 
 
-def _frames(envelopes: Iterable[Envelope]) -> Iterable[bytes]:
+def _post(outboxes: _Outboxes, group: int, messages: Iterable[tuple[str, Message]]) -> None:
+    for peer, message in messages:
+        outboxes.setdefault(peer, []).append((group, message))
+
+
+def _frames(outboxes: _Outboxes) -> Iterator[tuple[str, bytes]]:
     """Split by size, for a frame is read and decoded as a whole."""
-    part: list[Envelope] = []
-    size = 0
-    for envelope in envelopes:
-        part.append(envelope)
-        size += _weight(envelope)
-        if size >= FRAME_MESSAGE_BYTES:
-            yield encode_frame(part)
-            part, size = [], 0
-    if part:
-        yield encode_frame(part)
+    for peer, envelopes in outboxes.items():
+        part: list[Envelope] = []
+        size = 0
+        for envelope in envelopes:
+            part.append(envelope)
+            size += _weight(envelope)
+            if size >= FRAME_MESSAGE_BYTES:
+                yield peer, encode_frame(part)
+                part, size = [], 0
+        if part:
+            yield peer, encode_frame(part)
 
 
 def _weight(envelope: Envelope) -> int:

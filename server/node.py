@@ -1,8 +1,8 @@
 """One region node as a process: the loop that turns the core, and what it is wired to.
 
 The loop is visibly the contract of `core`: begin, persist, complete, carry out. Steps run on the
-event loop's thread; the log is persisted on a thread of its own, and while it is, the next turn
-fills. One turn is under way at a time.
+event loop's thread; turns are persisted on a thread of their own (`persister`), and while they are,
+replicas that do not wait for it go on.
 
 Invariants: no frame is sent and no future resolved before its turn is durable; a disk error stops
 the process, for a node that cannot persist must not go on as if it could.
@@ -15,7 +15,6 @@ import random
 import signal
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 import grpc
@@ -27,13 +26,15 @@ from grpc_reflection.v1alpha import reflection
 
 from globaltable import limits
 from globaltable.errors import NoQuorum, Overloaded, StorageError
-from globaltable.group import Replica, ReplicaLimits, Settled
+from globaltable.group import Replica, ReplicaLimits
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
+from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Timing
 from globaltable.server.config import Config
 from globaltable.server.core import Effects, NodeCore, Turn
 from globaltable.server.logs import configure_logs
 from globaltable.server.peers import PeerLinks
+from globaltable.server.persister import Persister
 from globaltable.server.service import RETRY_DELAY_MS, GlobalTableService
 from globaltable.server.status import status_response
 from globaltable.server.watches import Watcher, Watches
@@ -156,7 +157,12 @@ class Node:
             reconnect_max_s=timeouts.reconnect_max_s,
             random=random.Random(rng.getrandbits(64)),
         )
-        self._log_thread = ThreadPoolExecutor(1, thread_name_prefix="log")
+        self._persister = Persister(
+            store=self._log_store,
+            call_soon=self._loop.call_soon_threadsafe,
+            on_durable=self._persisted,
+            on_failure=self._fail,
+        )
         self._worker = TableWorker(
             core=self._core,
             store=self._table_store,
@@ -164,7 +170,7 @@ class Node:
             on_failure=self._fail,
             wake=self._wake,
         )
-        self._turning = False
+        self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._server: grpc.aio.Server | None = None
@@ -238,14 +244,14 @@ class Node:
         self._stopping = True
         if self._timer is not None:
             self._timer.cancel()
-        while self._turning:
+        while self._persister.turns and not self._failed.done():
             await asyncio.sleep(0.005)
         await self._links.close()
         if not self._failed.done():
             await self._flush()
         self._settle(self._core.stop())
         self._worker.close()
-        self._log_thread.shutdown(wait=True)
+        self._persister.close()
         self._table_store.close()
         self._log_store.close()
         os.close(self._lock)
@@ -295,42 +301,33 @@ class Node:
 
     def _wake(self) -> None:
         """Something has come: a turn is due, after what else comes in this pass of the loop."""
-        if not self._turning and not self._stopping:
-            self._turning = True
+        if not self._turn_is_due and not self._stopping:
+            self._turn_is_due = True
             self._loop.call_soon(self._begin)
 
     def _begin(self) -> None:
+        self._turn_is_due = False
+        if self._stopping or self._failed.done():
+            return
+        turn = self._core.begin(self._loop.time())
+        if turn.persisting:
+            self._persister.submit(turn)
+        self._carry_out(turn.effects)
+        self._wake_for_next()
+
+    def _persisted(self, turns: Sequence[Turn]) -> None:
         if self._failed.done():
-            self._turning = False
+            return
+        self._carry_out(self._core.complete(turns))
+        self._wake_for_next()
+
+    def _wake_for_next(self) -> None:
+        if self._core.has_work:
+            self._wake()
             return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        turn = self._core.begin(self._loop.time())
-        if turn.writes:
-            future = self._log_thread.submit(self._log_store.commit, turn.writes)
-            future.add_done_callback(
-                lambda done: self._loop.call_soon_threadsafe(self._persisted, turn, done)
-            )
-        else:
-            self._complete(turn)
-
-    def _persisted(self, turn: Turn, done: Future[None]) -> None:
-        error = done.exception()
-        if error is not None:
-            # Nothing of this turn leaves: what it would say may not be true after a restart.
-            self._turning = False
-            self._fail(error)
-            return
-        self._complete(turn)
-
-    def _complete(self, turn: Turn) -> None:
-        effects = self._core.complete(turn, self._loop.time())
-        self._turning = False
-        self._carry_out(effects)
-        if self._core.has_work:
-            self._wake()
-        elif not self._turning and not self._stopping:
+        if not self._stopping:
             self._timer = self._loop.call_at(self._core.next_tick, self._wake)
 
     def _carry_out(self, effects: Effects) -> None:

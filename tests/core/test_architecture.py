@@ -25,7 +25,7 @@ LAYERS: Final = (
     ("table",),
     ("store", "store.log", "store.table"),
     ("store.identity", "store.lmdb_log", "store.lmdb_table"),
-    ("raft", "raft.journal", "raft.messages", "raft.quorum", "raft.transfer"),
+    ("proposals", "raft", "raft.journal", "raft.messages", "raft.quorum", "raft.transfer"),
     ("raft.adaptor", "raft.reconcile"),
     ("raft.guard",),
     # It encodes the messages of `raft`, so among the encodings it alone stands above `raft`.

@@ -29,8 +29,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from globaltable import limits
-from globaltable.group import Replica, ReplicaLimits, Settled
+from globaltable.group import Replica, ReplicaLimits
 from globaltable.model import Op, OpKind, qualified_name
+from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Role, Timing
 from globaltable.raft.messages import Message
 from globaltable.raft.transfer import EndRead, InstallSnapshot, Job, ReadChunk, StageChunk
@@ -230,7 +231,7 @@ class Conversation:
                 before = life.log.load(GROUP).entries
                 life.log.commit([ready.write])
                 self._say(f"  {name} persists {self._notation.write(ready.write, before)}")
-            for to, message in ready.messages:
+            for to, message in (*ready.proposals, *ready.messages):
                 if to in self._lives and frozenset((name, to)) not in self._down:
                     self._in_flight.append(_Flight(name, to, message))
             if ready.committed:

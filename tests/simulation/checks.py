@@ -14,10 +14,11 @@
 * Queues stay within their bounds, and no replica stops itself.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from globaltable.group import Changed, Replica, ReplicaLimits
+from globaltable.group import Changed, Ready, Replica, ReplicaLimits
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Role
 from globaltable.raft.guard import is_no_op
@@ -95,35 +96,51 @@ class Checks:
             self._same_bindings(node, number, replica)
 
     def begun(self, node: str, core: NodeCore, turn: Turn) -> None:
+        """A turn has stepped; what needed nothing to be persisted has taken effect."""
         require(not core.failures, f"{node} stopped replicas:", core.failures)
-        for number in turn.jumped:
-            self._installed(node, number, core.replicas[number])
-        for number, ready in turn.readies.items():
-            replica = core.replicas[number]
-            self._leader(node, number, replica)
-            require(
-                len(ready.messages) <= MESSAGES_A_TURN_MAX,
-                f"{node} sends {len(ready.messages)} messages of group {number} in one turn",
-            )
-            pending = replica.pending_ops
-            require(pending <= self.limits.pending_ops, f"{node} queues {pending} ops")
-            length = len(replica.guard.journal)
-            most = self.limits.log_entries + LOG_ENTRIES_SLACK
-            require(length <= most, f"{node} keeps a log of {length} entries")
-            guard, life = replica.guard, self._lives[node, number]
-            require(
-                guard.commit_index >= life.commit_index,
-                f"{node} group {number}: the commit index fell from {life.commit_index} to",
-                guard.commit_index,
-            )
-            life.commit_index = guard.commit_index
-            if ready.write is not None:
-                self._log_matching(node, number, replica, ready.write.entries)
+        at_once = {n: ready for n, ready in turn.stepped.items() if n not in turn.persisting}
+        for number in turn.effects.jumped:
+            applied = at_once[number].committed if number in at_once else ()
+            last = applied[0].index - 1 if applied else core.replicas[number].table.applied
+            self._installed(node, number, core.replicas[number], last)
+        for number, ready in turn.stepped.items():
+            self._stepped(node, number, core.replicas[number], ready)
+        self._took_effect(node, at_once.items(), turn.effects)
+        for number in turn.effects.jumped:
+            self._same_bindings(node, number, core.replicas[number])
 
-    def completed(self, node: str, core: NodeCore, turn: Turn, effects: Effects) -> None:
+    def completed(self, node: str, core: NodeCore, turns: Sequence[Turn], effects: Effects) -> None:
+        """Turns have become durable, and taken effect."""
         require(not core.failures, f"{node} stopped replicas:", core.failures)
+        readies = [item for turn in turns for item in turn.persisting.items()]
+        self._took_effect(node, readies, effects)
+
+    def _stepped(self, node: str, number: int, replica: Replica, ready: Ready) -> None:
+        self._leader(node, number, replica)
+        require(
+            len(ready.messages) <= MESSAGES_A_TURN_MAX,
+            f"{node} sends {len(ready.messages)} messages of group {number} in one turn",
+        )
+        pending = replica.pending_ops
+        require(pending <= self.limits.pending_ops, f"{node} queues {pending} ops")
+        length = len(replica.guard.journal)
+        most = self.limits.log_entries + LOG_ENTRIES_SLACK
+        require(length <= most, f"{node} keeps a log of {length} entries")
+        guard, life = replica.guard, self._lives[node, number]
+        require(
+            guard.commit_index >= life.commit_index,
+            f"{node} group {number}: the commit index fell from {life.commit_index} to",
+            guard.commit_index,
+        )
+        life.commit_index = guard.commit_index
+        if ready.write is not None:
+            self._log_matching(node, number, replica, ready.write.entries)
+
+    def _took_effect(
+        self, node: str, readies: Iterable[tuple[int, Ready]], effects: Effects
+    ) -> None:
         changes = list(effects.changed)
-        for number, ready in turn.readies.items():
+        for number, ready in readies:
             life = self._lives[node, number]
             for command, revision, term in ready.committed:
                 require(
@@ -138,30 +155,26 @@ class Checks:
                     of_group, changed = changes.pop(0)
                     self._changed(node, number, of_group, changed, revision, model)
                     life.changed = revision
-        require(
-            list(effects.jumped) == list(turn.jumped),
-            f"{node} does not tell its watchers of a snapshot",
-        )
         require(not changes, f"{node} tells of changes that were not applied:", changes)
 
-    def _installed(self, node: str, group: int, replica: Replica) -> None:
-        """A snapshot has taken the table's place."""
+    def _installed(self, node: str, group: int, replica: Replica, last: int) -> None:
+        """A snapshot that ends at revision `last` has taken the table's place."""
         self.installs += 1
         life = self._lives[node, group]
         require(
-            replica.table.applied >= life.applied,
+            last >= life.applied,
             f"{node} group {group}: a snapshot turned the table back from {life.applied} to",
-            replica.table.applied,
+            last,
         )
-        life.applied = replica.table.applied
-        self._same_bindings(node, group, replica)
+        life.applied = last
         # What a watcher would do: read on from the history, or be told that it is gone.
         history, model = replica.table.history, self.model(group)
         if life.changed >= history.floor:
             for record in history.records_after(life.changed):
-                rows = decode_history(record.data)
-                self._same_rows(node, group, record.revision, rows, model)
-        life.changed = life.applied
+                if record.revision <= last:
+                    rows = decode_history(record.data)
+                    self._same_rows(node, group, record.revision, rows, model)
+        life.changed = last
 
     # --- the log ---------------------------------------------------------------------------------
 

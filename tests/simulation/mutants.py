@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from globaltable import group
 from globaltable.history import History
+from globaltable.proposals import Proposals
 from globaltable.raft import guard, quorum
 from globaltable.raft.adaptor import Adaptor
 from globaltable.raft.guard import Guard
@@ -141,10 +142,10 @@ def _commit_by_itself_anywhere(
     return quorum.follower_commit(3, covered, covered_term, leader_term)
 
 
-def _settle_by_place(self: group.Replica, batch_id: bytes, outcomes: Any) -> Any:
+def _settle_by_place(self: Proposals, batch_id: bytes, outcomes: Any) -> Any:
     """The first batch that waits gets the answer, as with the library's request numbers."""
-    if self._pending:
-        batch_id = next(iter(self._pending))
+    if self._sealed:
+        batch_id = next(iter(self._sealed))
     return _settle(self, batch_id, outcomes)
 
 
@@ -176,7 +177,7 @@ _on_ack = Guard._on_ack
 _on_vote = Guard._on_vote
 _on_request_vote = Guard._on_request_vote
 _take_write = Journal.take_write
-_settle = group.Replica._settle
+_settle = Proposals.settle
 _step = group.Replica.step
 _chunk_staged = Guard.chunk_staged
 _write = Table._write
@@ -209,7 +210,8 @@ MUTANTS: Final[dict[str, Mutant]] = {
             (Guard, "chunk_staged", _install_whenever_staged),
             (Adaptor, "install", _install_backwards),
         ],
-        2,
+        1,
+        first_seed=2,
     ),
     "count votes, not voters": Mutant(
         "one vote per voter per term",
@@ -241,7 +243,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "outcome by place": Mutant(
         "an outcome belongs to the batch id found in the applied entry",
-        lambda: [(group.Replica, "_settle", _settle_by_place)],
+        lambda: [(Proposals, "settle", _settle_by_place)],
         2,
     ),
     "no tombstone": Mutant(
@@ -257,6 +259,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "no step down before a higher term": Mutant(
         "a leader that hears a higher term steps down",
         lambda: [(Guard, "_heed_term", _no_step_down)],
-        100,
+        20,
+        first_seed=100,
     ),
 }

@@ -18,11 +18,12 @@ from typing import Any, Final, NamedTuple
 
 from globaltable import history, limits
 from globaltable.errors import ProtocolError
-from globaltable.group import ReplicaLimits, Settled
+from globaltable.group import Ready, ReplicaLimits
+from globaltable.proposals import Settled
 from globaltable.raft import guard
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.transfer import EndRead, InstallSnapshot, ReadChunk, StageChunk
-from globaltable.server.core import FlushJob, GroupJob, NodeCore, Turn
+from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore, Turn
 from globaltable.store.table import SnapshotSource
 from globaltable.topology import Topology, spread
 from tests.simulation.checks import Checks, Violation, require
@@ -71,9 +72,12 @@ class _Life:
     table: SimTable
     inbox: list[tuple[Callable[..., None], tuple[Any, ...]]] = field(default_factory=list)
     """What came while the process was paused."""
-    turn: Turn | None = None
-    stalled: Turn | None = None
-    """A turn that became durable while the process was paused."""
+    waiting: list[Turn] = field(default_factory=list)
+    """Turns that wait for the disk."""
+    writing: list[Turn] = field(default_factory=list)
+    """Turns that are being persisted, in one transaction."""
+    stalled: list[Turn] = field(default_factory=list)
+    """Turns that became durable while the process was paused."""
     jobs: deque[GroupJob | FlushJob] = field(default_factory=deque)
     working: bool = False
     sources: dict[tuple[int, str, int], SnapshotSource] = field(default_factory=dict)
@@ -153,8 +157,9 @@ class SimNode:
             inbox, self.life.inbox = self.life.inbox, []
             for action, args in inbox:
                 action(*args)
-            if self.life.stalled is not None:
-                self._persisted(self.life, self.life.stalled)
+            stalled, self.life.stalled = self.life.stalled, []
+            if stalled:
+                self._persisted(self.life, stalled)
             self._wake(self.life)
 
     # --- what comes ------------------------------------------------------------------------------
@@ -198,55 +203,64 @@ class SimNode:
     # --- turns -----------------------------------------------------------------------------------
 
     def _wake(self, life: _Life) -> None:
-        """Begin a turn, unless one is under way: then what came is for the next."""
-        if life is not self.life or life.turn is not None or self.paused:
+        if life is not self.life or self.paused:
             return
         world = self._world
-        turn = life.turn = life.core.begin(world.now)
+        turn = life.core.begin(world.now)
         world.checks.begun(self.name, life.core, turn)
-        if turn.writes:
-            world.note(self.name, "writes", len(turn.writes))
-            world.after(self.sync_s * (0.5 + world.rng.random()), self._persist, life, turn)
-        else:
-            self._complete(life, turn)
+        if turn.persisting:
+            life.waiting.append(turn)
+            self._write(life)
+        at_once = [turn.stepped[n] for n in turn.stepped if n not in turn.persisting]
+        self._take_effect(life, turn.effects, at_once)
 
-    def _persist(self, life: _Life, turn: Turn) -> None:
+    def _write(self, life: _Life) -> None:
+        """Everything that waits, in one transaction, once the disk is free."""
+        if life.writing or not life.waiting:
+            return
+        world = self._world
+        life.writing, life.waiting = life.waiting, []
+        world.note(self.name, "writes", sum(len(turn.writes) for turn in life.writing))
+        world.after(self.sync_s * (0.5 + world.rng.random()), self._persist, life)
+
+    def _persist(self, life: _Life) -> None:
         if life is not self.life:
             return
         if self.crash_at == "crash before the write":
             self.crash()
             return
-        life.log.commit(turn.writes)
+        turns = life.writing
+        life.log.commit([write for turn in turns for write in turn.writes])
         if self.crash_at == "crash after the write":
             self.crash()
             return
-        if self.crash_at == "crash after a vote" and self._has_voted(turn):
+        if self.crash_at == "crash after a vote" and self._has_voted(turns):
             # The vote leaves, but the process does not live to remember giving it.
-            self._persisted(life, turn)
+            self._persisted(life, turns)
             self.crash()
             return
-        self._persisted(life, turn)
+        self._persisted(life, turns)
 
-    def _has_voted(self, turn: Turn) -> bool:
-        votes = [write.hard_state for write in turn.writes if write.hard_state is not None]
+    def _has_voted(self, turns: list[Turn]) -> bool:
+        writes = [write for turn in turns for write in turn.writes]
+        votes = [write.hard_state for write in writes if write.hard_state is not None]
         return any(vote.voted_for not in (None, self.name) for vote in votes)
 
-    def _persisted(self, life: _Life, turn: Turn) -> None:
+    def _persisted(self, life: _Life, turns: list[Turn]) -> None:
         if self.paused:
-            life.stalled = turn
+            life.stalled = turns
             return
-        life.stalled = None
-        self._complete(life, turn)
+        effects = life.core.complete(turns)
+        life.writing = []
+        self._world.checks.completed(self.name, life.core, turns, effects)
+        self._take_effect(life, effects, [r for turn in turns for r in turn.persisting.values()])
+        self._write(life)
 
-    def _complete(self, life: _Life, turn: Turn) -> None:
+    def _take_effect(self, life: _Life, effects: Effects, readies: list[Ready]) -> None:
         world = self._world
-        effects = life.core.complete(turn, world.now)
-        life.turn = None
-        for number, ready in turn.readies.items():
+        for ready in readies:
             if ready.committed:
-                last = ready.committed[-1]
-                world.note(self.name, "applies", number, last.index, last.term)
-        world.checks.completed(self.name, life.core, turn, effects)
+                world.note(self.name, "applies", *ready.committed[-1][1:])
         self._settle(effects.settled)
         for peer, frame in effects.frames:
             world.network.send(self.name, peer, frame)

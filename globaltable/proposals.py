@@ -1,0 +1,192 @@
+"""What waits for an outcome at one replica: ops in the order they came, sealed into batches.
+
+Responsible for the bookkeeping between a caller's ops and the log: which ops travel in which
+batch, which callers a batch belongs to, and that each of them is told once. It knows nothing of
+leaders, terms and log positions: an outcome belongs to the *batch id* found in the applied entry.
+
+Invariants: ops waiting and under way are bounded; each op submitted is settled exactly once; a
+batch that is proposed again carries the same id and the same ops.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from globaltable import limits
+from globaltable.history import History
+from globaltable.model import Batch, Op, Outcome, OutcomeStatus
+from globaltable.wire.batches import BATCH_ID_BYTES, encode_batch
+
+_NOT_PROPOSED: Final = Outcome(
+    OutcomeStatus.UNAVAILABLE, None, "no leader with a majority was found in time"
+)
+_UNKNOWN: Final = Outcome(
+    OutcomeStatus.UNKNOWN, None, "proposed, but its outcome was not learnt in time"
+)
+_STOPPED: Final = Outcome(OutcomeStatus.UNKNOWN, None, "the replica stopped before the outcome")
+_EXPIRE_PERIOD_S: Final = 0.02
+
+
+class Settled(NamedTuple):
+    """Ops submitted together have ended: `outcomes` are in their order. Readers have none."""
+
+    ticket: Any
+    outcomes: Sequence[Outcome]
+
+
+@dataclass(slots=True)
+class _Segment:
+    """Ops submitted together, as part of a batch; no ops: a reader at its barrier."""
+
+    ticket: Any
+    count: int
+    deadline: float
+    expired: bool = False
+
+
+@dataclass(slots=True)
+class Proposal:
+    """A sealed batch whose outcome has not been seen."""
+
+    payload: bytes
+    batch: Batch
+    segments: list[_Segment]
+    proposed_at: float = float("-inf")
+    proposed_to: tuple[str | None, int] = (None, 0)
+    """Leader and term it was last handed to."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """What waits to be sealed into the next batch."""
+
+    ops: list[Op] = field(default_factory=list)
+    segments: list[_Segment] = field(default_factory=list)
+
+
+class Proposals:
+    """All that waits at one replica."""
+
+    def __init__(self, ops_max: int, rng: random.Random, now: float) -> None:
+        self._ops_max = ops_max
+        self._batch_ids = random.Random(rng.getrandbits(128))
+        self._open: list[_Open] = []
+        self._open_ops = 0
+        self._sealed: dict[bytes, Proposal] = {}
+        self._sealed_ops = 0
+        self._expire_at = now
+
+    @property
+    def ops(self) -> int:
+        """Ops that have been submitted and not been settled; a reader counts as one."""
+        return self._open_ops + self._sealed_ops
+
+    @property
+    def any_open(self) -> bool:
+        """There is something to seal."""
+        return bool(self._open)
+
+    def submit(self, ops: Sequence[Op], ticket: Any, deadline: float) -> bool:
+        """Queue ops to be settled together under `ticket`; False, and nothing queued, if full."""
+        assert len(ops) <= limits.BATCH_OPS_MAX, len(ops)
+        weight = max(1, len(ops))
+        if self.ops + weight > self._ops_max:
+            return False
+        if not self._open or len(self._open[-1].ops) + len(ops) > limits.BATCH_OPS_MAX:
+            self._open.append(_Open())
+        self._open[-1].ops.extend(ops)
+        self._open[-1].segments.append(_Segment(ticket, len(ops), deadline))
+        self._open_ops += weight
+        return True
+
+    def seal(self, as_of: int) -> Proposal:
+        """Close the oldest that is open into a batch, made at revision `as_of`."""
+        opened = self._open.pop(0)
+        self._open_ops -= sum(max(1, segment.count) for segment in opened.segments)
+        batch = Batch(self._batch_ids.randbytes(BATCH_ID_BYTES), as_of, tuple(opened.ops))
+        proposal = Proposal(encode_batch(batch), batch, opened.segments)
+        self._sealed[batch.batch_id] = proposal
+        self._sealed_ops += max(1, len(batch.ops))
+        return proposal
+
+    def sealed(self) -> Iterator[Proposal]:
+        """The batches whose outcome has not been seen, oldest first."""
+        return iter(self._sealed.values())
+
+    # --- ends ------------------------------------------------------------------------------------
+
+    def settle(self, batch_id: bytes, outcomes: Sequence[Outcome]) -> list[Settled]:
+        """A batch was applied. Another replica's batch is nobody's here."""
+        proposal = self._sealed.pop(batch_id, None)
+        if proposal is None:
+            return []
+        self._sealed_ops -= max(1, len(proposal.batch.ops))
+        settled, start = [], 0
+        for segment in proposal.segments:
+            if not segment.expired:
+                settled.append(Settled(segment.ticket, outcomes[start : start + segment.count]))
+            start += segment.count
+        return settled
+
+    def settle_by_history(self, history: History) -> list[Settled]:
+        """Batches may have been applied unseen, within a snapshot that was installed.
+
+        Those that the history knows are settled; those it can no longer know are unknown.
+        """
+        settled: list[Settled] = []
+        for batch_id, proposal in list(self._sealed.items()):
+            found = [history.find(op.client_id, op.sequence) for op in proposal.batch.ops]
+            outcomes = [outcome for outcome in found if outcome is not None]
+            if found and len(outcomes) == len(found):
+                settled += self.settle(batch_id, outcomes)
+            elif found and proposal.batch.as_of < history.floor:
+                settled += self.settle(batch_id, [outcome or _UNKNOWN for outcome in found])
+        return settled
+
+    def expire(self, now: float) -> list[Settled]:
+        """End what is past its deadline: as not happened if it was never proposed."""
+        if now < self._expire_at:
+            return []
+        self._expire_at = now + _EXPIRE_PERIOD_S
+        settled: list[Settled] = []
+        for opened in self._open:
+            if any(segment.deadline <= now for segment in opened.segments):
+                settled += self._expire_open(opened, now)
+        self._open = [opened for opened in self._open if opened.segments]
+        for batch_id, proposal in list(self._sealed.items()):
+            for segment in proposal.segments:
+                if segment.deadline <= now and not segment.expired:
+                    segment.expired = True
+                    settled.append(Settled(segment.ticket, [_UNKNOWN] * segment.count))
+            if all(segment.expired for segment in proposal.segments):
+                self.settle(batch_id, ())
+        return settled
+
+    def _expire_open(self, opened: _Open, now: float) -> list[Settled]:
+        settled: list[Settled] = []
+        kept, ops, start = [], [], 0
+        for segment in opened.segments:
+            own = opened.ops[start : start + segment.count]
+            start += segment.count
+            if segment.deadline <= now:
+                self._open_ops -= max(1, segment.count)
+                settled.append(Settled(segment.ticket, [_NOT_PROPOSED] * segment.count))
+            else:
+                kept.append(segment)
+                ops += own
+        opened.segments, opened.ops = kept, ops
+        return settled
+
+    def stop(self) -> list[Settled]:
+        """Nothing more will be proposed or applied: end everything that waits."""
+        settled = [
+            Settled(segment.ticket, [_NOT_PROPOSED] * segment.count)
+            for opened in self._open
+            for segment in opened.segments
+        ]
+        self._open.clear()
+        self._open_ops = 0
+        for batch_id, proposal in list(self._sealed.items()):
+            settled += self.settle(batch_id, [_STOPPED] * len(proposal.batch.ops))
+        return settled
