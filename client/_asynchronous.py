@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import grpc
 import grpc.aio
 
+from globaltable.client._async_stream import WriteStream
 from globaltable.client._attempts import Failure, FailureKind, failure_of
 from globaltable.client._base import BaseGlobalTable, bound
 from globaltable.client._exchange import Call, Exchange
@@ -61,6 +62,7 @@ class GlobalTable(BaseGlobalTable):
         self._channels: list[grpc.aio.Channel] = []
         self._methods: list[dict[str, Any]] = []
         self._calls: set[asyncio.Task[None]] = set()
+        self._streams: dict[int, WriteStream] = {}
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._pump_is_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -112,8 +114,9 @@ class GlobalTable(BaseGlobalTable):
             # Requests and answers cross as bytes: encoding them is the lanes'.
             methods: dict[str, Any] = {
                 name: channel.unary_unary(SERVICE + name, None, None)
-                for name in ("Write", "Read", "Scan", "Status")
+                for name in ("Read", "Scan", "Status")
             }
+            methods["WriteStream"] = channel.stream_stream(SERVICE + "WriteStream", None, None)
             methods["Watch"] = channel.unary_stream(SERVICE + "Watch", None, None)
             self._methods.append(methods)
         self._exchange = Exchange(self._settings, self._loop.time())
@@ -143,6 +146,9 @@ class GlobalTable(BaseGlobalTable):
         for task in calls:
             task.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+        for stream in self._streams.values():
+            await stream.cancel()
+        self._streams.clear()
         for channel in self._channels:
             await channel.close(grace=None)
 
@@ -287,6 +293,9 @@ class GlobalTable(BaseGlobalTable):
         self._pump_is_due = False
         exchange = self._opened()
         for call in exchange.poll(self._loop.time()):
+            if call.number is not None:
+                self._stream(call.node).send(call.request)
+                continue
             task = self._loop.create_task(self._carry(call))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
@@ -321,6 +330,30 @@ class GlobalTable(BaseGlobalTable):
         else:
             exchange.answered(call, data, self._loop.time())
         if not exchange.closed:
+            self._pump()
+
+    def _stream(self, node: int) -> WriteStream:
+        """The write stream to a node; opened if there is none."""
+        stream = self._streams.get(node)
+        if stream is None:
+            stream = self._streams[node] = WriteStream(
+                self._methods[node]["WriteStream"],
+                lambda data: self._received(node, data),
+                lambda failure: self._stream_ended(node, failure),
+            )
+        return stream
+
+    def _received(self, node: int, data: bytes) -> None:
+        exchange = self._opened()
+        exchange.answered_in_part(node, data, self._loop.time())
+        if not exchange.closed:
+            self._pump()
+
+    def _stream_ended(self, node: int, failure: Failure) -> None:
+        exchange = self._opened()
+        del self._streams[node]
+        if not exchange.closed:
+            exchange.stream_failed(node, failure, self._loop.time())
             self._pump()
 
 

@@ -5,7 +5,8 @@ bounds. A shell does four things, in any order, and after each of them carries o
 returns, tells the waiters what `take_settled` returns, and looks again at `next_due`:
 
 * `submit` a ticket, or `abandon` one whose caller has gone;
-* tell that a call was `answered` or has `failed`;
+* tell that a call was `answered` or has `failed`, or a write stream `answered_in_part` or
+  `stream_failed`;
 * `poll` when the time that `next_due` named has come;
 * `close`.
 
@@ -18,16 +19,25 @@ Invariants:
 """
 
 import heapq
+import itertools
 import random
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple
 
 from globaltable.client._attempts import Attempts, Failure, FailureKind, backoff_s
 from globaltable.client._deadlines import Deadlines
-from globaltable.client._lanes import Lane, OpeningLane, StatusLane, Ticket
+from globaltable.client._lanes import (
+    Lane,
+    OpeningLane,
+    StatusLane,
+    Ticket,
+    WriteLane,
+    read_outcome,
+    read_parts,
+)
 from globaltable.client._nodes import Nodes
-from globaltable.client._settings import CALLS_MAX, GRACE_S, ClientClosed, Settings
-from globaltable.errors import GlobalTableError, Overloaded
+from globaltable.client._settings import GRACE_S, ClientClosed, Settings
+from globaltable.errors import GlobalTableError, Overloaded, ProtocolError
 
 _PROBE_TIMEOUT_S: Final = 1.0
 _FULL_RETRY_DELAY_S: Final = 0.05
@@ -40,9 +50,9 @@ AnyTicket = Ticket[Any]
 
 
 class Call:
-    """One request to one node, to be sent by the shell."""
+    """One request to one node, to be sent by the shell: over a stream if it has a number."""
 
-    __slots__ = ("method", "node", "request", "sent_at", "tickets", "timeout_s")
+    __slots__ = ("bucket", "method", "node", "number", "request", "sent_at", "tickets", "timeout_s")
 
     def __init__(
         self,
@@ -51,7 +61,8 @@ class Call:
         request: bytes,
         timeout_s: float,
         sent_at: float,
-        tickets: list[AnyTicket] | None,
+        tickets: dict[int, AnyTicket] | None,
+        number: int | None = None,
     ) -> None:
         self.method = method
         self.node = node
@@ -59,7 +70,9 @@ class Call:
         self.timeout_s = timeout_s
         self.sent_at = sent_at
         self.tickets = tickets
-        """None for a probe."""
+        """By position, those that wait for an answer; None for a probe."""
+        self.number = number
+        self.bucket = 0
 
 
 class Settled(NamedTuple):
@@ -82,6 +95,9 @@ class Exchange:
         self._delayed: list[tuple[float, int, AnyTicket]] = []
         self._delayed_count = 0
         self._in_flight: dict[tuple[Lane, int], int] = {}
+        self._streamed: dict[int, Call] = {}
+        self._expiring: Deadlines[Call] = Deadlines()
+        self._numbers = itertools.count(1)
         self._settled: list[Settled] = []
         self._probe_request = StatusLane().request(())
         self._opening: AnyTicket | None = None
@@ -140,6 +156,8 @@ class Exchange:
             return []
         for ticket in self._live.take_due(now):
             self._pass_deadline(ticket)
+        for late in self._expiring.take_due(now):
+            self._expire(late, now)
         while self._delayed and self._delayed[0][0] <= now:
             ticket = heapq.heappop(self._delayed)[2]
             if not ticket.done:
@@ -164,7 +182,7 @@ class Exchange:
         """When to `poll` again, if nothing happens before; None for not at all."""
         if self.closed:
             return None
-        due = [self._live.next_due(), self.nodes.next_due()]
+        due = [self._live.next_due(), self._expiring.next_due(), self.nodes.next_due()]
         if self._delayed:
             due.append(self._delayed[0][0])
         if self._opening is not None:
@@ -209,7 +227,7 @@ class Exchange:
         """Put the head of the queue, and what follows it to the same node, into one call."""
         node = self._choose(next(iter(queue)))
         calls = self._in_flight.get((lane, node), 0)
-        if calls >= CALLS_MAX:
+        if calls >= lane.calls_max:
             return None
         self._in_flight[lane, node] = calls + 1
         tickets: list[AnyTicket] = []
@@ -225,14 +243,20 @@ class Exchange:
             tickets.append(ticket)
             deadline = max(deadline, ticket.deadline)
         remaining_s = min(deadline - now, self._settings.attempt_timeout_s)
-        return Call(
-            lane.method,
-            node,
-            lane.request([ticket.payload for ticket in tickets]),
-            max(remaining_s, _TIMEOUT_S_MIN) + GRACE_S,
-            now,
-            tickets,
-        )
+        timeout_s = max(remaining_s, _TIMEOUT_S_MIN)
+        payloads = [ticket.payload for ticket in tickets]
+        number: int | None = None
+        if isinstance(lane, WriteLane):
+            number = next(self._numbers)
+            request = lane.numbered_request(number, payloads, timeout_s)
+        else:
+            request = lane.request(payloads)
+        carried = dict(enumerate(tickets))
+        call = Call(lane.method, node, request, timeout_s + GRACE_S, now, carried, number)
+        if number is not None:
+            self._streamed[number] = call
+            self._expiring.add(call, now + call.timeout_s)
+        return call
 
     def answered(self, call: Call, data: bytes, now: float) -> None:
         """The node answered."""
@@ -240,16 +264,48 @@ class Exchange:
             self.nodes.probe_answered(call.node, now - call.sent_at, now)
             return
         tickets = self._landed(call)
-        answers = tickets[0].lane.read(tickets, data)
+        self._take_answers(call.node, tickets, tickets[0].lane.read(tickets, data), now)
+
+    def answered_in_part(self, node: int, data: bytes, now: float) -> None:
+        """A message came on the node's write stream."""
+        try:
+            parts = read_parts(data)
+        except ProtocolError as error:
+            self.stream_failed(node, Failure(FailureKind.FINAL, str(error), error=error), now)
+            return
+        tickets: list[AnyTicket] = []
+        answers: list[Any] = []
+        for part in parts:
+            call = self._streamed.get(part.number)
+            if call is None:
+                # Given up already, and perhaps asked elsewhere: what counts is that answer.
+                continue
+            assert call.tickets is not None, "a probe has no number"
+            for position, outcome in zip(part.positions, part.outcomes, strict=True):
+                ticket = call.tickets.pop(position, None)
+                if ticket is not None:
+                    ticket.calls = 0
+                    tickets.append(ticket)
+                    answers.append(read_outcome(ticket.payload, outcome, part.retry_delay_s))
+                    lane = ticket.lane
+            if not call.tickets:
+                self._expiring.remove(call)
+                self._drop(call, lane)
+        if tickets:
+            self._take_answers(node, tickets, answers, now)
+
+    def _take_answers(
+        self, node: int, tickets: list[AnyTicket], answers: list[Any], now: float
+    ) -> None:
         if all(isinstance(a, Failure) and a.kind in _SAYS_CUT_OFF for a in answers):
-            self.nodes.failed(call.node, now)
+            self.nodes.failed(node, now)
         else:
-            self.nodes.answered(call.node)
+            self.nodes.answered(node)
         for ticket, answer in zip(tickets, answers, strict=True):
             if ticket.done:
                 continue
             if isinstance(answer, Failure):
-                self._attempt_failed(ticket, call.node, answer, now)
+                self._attempt_failed(ticket, node, answer, now)
             elif isinstance(answer, GlobalTableError):
                 self._finish(ticket, None, answer)
             else:
@@ -265,6 +321,19 @@ class Exchange:
         for ticket in tickets:
             self._attempt_failed(ticket, call.node, failure, now)
 
+    def stream_failed(self, node: int, failure: Failure, now: float) -> None:
+        """The node's write stream is over, and with it all that was under way on it."""
+        self.note_failure(node, failure, now, 0.0)
+        for call in [call for call in self._streamed.values() if call.node == node]:
+            self._expiring.remove(call)
+            for ticket in self._landed(call):
+                self._attempt_failed(ticket, node, failure, now)
+
+    def _expire(self, call: Call, now: float) -> None:
+        """A streamed call has waited for as long as a node is given."""
+        message = f"the node did not answer within {call.timeout_s:.3g} s"
+        self.failed(call, Failure(FailureKind.UNKNOWN, message, timed_out=True), now)
+
     def note_failure(self, node: int, failure: Failure, now: float, waited_s: float) -> None:
         """Hold a failure against the node, as far as it says something of it."""
         if failure.kind in (FailureKind.FINAL, FailureKind.OVERLOADED):
@@ -275,13 +344,20 @@ class Exchange:
             self.nodes.failed(node, now)
 
     def _landed(self, call: Call) -> list[AnyTicket]:
-        tickets = call.tickets
-        assert tickets, "a call carries at least one ticket"
-        self._in_flight[tickets[0].lane, call.node] -= 1
+        """The call is over; what it still carried."""
+        assert call.tickets, "a call carries at least one ticket"
+        tickets = list(call.tickets.values())
+        call.tickets.clear()
         for ticket in tickets:
             assert ticket.calls == 1, "a ticket is in one call at a time"
             ticket.calls = 0
+        self._drop(call, tickets[0].lane)
         return tickets
+
+    def _drop(self, call: Call, lane: Lane) -> None:
+        self._in_flight[lane, call.node] -= 1
+        if call.number is not None:
+            del self._streamed[call.number]
 
     def _probe_failed(self, call: Call, failure: Failure, now: float) -> None:
         if failure.kind is FailureKind.FINAL:

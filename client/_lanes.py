@@ -6,7 +6,7 @@ of the response. An answer is a value, an error to raise, or a `Failure` of this
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -84,6 +84,8 @@ class Lane:
     method: ClassVar[str]
     idempotent: ClassVar[bool] = True
     weight_max: ClassVar[int] = 1
+    calls_max: ClassVar[int] = 16
+    """Calls under way to one node at a time; what arrives meanwhile is packed together."""
 
     def subject(self, payload: Any) -> str:
         """What was asked, in words."""
@@ -112,11 +114,16 @@ _VERBS: Final = {pb.OP_KIND_BIND: "bind", pb.OP_KIND_MOVE: "move", pb.OP_KIND_UN
 
 
 class WriteLane(Lane):
-    """Ops. A payload is a `pb.Op`, and its identity goes with it into every attempt."""
+    """Ops, over a stream. A payload is a `pb.Op`; its identity goes with it into every attempt.
 
-    method = "Write"
+    Many requests are under way on one stream, each with a number of its own, and an op is answered
+    as soon as it is decided: in a part of its request's answer.
+    """
+
+    method = "WriteStream"
     idempotent = False
     weight_max = limits.WRITE_OPS_MAX
+    calls_max = 1_024
 
     def __init__(self, table: str, client_id: int) -> None:
         self._table = table
@@ -125,21 +132,40 @@ class WriteLane(Lane):
     def subject(self, payload: pb.Op) -> str:
         return f"{_VERBS[payload.kind]} of {payload.key!r}"
 
-    def request(self, payloads: Iterable[pb.Op]) -> bytes:
-        return pb.WriteRequest(
-            table=self._table, client_id=self._client_id, ops=payloads
+    def numbered_request(self, number: int, payloads: Iterable[pb.Op], timeout_s: float) -> bytes:
+        """The request that carries all of these; the node gives them up after `timeout_s`."""
+        write = pb.WriteRequest(table=self._table, client_id=self._client_id, ops=payloads)
+        timeout_ms = min(max(1, round(timeout_s * 1000)), 2**32 - 1)
+        return pb.WriteStreamRequest(
+            number=number, write=write, timeout_ms=timeout_ms
         ).SerializeToString()
 
-    def answers(self, tickets: Sequence[Ticket[Any]], data: bytes) -> Iterable[Any]:
-        response = pb.WriteResponse.FromString(data)
-        outcomes = response.outcomes
-        if len(outcomes) != len(tickets):
-            raise ProtocolError(f"the node sent {len(outcomes)} outcomes for {len(tickets)} ops")
-        retry_delay_s = min(response.retry_delay_ms / 1000, RETRY_DELAY_S_MAX)
-        return [
-            read_outcome(ticket.payload, outcome, retry_delay_s)
-            for ticket, outcome in zip(tickets, outcomes, strict=True)
-        ]
+
+class WritePart(NamedTuple):
+    """How some ops of a request ended."""
+
+    number: int
+    positions: Sequence[int]
+    outcomes: Sequence[pb.Outcome]
+    retry_delay_s: float
+
+
+def read_parts(data: bytes) -> list[WritePart]:
+    """The parts of a message of the stream. Raises ProtocolError."""
+    try:
+        response = pb.WriteStreamResponse.FromString(data)
+    except DecodeError as error:
+        message = f"the node's answer on a write stream does not decode ({len(data)} bytes)"
+        raise ProtocolError(message) from error
+    retry_delay_s = min(response.retry_delay_ms / 1000, RETRY_DELAY_S_MAX)
+    parts = []
+    for part in response.parts:
+        if len(part.positions) != len(part.outcomes):
+            raise ProtocolError(
+                f"the node sent {len(part.outcomes)} outcomes for {len(part.positions)} ops"
+            )
+        parts.append(WritePart(part.number, part.positions, part.outcomes, retry_delay_s))
+    return parts
 
 
 def read_outcome(

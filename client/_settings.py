@@ -13,9 +13,6 @@ TIMEOUT_S_DEFAULT: Final = 5.0
 ATTEMPT_TIMEOUT_S_DEFAULT: Final = 2.0
 PENDING_MAX_DEFAULT: Final = 65_536
 
-CALLS_MAX: Final = 16
-"""Calls of one kind under way to one node at a time; what arrives meanwhile is packed together."""
-
 GRACE_S: Final = 0.25
 """How long past its deadline an op that is under way waits for the node's own last word."""
 

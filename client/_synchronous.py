@@ -29,6 +29,7 @@ from globaltable.client._settings import (
     Timeout,
     addresses_of,
 )
+from globaltable.client._sync_stream import SyncWriteStream
 from globaltable.client._watching import WatchProgress
 from globaltable.client.values import Change, Status
 from globaltable.errors import GlobalTableError
@@ -79,6 +80,7 @@ class SyncGlobalTable(BaseGlobalTable):
         self._wakes_at: float | None = None
         self._watches: weakref.WeakSet[SyncWatch] = weakref.WeakSet()
         self._closing = threading.Event()
+        self._streams: dict[int, SyncWriteStream] = {}
         self._channels: list[grpc.Channel] = []
         self._methods: list[dict[str, Any]] = []
         for address in self.addresses:
@@ -92,8 +94,9 @@ class SyncGlobalTable(BaseGlobalTable):
             # Requests and answers cross as bytes: encoding them is the lanes'.
             methods: dict[str, Any] = {
                 name: channel.unary_unary(SERVICE + name, None, None)
-                for name in ("Write", "Read", "Scan", "Status")
+                for name in ("Read", "Scan", "Status")
             }
+            methods["WriteStream"] = channel.stream_stream(SERVICE + "WriteStream", None, None)
             methods["Watch"] = channel.unary_stream(SERVICE + "Watch", None, None)
             self._methods.append(methods)
         self._exchange = Exchange(settings, time.monotonic())
@@ -152,6 +155,8 @@ class SyncGlobalTable(BaseGlobalTable):
         _tell(settled)
         for watch in list(self._watches):
             watch.drop_stream()
+        for stream in list(self._streams.values()):
+            stream.cancel()
         for channel in self._channels:
             channel.close()
         if self._timer is not threading.current_thread():
@@ -306,6 +311,9 @@ class SyncGlobalTable(BaseGlobalTable):
         """Without the lock: tell the callers, and send the calls."""
         _tell(settled)
         for call in calls:
+            if call.number is not None:
+                self._send(call)
+                continue
             method = self._methods[call.node][call.method]
             try:
                 future = method.future(call.request, timeout=call.timeout_s)
@@ -327,6 +335,39 @@ class SyncGlobalTable(BaseGlobalTable):
             else:
                 failure = failure_of(code, future.details(), future.trailing_metadata())
                 self._exchange.failed(call, failure, now)
+            calls, settled = self._poll()
+        self._carry_out(calls, settled)
+
+    def _send(self, call: Call) -> None:
+        """On the node's write stream; opened if there is none."""
+        node = call.node
+        with self._lock:
+            if self._exchange.closed:
+                return
+            stream = self._streams.get(node)
+            if stream is None:
+                stream = self._streams[node] = SyncWriteStream(
+                    self._methods[node]["WriteStream"],
+                    lambda data: self._received(node, data),
+                    lambda over, failure: self._stream_ended(node, over, failure),
+                )
+            stream.send(call.request)
+
+    def _received(self, node: int, data: bytes) -> None:
+        with self._lock:
+            if self._exchange.closed:
+                return
+            self._exchange.answered_in_part(node, data, time.monotonic())
+            calls, settled = self._poll()
+        self._carry_out(calls, settled)
+
+    def _stream_ended(self, node: int, over: SyncWriteStream, failure: Failure) -> None:
+        with self._lock:
+            if self._exchange.closed:
+                return
+            if self._streams.get(node) is over:
+                del self._streams[node]
+            self._exchange.stream_failed(node, failure, time.monotonic())
             calls, settled = self._poll()
         self._carry_out(calls, settled)
 

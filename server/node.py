@@ -35,10 +35,11 @@ from globaltable.server.core import Effects, NodeCore, Turn
 from globaltable.server.logs import configure_logs
 from globaltable.server.peers import PeerLinks
 from globaltable.server.persister import Persister
-from globaltable.server.service import RETRY_DELAY_MS, GlobalTableService
+from globaltable.server.service import GlobalTableService
 from globaltable.server.status import status_response
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.worker import TableWorker
+from globaltable.server.writes import RETRY_DELAY_MS, Told
 from globaltable.store import identity
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
@@ -51,31 +52,11 @@ _OVERLOADED: Final = Outcome(OutcomeStatus.OVERLOADED, None, "the group's queue 
 _NOT_HERE: Final = Outcome(
     OutcomeStatus.UNAVAILABLE, None, "this node's replica of the group is out of service"
 )
-_UNKNOWN: Final = Outcome(
-    OutcomeStatus.UNKNOWN, None, "proposed, but its outcome was not learnt in time"
-)
+_TURNS_PERSISTING_MAX: Final = int(os.environ.get("GT_N", "1"))
 _HEALTH_PERIOD_S: Final = 0.25
 _EXPIRY_GRACE_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
-
-
-class _Request:
-    """Ops of one call, over several groups: resolves when each group has answered."""
-
-    __slots__ = ("future", "outcomes", "remaining")
-
-    def __init__(self, future: asyncio.Future[list[Outcome]], count: int) -> None:
-        self.future = future
-        self.outcomes: list[Outcome] = [_UNKNOWN] * count
-        self.remaining = 0
-
-    def settle(self, positions: Sequence[int], outcomes: Sequence[Outcome]) -> None:
-        for position, outcome in zip(positions, outcomes, strict=True):
-            self.outcomes[position] = outcome
-        self.remaining -= 1
-        if self.remaining == 0 and not self.future.done():
-            self.future.set_result(self.outcomes)
 
 
 class _Reader:
@@ -87,7 +68,8 @@ class _Reader:
         self.future = future
         self.remaining = 0
 
-    def settle(self, _positions: Sequence[int], _outcomes: Sequence[Outcome]) -> None:
+    def told(self, _positions: Sequence[int], _outcomes: Sequence[Outcome]) -> None:
+        """A group has let this reader pass its barrier."""
         self.remaining -= 1
         if self.remaining == 0 and not self.future.done():
             self.future.set_result(None)
@@ -174,6 +156,7 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._server: grpc.aio.Server | None = None
+        self._service = GlobalTableService(self)
         self._health = HealthServicer()
         self._health_task: asyncio.Task[None] | None = None
 
@@ -193,7 +176,7 @@ class Node:
                 ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
             ]
         )
-        pb_grpc.add_GlobalTableServiceServicer_to_server(GlobalTableService(self), self._server)
+        pb_grpc.add_GlobalTableServiceServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
@@ -239,6 +222,7 @@ class Node:
             handed_over = min(deadline, self._loop.time() + self._config.timeouts.election_max_s)
             while self._leads and self._has_peers and self._loop.time() < handed_over:
                 await asyncio.sleep(0.01)
+        self._service.drain()
         if self._server is not None:
             await self._server.stop(grace=max(0.1, deadline - self._loop.time()))
         self._stopping = True
@@ -307,7 +291,7 @@ class Node:
 
     def _begin(self) -> None:
         self._turn_is_due = False
-        if self._stopping or self._failed.done():
+        if self._stopping or self._failed.done() or self._persister.turns >= _TURNS_PERSISTING_MAX:
             return
         turn = self._core.begin(self._loop.time())
         if turn.persisting:
@@ -346,8 +330,8 @@ class Node:
         self._core.new_failures.clear()
 
     def _settle(self, settled: Iterable[Settled]) -> None:
-        for (request, positions), outcomes in settled:
-            request.settle(positions, outcomes)
+        for (told, positions), outcomes in settled:
+            told(positions, outcomes)
 
     def _on_payload(self, peer: str, payload: bytes) -> None:
         self._core.receive(peer, payload)
@@ -370,30 +354,20 @@ class Node:
         bound = self._config.timeouts.request_s
         return self._loop.time() + (bound if timeout_s is None else max(0.0, timeout_s))
 
-    async def write(self, ops: Sequence[Op], timeout_s: float | None) -> Sequence[Outcome]:
-        if not ops:
-            return []
-        request = _Request(self._loop.create_future(), len(ops))
+    def submit(self, ops: Sequence[Op], timeout_s: float | None, told: Told) -> None:
         by_group: dict[int, list[int]] = {}
         group_of = self._topology.group_of
         for position, op in enumerate(ops):
             by_group.setdefault(group_of(op.name), []).append(position)
-        request.remaining = len(by_group)
         deadline = self._deadline(timeout_s)
         for group, positions in by_group.items():
             if group not in self._core.replicas:
-                request.settle(positions, [_NOT_HERE] * len(positions))
+                told(positions, [_NOT_HERE] * len(positions))
                 continue
             own = [ops[position] for position in positions]
-            if not self._core.submit(group, own, (request, positions), deadline):
-                request.settle(positions, [_OVERLOADED] * len(positions))
+            if not self._core.submit(group, own, (told, positions), deadline):
+                told(positions, [_OVERLOADED] * len(positions))
         self._wake()
-        try:
-            async with asyncio.timeout_at(deadline + _EXPIRY_GRACE_S):
-                return await request.future
-        except TimeoutError:
-            # The core expires what is late; this is for a core that no longer turns.
-            return request.outcomes
 
     async def barrier(self, names: Iterable[bytes], timeout_s: float | None) -> None:
         reader = _Reader(self._loop.create_future())
@@ -405,7 +379,7 @@ class Node:
         reader.remaining = len(groups)
         deadline = self._deadline(timeout_s)
         for group in groups:
-            if not self._core.submit(group, (), (reader, ()), deadline + _EXPIRY_GRACE_S):
+            if not self._core.submit(group, (), (reader.told, ()), deadline + _EXPIRY_GRACE_S):
                 raise Overloaded(f"the queue of group {group} is full", RETRY_DELAY_MS / 1000)
         self._wake()
         try:

@@ -1,7 +1,7 @@
 """The public API: protobuf requests in, protobuf answers out. All state is the node's.
 
-Every request is checked here, whole, before anything happens: what passes is valid for the core.
-Ops are checked one by one, for a bad op must not spoil the others of its batch.
+Every request is checked, whole, before anything happens: what passes is valid for the core. Writes
+are checked and answered by `writes`.
 """
 
 import asyncio
@@ -22,31 +22,23 @@ from globaltable.errors import (
     Overloaded,
     WatchError,
 )
-from globaltable.model import (
-    Binding,
-    Op,
-    OpKind,
-    Outcome,
-    OutcomeStatus,
-    qualified_name,
-    require_key,
-    require_unit,
-    require_version,
-)
+from globaltable.model import Binding, OpKind, qualified_name, require_key
 from globaltable.server.watches import Change, Watcher, Watches
+from globaltable.server.writes import (
+    WriteBackend,
+    WriteStream,
+    binding_message,
+    require_table,
+    require_write,
+    write,
+)
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 
 ERROR_TRAILER: Final = "globaltable-error-bin"
-RETRY_DELAY_MS: Final = 50
 SCAN_PAGE_DEFAULT: Final = 1_000
 WATCH_PROGRESS_S: Final = 5.0
 
-_KINDS: Final = {
-    pb.OP_KIND_BIND: OpKind.BIND,
-    pb.OP_KIND_MOVE: OpKind.MOVE,
-    pb.OP_KIND_UNBIND: OpKind.UNBIND,
-}
 _CHANGE_KINDS: Final = {
     OpKind.BIND: pb.CHANGE_KIND_BOUND,
     OpKind.MOVE: pb.CHANGE_KIND_MOVED,
@@ -65,20 +57,11 @@ _CODES: Final = {
 log = structlog.get_logger(__name__)
 
 
-class UnknownTable(InvalidArgument):
-    """The table is not one of the cluster's."""
-
-
-class Backend(Protocol):
+class Backend(WriteBackend, Protocol):
     """What the service asks of the node."""
 
     @property
-    def tables(self) -> Sequence[str]: ...
-
-    @property
     def watches(self) -> Watches: ...
-
-    async def write(self, ops: Sequence[Op], timeout_s: float | None) -> Sequence[Outcome]: ...
 
     async def barrier(self, names: Iterable[bytes], timeout_s: float | None) -> None:
         """Return once local reads of `names` see all that was acknowledged before the call."""
@@ -96,32 +79,6 @@ class Backend(Protocol):
 
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-
-def _binding(binding: Binding) -> pb.Binding:
-    return pb.Binding(unit=binding.unit, version=binding.version, revision=binding.revision)
-
-
-def _outcome(outcome: Outcome) -> pb.Outcome:
-    status, binding, detail = outcome
-    if binding is None:
-        return pb.Outcome(status=int(status), detail=detail)  # type: ignore[arg-type]
-    return pb.Outcome(status=int(status), binding=_binding(binding))  # type: ignore[arg-type]
-
-
-def _op(table: str, client_id: int, op: pb.Op) -> Op:
-    """The op, checked. Raises `InvalidArgument`."""
-    kind = _KINDS.get(op.kind)
-    if kind is None:
-        raise InvalidArgument(f"op kind {op.kind} is not known to this node; it knows 1 to 3")
-    require_key(op.key)
-    if kind is not OpKind.UNBIND:
-        require_unit(op.unit)
-    if kind is not OpKind.BIND:
-        require_version(op.version)
-    unit = "" if kind is OpKind.UNBIND else op.unit
-    version = 0 if kind is OpKind.BIND else op.version
-    return Op(kind, qualified_name(table, op.key), unit, version, client_id, op.sequence)
 
 
 async def _abort(context: Context, error: GlobalTableError) -> NoReturn:
@@ -146,43 +103,44 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._streams: set[WriteStream] = set()
+        self._draining = False
+
+    def drain(self) -> None:
+        """Streams end in good order: what is under way is answered, nothing more is begun."""
+        self._draining = True
+        for stream in self._streams:
+            stream.drain()
+        self._backend.watches.wake_all()
 
     # Names are the service's. --------------------------------------------------------------------
 
     async def Write(self, request: pb.WriteRequest, context: Context) -> pb.WriteResponse:  # noqa: N802
         try:
-            self._require_table(request.table)
-            if len(request.ops) > limits.WRITE_OPS_MAX:
-                raise LimitExceeded(
-                    f"{len(request.ops)} ops in one Write; at most {limits.WRITE_OPS_MAX} are "
-                    "allowed: split them"
-                )
+            require_write(request, self._backend.tables)
         except InvalidArgument as error:
             await _abort(context, error)
-        table, client_id = request.table, request.client_id
-        answers: list[pb.Outcome | None] = []
-        ops: list[Op] = []
-        for op in request.ops:
-            try:
-                ops.append(_op(table, client_id, op))
-                answers.append(None)
-            except InvalidArgument as error:
-                status = int(OutcomeStatus.INVALID_ARGUMENT)
-                answers.append(pb.Outcome(status=status, detail=str(error)))  # type: ignore[arg-type]
-        outcomes = iter(await self._backend.write(ops, context.time_remaining()))
-        response = pb.WriteResponse()
-        for answer in answers:
-            if answer is None:
-                outcome = next(outcomes)
-                if outcome.status is OutcomeStatus.OVERLOADED:
-                    response.retry_delay_ms = RETRY_DELAY_MS
-                answer = _outcome(outcome)
-            response.outcomes.append(answer)
-        return response
+        return await write(self._backend, request, context.time_remaining())
+
+    async def WriteStream(  # noqa: N802
+        self, requests: AsyncIterator[pb.WriteStreamRequest], context: Context
+    ) -> AsyncIterator[pb.WriteStreamResponse]:
+        stream = WriteStream(self._backend)
+        if self._draining:
+            stream.drain()
+        self._streams.add(stream)
+        reading = asyncio.create_task(stream.read(requests))
+        try:
+            async for response in stream.answers():
+                yield response
+        finally:
+            self._streams.discard(stream)
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
     async def Read(self, request: pb.ReadRequest, context: Context) -> pb.ReadResponse:  # noqa: N802
         try:
-            self._require_table(request.table)
+            require_table(request.table, self._backend.tables)
             if len(request.keys) > limits.READ_KEYS_MAX:
                 raise LimitExceeded(
                     f"{len(request.keys)} keys in one Read; at most {limits.READ_KEYS_MAX} are "
@@ -198,14 +156,14 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                 binding, revision = self._backend.read(name)
                 result = response.results.add(read_revision=revision)
                 if binding is not None:
-                    result.binding.CopyFrom(_binding(binding))
+                    result.binding.CopyFrom(binding_message(binding))
         except (InvalidArgument, NoQuorum, Overloaded) as error:
             await _abort(context, error)
         return response
 
     async def Scan(self, request: pb.ScanRequest, context: Context) -> pb.ScanResponse:  # noqa: N802
         try:
-            self._require_table(request.table)
+            require_table(request.table, self._backend.tables)
             if request.page_size > limits.SCAN_PAGE_MAX:
                 raise LimitExceeded(f"page_size {request.page_size} is over {limits.SCAN_PAGE_MAX}")
             response = pb.ScanResponse(next_page_token=request.page_token)
@@ -217,7 +175,7 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                 )
                 response.next_page_token = token
                 for key, binding in entries:
-                    response.entries.add(key=key, binding=_binding(binding))
+                    response.entries.add(key=key, binding=binding_message(binding))
                 if not token:
                     break
                 remaining -= len(entries)
@@ -235,7 +193,7 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
             await _abort(context, error)
         try:
             yield pb.WatchResponse(position=_position(watcher.position))
-            while True:
+            while not self._draining:
                 changes = self._backend.watches.take(watcher)
                 yield _watch_response(changes, watcher.position)
                 try:
@@ -254,7 +212,7 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
     # ---------------------------------------------------------------------------------------------
 
     def _open_watch(self, request: pb.WatchRequest) -> Watcher:
-        self._require_table(request.table)
+        require_table(request.table, self._backend.tables)
         after = {item.group: item.revision for item in request.after}
         match request.WhichOneof("selector"):
             case "key":
@@ -266,12 +224,6 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                 return self._backend.open_watch(name, False, after)
             case _:
                 raise InvalidArgument("a watch needs a key or a prefix; '' watches the table")
-
-    def _require_table(self, table: str) -> None:
-        if table not in self._backend.tables:
-            raise UnknownTable(
-                f"unknown table {table!r}; this cluster has {', '.join(self._backend.tables)}"
-            )
 
 
 def _watch_response(changes: Sequence[Change], position: dict[int, int]) -> pb.WatchResponse:

@@ -81,6 +81,12 @@ class Watches:
     def __len__(self) -> int:
         return self._count
 
+    def wake_all(self) -> None:
+        """Let every watcher look about."""
+        for watchers in (*self._by_name.values(), *self._by_prefix.values()):
+            for watcher in watchers:
+                watcher.awake.set()
+
     def add(
         self, start: bytes, exact: bool, groups: Iterable[int], after: Mapping[int, int]
     ) -> Watcher:

@@ -113,6 +113,34 @@ class WriteResponse(_message.Message):
     retry_delay_ms: int
     def __init__(self, outcomes: _Optional[_Iterable[_Union[Outcome, _Mapping]]] = ..., retry_delay_ms: _Optional[int] = ...) -> None: ...
 
+class WriteStreamRequest(_message.Message):
+    __slots__ = ("number", "write", "timeout_ms")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    WRITE_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    write: WriteRequest
+    timeout_ms: int
+    def __init__(self, number: _Optional[int] = ..., write: _Optional[_Union[WriteRequest, _Mapping]] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+
+class WritePart(_message.Message):
+    __slots__ = ("number", "positions", "outcomes")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    positions: _containers.RepeatedScalarFieldContainer[int]
+    outcomes: _containers.RepeatedCompositeFieldContainer[Outcome]
+    def __init__(self, number: _Optional[int] = ..., positions: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[_Union[Outcome, _Mapping]]] = ...) -> None: ...
+
+class WriteStreamResponse(_message.Message):
+    __slots__ = ("parts", "retry_delay_ms")
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_DELAY_MS_FIELD_NUMBER: _ClassVar[int]
+    parts: _containers.RepeatedCompositeFieldContainer[WritePart]
+    retry_delay_ms: int
+    def __init__(self, parts: _Optional[_Iterable[_Union[WritePart, _Mapping]]] = ..., retry_delay_ms: _Optional[int] = ...) -> None: ...
+
 class ReadRequest(_message.Message):
     __slots__ = ("table", "keys", "linearizable")
     TABLE_FIELD_NUMBER: _ClassVar[int]

@@ -39,6 +39,11 @@ class GlobalTableServiceStub(object):
                 request_serializer=globaltable_dot_v1_dot_globaltable__pb2.WriteRequest.SerializeToString,
                 response_deserializer=globaltable_dot_v1_dot_globaltable__pb2.WriteResponse.FromString,
                 _registered_method=True)
+        self.WriteStream = channel.stream_stream(
+                '/globaltable.v1.GlobalTableService/WriteStream',
+                request_serializer=globaltable_dot_v1_dot_globaltable__pb2.WriteStreamRequest.SerializeToString,
+                response_deserializer=globaltable_dot_v1_dot_globaltable__pb2.WriteStreamResponse.FromString,
+                _registered_method=True)
         self.Read = channel.unary_unary(
                 '/globaltable.v1.GlobalTableService/Read',
                 request_serializer=globaltable_dot_v1_dot_globaltable__pb2.ReadRequest.SerializeToString,
@@ -67,6 +72,14 @@ class GlobalTableServiceServicer(object):
     def Write(self, request, context):
         """Applies a batch of ops, over any groups. One outcome for each op, in the order of the ops.
         Ops of a batch are independent: each succeeds or fails on its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WriteStream(self, request_iterator, context):
+        """The same, many requests at a time over one stream. Each op is answered as soon as it is
+        decided: the ops of a request in any order, and in any number of parts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +121,11 @@ def add_GlobalTableServiceServicer_to_server(servicer, server):
                     servicer.Write,
                     request_deserializer=globaltable_dot_v1_dot_globaltable__pb2.WriteRequest.FromString,
                     response_serializer=globaltable_dot_v1_dot_globaltable__pb2.WriteResponse.SerializeToString,
+            ),
+            'WriteStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.WriteStream,
+                    request_deserializer=globaltable_dot_v1_dot_globaltable__pb2.WriteStreamRequest.FromString,
+                    response_serializer=globaltable_dot_v1_dot_globaltable__pb2.WriteStreamResponse.SerializeToString,
             ),
             'Read': grpc.unary_unary_rpc_method_handler(
                     servicer.Read,
@@ -157,6 +175,33 @@ class GlobalTableService(object):
             '/globaltable.v1.GlobalTableService/Write',
             globaltable_dot_v1_dot_globaltable__pb2.WriteRequest.SerializeToString,
             globaltable_dot_v1_dot_globaltable__pb2.WriteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WriteStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/globaltable.v1.GlobalTableService/WriteStream',
+            globaltable_dot_v1_dot_globaltable__pb2.WriteStreamRequest.SerializeToString,
+            globaltable_dot_v1_dot_globaltable__pb2.WriteStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

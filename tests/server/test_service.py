@@ -14,6 +14,7 @@ from globaltable.errors import NoQuorum, Overloaded
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
 from globaltable.server.service import ERROR_TRAILER, SCAN_PAGE_DEFAULT, GlobalTableService
 from globaltable.server.watches import Watcher, Watches
+from globaltable.server.writes import Told
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 from tests.server.tables import TABLE, Tables
@@ -38,10 +39,11 @@ class _Node:
     def watches(self) -> Watches:
         return self.group.watches
 
-    async def write(self, ops: Sequence[Op], timeout_s: float | None) -> Sequence[Outcome]:
+    def submit(self, ops: Sequence[Op], timeout_s: float | None, told: Told) -> None:
         assert timeout_s is None or 0 < timeout_s < 2 * TIMEOUT_S
         self.written += ops
-        return self.answers if self.answers is not None else self.group.apply(ops)
+        outcomes = self.answers if self.answers is not None else self.group.apply(ops)
+        told(range(len(ops)), outcomes)
 
     async def barrier(self, names: Iterable[bytes], timeout_s: float | None) -> None:
         self._may_fail()

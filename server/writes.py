@@ -1,0 +1,254 @@
+"""Writes: ops are checked one by one, handed to the node, and answered, whole or in parts.
+
+A bad op does not spoil the others of its request. Over a stream the ops of a request are answered
+together if they are decided at about the same time, for messages cost more than ops; but none waits
+long for the slowest group of its request.
+
+Invariant: no more than `STREAM_OPS_MAX` ops of a stream are under way or unsent; who sends more is
+not read, and so held up by the stream's own flow control.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import Final, Protocol
+
+from globaltable import limits
+from globaltable.errors import InvalidArgument, LimitExceeded
+from globaltable.model import (
+    Binding,
+    Op,
+    OpKind,
+    Outcome,
+    OutcomeStatus,
+    qualified_name,
+    require_key,
+    require_unit,
+    require_version,
+)
+from globaltable.v1 import globaltable_pb2 as pb
+
+RETRY_DELAY_MS: Final = 50
+STREAM_OPS_MAX: Final = 4 * limits.WRITE_OPS_MAX
+PART_DELAY_S: Final = 0.005
+"""How long a decided op waits for the others of its request, to be answered in one message."""
+
+Told = Callable[[Sequence[int], Sequence[Outcome]], None]
+"""Told how some ops ended: their positions, and an outcome for each. Each op is told of once."""
+
+_KINDS: Final = {
+    pb.OP_KIND_BIND: OpKind.BIND,
+    pb.OP_KIND_MOVE: OpKind.MOVE,
+    pb.OP_KIND_UNBIND: OpKind.UNBIND,
+}
+_STOPPING: Final = Outcome(OutcomeStatus.UNAVAILABLE, None, "this node is stopping")
+
+
+class WriteBackend(Protocol):
+    """What writes ask of the node."""
+
+    @property
+    def tables(self) -> Sequence[str]: ...
+
+    def submit(self, ops: Sequence[Op], timeout_s: float | None, told: Told) -> None:
+        """Have ops applied, and `told` of each, perhaps before this returns."""
+        ...
+
+
+class UnknownTable(InvalidArgument):
+    """The table is not one of the cluster's."""
+
+
+def require_table(table: str, tables: Sequence[str]) -> None:
+    """Refuse a table that the cluster does not have."""
+    if table not in tables:
+        raise UnknownTable(f"unknown table {table!r}; this cluster has {', '.join(tables)}")
+
+
+def binding_message(binding: Binding) -> pb.Binding:
+    return pb.Binding(unit=binding.unit, version=binding.version, revision=binding.revision)
+
+
+def _outcome_message(outcome: Outcome) -> pb.Outcome:
+    status, binding, detail = outcome
+    if binding is None:
+        return pb.Outcome(status=int(status), detail=detail)  # type: ignore[arg-type]
+    return pb.Outcome(status=int(status), binding=binding_message(binding))  # type: ignore[arg-type]
+
+
+def _op(table: str, client_id: int, op: pb.Op) -> Op:
+    """The op, checked. Raises `InvalidArgument`."""
+    kind = _KINDS.get(op.kind)
+    if kind is None:
+        raise InvalidArgument(f"op kind {op.kind} is not known to this node; it knows 1 to 3")
+    require_key(op.key)
+    if kind is not OpKind.UNBIND:
+        require_unit(op.unit)
+    if kind is not OpKind.BIND:
+        require_version(op.version)
+    unit = "" if kind is OpKind.UNBIND else op.unit
+    version = 0 if kind is OpKind.BIND else op.version
+    return Op(kind, qualified_name(table, op.key), unit, version, client_id, op.sequence)
+
+
+def require_write(request: pb.WriteRequest, tables: Sequence[str]) -> None:
+    """Refuse what is wrong with a request as a whole. Raises `InvalidArgument`."""
+    require_table(request.table, tables)
+    if len(request.ops) > limits.WRITE_OPS_MAX:
+        raise LimitExceeded(
+            f"{len(request.ops)} ops in one Write; at most {limits.WRITE_OPS_MAX} are "
+            "allowed: split them"
+        )
+
+
+def submit(
+    backend: WriteBackend, request: pb.WriteRequest, timeout_s: float | None, told: Told
+) -> None:
+    """Submit the good ops of a request, and tell of the bad ones at once."""
+    table, client_id = request.table, request.client_id
+    ops: list[Op] = []
+    good: list[int] = []
+    for position, op in enumerate(request.ops):
+        try:
+            ops.append(_op(table, client_id, op))
+            good.append(position)
+        except InvalidArgument as error:
+            told([position], [_refused(error)])
+    if len(good) == len(request.ops):
+        backend.submit(ops, timeout_s, told)
+        return
+    backend.submit(
+        ops,
+        timeout_s,
+        lambda positions, outcomes: told([good[position] for position in positions], outcomes),
+    )
+
+
+def _refused(error: InvalidArgument) -> Outcome:
+    return Outcome(OutcomeStatus.INVALID_ARGUMENT, None, str(error))
+
+
+async def write(
+    backend: WriteBackend, request: pb.WriteRequest, timeout_s: float | None
+) -> pb.WriteResponse:
+    """All ops of a request, answered together."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    outcomes: list[Outcome | None] = [None] * len(request.ops)
+    remaining = len(outcomes)
+
+    def told(positions: Sequence[int], some: Sequence[Outcome]) -> None:
+        nonlocal remaining
+        for position, outcome in zip(positions, some, strict=True):
+            outcomes[position] = outcome
+        remaining -= len(positions)
+        if remaining == 0 and not done.done():
+            done.set_result(None)
+
+    if outcomes:
+        submit(backend, request, timeout_s, told)
+        await done
+    response = pb.WriteResponse()
+    for outcome in outcomes:
+        assert outcome is not None, "every op has been told of"
+        if outcome.status is OutcomeStatus.OVERLOADED:
+            response.retry_delay_ms = RETRY_DELAY_MS
+        response.outcomes.append(_outcome_message(outcome))
+    return response
+
+
+class _Request:
+    """A request of a stream, and how many of its ops are undecided."""
+
+    __slots__ = ("number", "undecided")
+
+    def __init__(self, number: int, ops: int) -> None:
+        self.number = number
+        self.undecided = ops
+
+
+class WriteStream:
+    """One caller's stream: requests are read while earlier ones are under way."""
+
+    def __init__(self, backend: WriteBackend) -> None:
+        self._backend = backend
+        self._unsent: list[tuple[int, Sequence[int], Sequence[Outcome]]] = []
+        self._ops = 0
+        """Under way or unsent."""
+        self._awake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self._read_all = False
+        self._draining = False
+
+    def drain(self) -> None:
+        """Begin nothing more, and end once all that is under way has been answered."""
+        self._draining = True
+        self._awake.set()
+
+    async def read(self, requests: AsyncIterator[pb.WriteStreamRequest]) -> None:
+        """Take requests until there are no more."""
+        try:
+            async for request in requests:
+                self._take(request)
+                await self._room.wait()
+        finally:
+            self._read_all = True
+            self._awake.set()
+
+    def _take(self, request: pb.WriteStreamRequest) -> None:
+        write = request.write
+        self._ops += len(write.ops)
+        if self._ops >= STREAM_OPS_MAX:
+            self._room.clear()
+        told = partial(self._told, _Request(request.number, len(write.ops)))
+        whole = range(len(write.ops))
+        try:
+            require_write(write, self._backend.tables)
+        except InvalidArgument as error:
+            told(whole, [_refused(error)] * len(whole))
+            return
+        if self._draining:
+            told(whole, [_STOPPING] * len(whole))
+            return
+        submit(self._backend, write, request.timeout_ms / 1000 or None, told)
+
+    def _told(
+        self, request: _Request, positions: Sequence[int], outcomes: Sequence[Outcome]
+    ) -> None:
+        self._unsent.append((request.number, positions, outcomes))
+        request.undecided -= len(positions)
+        if request.undecided == 0:
+            self._awake.set()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(PART_DELAY_S, self._awake.set)
+
+    async def answers(self) -> AsyncIterator[pb.WriteStreamResponse]:
+        """What has been decided since the last look, until the stream is over."""
+        while True:
+            await self._awake.wait()
+            self._awake.clear()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            unsent, self._unsent = self._unsent, []
+            if unsent:
+                yield _stream_response(unsent)
+            self._ops -= sum(len(positions) for _, positions, _ in unsent)
+            if self._ops < STREAM_OPS_MAX:
+                self._room.set()
+            if (self._read_all or self._draining) and not self._ops:
+                return
+
+
+def _stream_response(
+    parts: Sequence[tuple[int, Sequence[int], Sequence[Outcome]]],
+) -> pb.WriteStreamResponse:
+    response = pb.WriteStreamResponse()
+    for number, positions, outcomes in parts:
+        messages = [_outcome_message(outcome) for outcome in outcomes]
+        response.parts.append(pb.WritePart(number=number, positions=positions, outcomes=messages))
+        if any(outcome.status is OutcomeStatus.OVERLOADED for outcome in outcomes):
+            response.retry_delay_ms = RETRY_DELAY_MS
+    return response
