@@ -236,6 +236,11 @@ class Adaptor:
         return self._core
 
     @property
+    def now(self) -> float:
+        """The time of this step."""
+        return self._now
+
+    @property
     def role(self) -> Role:
         number: int = self._core._SyncObj__raftState
         return _ROLES[number]

@@ -25,8 +25,11 @@ LAYERS: Final = (
     ("table",),
     ("store", "store.log", "store.table"),
     ("store.identity", "store.lmdb_log", "store.lmdb_table"),
-    ("proposals", "raft", "raft.journal", "raft.messages", "raft.quorum", "raft.transfer"),
+    ("proposals", "raft", "raft.journal", "raft.messages"),
+    ("raft.progress", "raft.quorum", "raft.transfer"),
     ("raft.adaptor", "raft.reconcile"),
+    ("raft.elections", "raft.snapshots"),
+    ("raft.follower", "raft.replication"),
     ("raft.guard",),
     # It encodes the messages of `raft`, so among the encodings it alone stands above `raft`.
     ("group", "wire.frames"),
