@@ -12,11 +12,18 @@ term leads alone (a breach is fatal to the replica).
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from globaltable.raft.adaptor import Adaptor, Role, Timing
 from globaltable.raft.journal import InvariantViolated, Journal
-from globaltable.raft.messages import Ack, PreVote, PreVoteReply, RequestVote, Send, Vote
+from globaltable.raft.messages import (
+    Ack,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    Send,
+    TimeoutNow,
+    Vote,
+)
 from globaltable.raft.quorum import majority
 
 
@@ -147,11 +154,10 @@ class Elections:
 
     # --- votes -----------------------------------------------------------------------------------
 
-    def on_library_request(self, peer: str, message: dict[str, Any]) -> None:
-        """The library's own request for a vote, which does not tell why it campaigns."""
-        transfer = self._transfer_term == message["term"]
-        last_index, last_term = message["last_log_index"], message["last_log_term"]
-        self._send(peer, RequestVote(message["term"], last_index, last_term, transfer))
+    def on_library_request(self, peer: str, message: RequestVote) -> None:
+        """The library campaigns, and does not tell by whose word."""
+        transfer = self._transfer_term == message.term
+        self._send(peer, message._replace(transfer=transfer))
 
     def on_request_vote(self, sender: str, message: RequestVote) -> None:
         if not message.transfer and self._leader_is_live():
@@ -159,15 +165,7 @@ class Elections:
         if message.term < self._adaptor.term:
             self._send(sender, Vote(self._adaptor.term, False))
             return
-        self._adaptor.deliver(
-            sender,
-            {
-                "type": "request_vote",
-                "term": message.term,
-                "last_log_index": message.last_index,
-                "last_log_term": message.last_term,
-            },
-        )
+        self._adaptor.deliver(sender, message)
 
     def on_vote(self, sender: str, message: Vote) -> None:
         if self.heed_term(message.term) or not message.granted:
@@ -183,7 +181,7 @@ class Elections:
         if sender in voters:
             return
         voters.add(sender)
-        self._adaptor.deliver(sender, {"type": "response_vote", "term": message.term})
+        self._adaptor.deliver(sender, message)
 
     # --- leadership handed over ------------------------------------------------------------------
 
@@ -197,6 +195,6 @@ class Elections:
         adaptor.transfer_leadership(target)
         return True
 
-    def on_timeout_now(self, sender: str, term: int) -> None:
-        if term == self._adaptor.term and sender == self._adaptor.leader:
-            self._adaptor.deliver(sender, {"type": "timeout_now", "term": term})
+    def on_timeout_now(self, sender: str, message: TimeoutNow) -> None:
+        if message.term == self._adaptor.term and sender == self._adaptor.leader:
+            self._adaptor.deliver(sender, message)

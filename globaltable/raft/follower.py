@@ -10,7 +10,7 @@ current term; an acknowledgement covers only what its append has verified.
 
 from globaltable.raft.adaptor import Adaptor
 from globaltable.raft.journal import Journal
-from globaltable.raft.messages import Ack, Append, Send
+from globaltable.raft.messages import Ack, Append, Heartbeat, Send
 from globaltable.raft.quorum import follower_commit
 from globaltable.raft.reconcile import Reject, reconcile
 from globaltable.raft.snapshots import SnapshotReceiver
@@ -36,14 +36,8 @@ class Follower:
 
     def on_heartbeat(self, sender: str, term: int, attempt: int = 0) -> None:
         """The leader lives. To answer it promises nothing but that this replica does, too."""
-        self._note_leader(sender, term)
+        self._adaptor.deliver(sender, Heartbeat(term))
         self._send(sender, Ack(term, attempt, 0, success=False, reset=False))
-
-    def _note_leader(self, sender: str, term: int) -> None:
-        """A sign of life that carries no entries, and no commit index: nothing was matched."""
-        self._adaptor.deliver(
-            sender, {"type": "append_entries", "term": term, "commit_index": 0, "serialized": None}
-        )
 
     def on_append(self, sender: str, message: Append) -> None:
         if self._snapshots.installing:
@@ -51,7 +45,7 @@ class Follower:
             return
         plan = reconcile(self._journal, message.prev_index, message.prev_term, message.entries)
         if isinstance(plan, Reject):
-            self._note_leader(sender, message.term)
+            self._adaptor.deliver(sender, Heartbeat(message.term))
             self._send(sender, Ack(message.term, message.round, plan.next_index, False, True))
             return
         # Only what this message has verified may be committed because of it: a longer log of this
@@ -62,16 +56,10 @@ class Follower:
         if by_itself is not None:
             commit = max(commit, by_itself)
         before = self._adaptor.commit_index
-        self._adaptor.deliver(
-            sender,
-            {
-                "type": "append_entries",
-                "term": message.term,
-                "commit_index": commit,
-                "entries": plan.entries,
-                "prevLogIdx": plan.keep_through,
-                "prevLogTerm": self._journal.term_at(plan.keep_through),
-            },
+        keep_term = self._journal.term_at(plan.keep_through)
+        corrected = Append(
+            message.term, message.round, plan.keep_through, keep_term, commit, tuple(plan.entries)
         )
+        self._adaptor.deliver(sender, corrected)
         assert self._adaptor.commit_index >= max(before, commit), (before, commit)
         self._send(sender, Ack(message.term, message.round, plan.covered + 1, True, False))

@@ -15,12 +15,13 @@ order in which they were asked for. The invariants of Raft stand with the parts 
 
 import random
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from globaltable.raft.adaptor import Adaptor, Role, Timing
+from globaltable.raft.dialect import Said
 from globaltable.raft.elections import Elections
 from globaltable.raft.follower import Follower
-from globaltable.raft.journal import InvariantViolated, Journal
+from globaltable.raft.journal import Journal
 from globaltable.raft.messages import (
     Ack,
     Append,
@@ -215,8 +216,8 @@ class Guard:
                 self._elections.on_request_vote(sender, message)
             case Vote():
                 self._elections.on_vote(sender, message)
-            case TimeoutNow(term):
-                self._elections.on_timeout_now(sender, term)
+            case TimeoutNow():
+                self._elections.on_timeout_now(sender, message)
             case SnapshotPart(term):
                 if self._elections.heed_leader(sender, term):
                     self._follower.on_heartbeat(sender, term)
@@ -259,23 +260,16 @@ class Guard:
 
     # --- outputs ---------------------------------------------------------------------------------
 
-    def _on_library_message(self, peer: str, message: dict[str, Any]) -> None:
-        """What the library sends, as a typed message; its acknowledgements are the guard's own."""
-        match message["type"]:
-            case "append_entries":
+    def _on_library_message(self, peer: str, message: Said) -> None:
+        match message:
+            case Append():
                 self._replication.on_library_append(peer, message)
-            case "request_vote":
+            case Heartbeat():
+                self._replication.on_library_heartbeat(peer, message)
+            case RequestVote():
                 self._elections.on_library_request(peer, message)
-            case "response_vote":
-                self._send(peer, Vote(message["term"], True))
-            case "timeout_now":
-                self._send(peer, TimeoutNow(message["term"]))
-            case "next_node_idx":
-                pass
-            case kind:
-                raise InvariantViolated(
-                    f"the library sends {kind!r}, which the guard does not know"
-                )
+            case Vote() | TimeoutNow():
+                self._send(peer, message)
 
     def _send(self, peer: str, message: Message) -> None:
         self._outbox.append((peer, message))

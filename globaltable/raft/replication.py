@@ -10,7 +10,6 @@ answers the present attempt to find where the logs agree.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from globaltable.raft.adaptor import Adaptor, Role
 from globaltable.raft.journal import InvariantViolated, Journal
@@ -38,14 +37,14 @@ class Replication:
         self._voters = len(peers) + 1
         self._progress = {peer: Progress() for peer in peers}
         self._hushed: list[str] = []
-        self._told_commit_index = 0
+        self._commit_index_before = 0
         self.wants_send = False
         """Something is to be sent without waiting for the clock."""
 
     # --- around the library's tick ---------------------------------------------------------------
 
     def before_tick(self) -> None:
-        self._told_commit_index = self._adaptor.commit_index
+        self._commit_index_before = self._adaptor.commit_index
         if self.wants_send:
             self._adaptor.send_now()
             self.wants_send = False
@@ -58,7 +57,7 @@ class Replication:
             self._rest()
             return
         # With three voters followers commit by themselves; with more they wait to be told.
-        if self._voters > 3 and self._adaptor.commit_index > self._told_commit_index:
+        if self._voters > 3 and self._adaptor.commit_index > self._commit_index_before:
             self.wants_send = True
         self._snapshots.proceed()
 
@@ -100,15 +99,7 @@ class Replication:
         if reset:
             progress.begin_round()
             self.wants_send = True
-        self._adaptor.deliver(
-            sender,
-            {
-                "type": "next_node_idx",
-                "next_node_idx": message.next_index,
-                "reset": reset,
-                "success": message.success,
-            },
-        )
+        self._adaptor.deliver(sender, message._replace(reset=reset))
 
     def on_snapshot_ack(self, sender: str, message: SnapshotAck) -> None:
         next_index = self._snapshots.on_ack(sender, message)
@@ -118,35 +109,28 @@ class Replication:
 
     # --- appends ---------------------------------------------------------------------------------
 
-    def on_library_append(self, peer: str, message: dict[str, Any]) -> None:
-        """The library sends: entries, a heartbeat, or to one that needs a snapshot not even that.
+    def on_library_heartbeat(self, peer: str, message: Heartbeat) -> None:
+        """What the peer needs next is no longer in the log."""
+        self._hush(peer, message)
+        self._snapshots.begin(peer)
 
-        It has noted already that the follower will hold the entries; `rewind` takes that back.
-        """
-        term = message["term"]
-        if "prevLogIdx" not in message:
-            self._hush(peer, Heartbeat(term))
-            self._snapshots.begin(peer)
-            return
-        assert "transmission" not in message, "an entry larger than an append message"
-        entries = tuple(message["entries"])
+    def on_library_append(self, peer: str, message: Append) -> None:
+        """The library has noted already that the peer will hold these entries; where they are not
+        sent now, `rewind` takes that back."""
+        entries, progress = message.entries, self._progress[peer]
         if self._snapshots.is_sending(peer):
             # What it will need is behind the snapshot; until then a sign of life is enough.
             if entries:
                 self._adaptor.rewind(peer, entries[0].index)
-            self._hush(peer, Heartbeat(term))
-            return
-        progress = self._progress[peer]
-        prev_index, prev_term = message["prevLogIdx"], message["prevLogTerm"]
-        commit_index = message["commit_index"]
-        if entries and not progress.has_room_for(entries):
+            self._hush(peer, Heartbeat(message.term))
+        elif entries and not progress.has_room_for(entries):
             # One heartbeat instead of a stream: the library's loop would go on until its end.
             self._adaptor.rewind(peer, entries[0].index)
-            self._hush(peer, Append(term, progress.round, prev_index, prev_term, commit_index, ()))
-            return
-        if entries:
-            progress.sent(entries)
-        self._send(peer, Append(term, progress.round, prev_index, prev_term, commit_index, entries))
+            self._hush(peer, message._replace(round=progress.round, entries=()))
+        else:
+            if entries:
+                progress.sent(entries)
+            self._send(peer, message._replace(round=progress.round))
 
     def _hush(self, peer: str, message: Message) -> None:
         """Send this, and nothing more before the end of the next tick."""

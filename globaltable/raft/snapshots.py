@@ -14,7 +14,7 @@ from typing import Final
 
 from globaltable.raft.adaptor import Adaptor, Role, Timing
 from globaltable.raft.journal import Journal
-from globaltable.raft.messages import Send, SnapshotAck, SnapshotPart
+from globaltable.raft.messages import Ack, Send, SnapshotAck, SnapshotPart
 from globaltable.raft.transfer import (
     GIVE_UP,
     EndRead,
@@ -106,10 +106,7 @@ class SnapshotSender:
         if outgoing is None or outgoing.transfer != message.transfer:
             return None
         # For the library an answer that the follower lives, and nothing else.
-        self._adaptor.deliver(
-            sender,
-            {"type": "next_node_idx", "next_node_idx": 0, "reset": False, "success": False},
-        )
+        self._adaptor.deliver(sender, Ack(message.term, 0, 0, success=False, reset=False))
         if message.wanted == GIVE_UP:
             self.end(sender)
             return self._journal.last_index + 1
