@@ -21,6 +21,7 @@ from globaltable.raft.reconcile import Accept, Reject, reconcile
 from globaltable.raft.snapshots import SnapshotReceiver
 from globaltable.store.log import Entry, LogWrite
 from globaltable.table import Table
+from tests.simulation import world
 from tests.simulation.schedule import Schedule, draw
 
 Patch = tuple[Any, str, Any]
@@ -81,6 +82,17 @@ def _commit_to_own_end(self: Follower, sender: str, message: Append) -> None:
     if isinstance(plan, Accept):
         # The library's `min(leader's commit, own last index)`.
         _commit_unmatched(self._adaptor, message.commit_index)
+
+
+_SHORT_APPENDS: Final[Patch] = (
+    world,
+    "SMALL_LIMITS",
+    tuple(
+        (module, name, 150 if name == "APPEND_BYTES_MAX" else value)
+        for module, name, value in world.SMALL_LIMITS
+    ),
+)
+"""An append seldom ends before the entry that conflicts, unless it holds but one or two."""
 
 
 def _commit_with_chunks(self: SnapshotReceiver, sender: str, message: SnapshotPart) -> None:
@@ -199,8 +211,10 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "commit up to the own last index": Mutant(
         "a commit index covers only what has been matched with the leader",
-        lambda: [(Follower, "on_append", _commit_to_own_end)],
-        2,
+        lambda: [(Follower, "on_append", _commit_to_own_end), _SHORT_APPENDS],
+        20,
+        first_seed=660,
+        nodes=5,
     ),
     "commit with the chunks of a snapshot": Mutant(
         "a snapshot chunk carries no commit index",
