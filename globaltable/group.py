@@ -26,8 +26,8 @@ from typing import Any, Final, NamedTuple
 from globaltable.model import Binding, Op
 from globaltable.proposals import Proposal, Proposals, Settled
 from globaltable.raft.adaptor import Role, Timing
-from globaltable.raft.guard import Guard, is_no_op
-from globaltable.raft.journal import Journal
+from globaltable.raft.guard import Guard
+from globaltable.raft.journal import Journal, is_no_op
 from globaltable.raft.messages import Message, Propose
 from globaltable.raft.transfer import Job
 from globaltable.store.log import Entry, LogImage, LogWrite

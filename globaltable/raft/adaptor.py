@@ -29,6 +29,7 @@ from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
 from globaltable import limits
+from globaltable.raft.dialect import Said, Told, from_library, to_library
 from globaltable.raft.journal import InvariantViolated, Journal
 from globaltable.store.log import Entry
 
@@ -98,20 +99,22 @@ class _Peer(Node):  # type: ignore[misc]
 
 
 class _Links(Transport):  # type: ignore[misc]
-    """Hands the library's messages to the guard, and the guard's to the library."""
+    """Hands the library's messages to the guard, and the guard's to the library, translated."""
 
     ready = True
 
-    def __init__(self, send: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(self, send: Callable[[str, Said], None]) -> None:
         super().__init__(None, None, [])
         self._send = send
 
     def send(self, node: Node, message: dict[str, Any]) -> bool:
-        self._send(node.id, message)
+        said = from_library(message)
+        if said is not None:
+            self._send(node.id, said)
         return True
 
-    def deliver(self, node: Node, message: dict[str, Any]) -> None:
-        self._onMessageReceived(node, message)
+    def deliver(self, node: Node, message: Told) -> None:
+        self._onMessageReceived(node, to_library(message))
 
     def connected(self, node: Node, up: bool) -> None:
         if up:
@@ -192,7 +195,7 @@ class Adaptor:
         timing: Timing,
         rng: random.Random,
         now: float,
-        send: Callable[[str, dict[str, Any]], None],
+        send: Callable[[str, Said], None],
     ) -> None:
         self._now = now
         self._journal = journal
@@ -234,6 +237,11 @@ class Adaptor:
     def core(self) -> Any:
         """The library's object, for the test that checks the seams."""
         return self._core
+
+    @property
+    def now(self) -> float:
+        """The time of this step."""
+        return self._now
 
     @property
     def role(self) -> Role:
@@ -289,7 +297,7 @@ class Adaptor:
         """The clock for all that follows. It never goes back."""
         self._now = max(self._now, now)
 
-    def deliver(self, sender: str, message: dict[str, Any]) -> None:
+    def deliver(self, sender: str, message: Told) -> None:
         self._links.deliver(self._nodes[sender], message)
 
     def set_connected(self, peer: str, up: bool) -> None:

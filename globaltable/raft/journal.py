@@ -14,6 +14,11 @@ NO_OP = b"\x01"
 """PySyncObj's command for an entry without content (a new leader's first entry)."""
 
 
+def is_no_op(command: bytes) -> bool:
+    """Whether an entry is a new leader's first, which holds no batch."""
+    return command == NO_OP
+
+
 class InvariantViolated(GlobalTableError):
     """What Raft rules out has happened. The replica stops rather than serve what may be wrong."""
 

@@ -4,6 +4,7 @@ Every message carries its sender's term (Raft §5.1), but for those of the pre-v
 the one the candidate would campaign in (Raft thesis §9.6), and `Propose`, which is not Raft's.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from globaltable.store.log import Entry
@@ -115,3 +116,6 @@ Message = (
     | SnapshotAck
     | Propose
 )
+
+Send = Callable[[str, Message], None]
+"""Takes the receiver's name; the message leaves once this turn is durable."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from globaltable.model import Op, OpKind, Outcome, split_name
 from globaltable.raft.adaptor import Role
-from globaltable.raft.guard import is_no_op
+from globaltable.raft.journal import is_no_op
 from globaltable.raft.messages import (
     Ack,
     Append,

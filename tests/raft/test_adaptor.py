@@ -125,12 +125,6 @@ def test_whatever_would_pickle_stops_the_replica(name: str) -> None:
         getattr(module_globals["pickle"], name)(b"")
 
 
-def test_an_unknown_message_of_the_library_is_fatal() -> None:
-    rig = Rig(1)
-    with pytest.raises(InvariantViolated, match="apply_command"):
-        rig.guard._on_library_message("b", {"type": "apply_command"})
-
-
 def test_the_library_takes_no_snapshot_and_drops_no_entry() -> None:
     rig = Rig(1, 1, 1, committed=4)
     for _ in range(200):

@@ -7,7 +7,7 @@ whole clusters.
 import pytest
 
 from globaltable.raft.adaptor import Role
-from globaltable.raft.guard import IN_FLIGHT_BYTES_MAX, UNCOMMITTED_ENTRIES_MAX
+from globaltable.raft.guard import UNCOMMITTED_ENTRIES_MAX
 from globaltable.raft.journal import InvariantViolated
 from globaltable.raft.messages import (
     Ack,
@@ -21,6 +21,7 @@ from globaltable.raft.messages import (
     TimeoutNow,
     Vote,
 )
+from globaltable.raft.progress import IN_FLIGHT_BYTES_MAX
 from globaltable.raft.transfer import (
     GIVE_UP,
     EndRead,

@@ -21,7 +21,7 @@ from typing import Any, Final
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Role
-from globaltable.raft.guard import is_no_op
+from globaltable.raft.journal import is_no_op
 from globaltable.server.core import Effects, NodeCore, Turn
 from globaltable.store.table import ROOT_STATE
 from globaltable.wire.batches import decode_batch

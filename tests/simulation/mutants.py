@@ -11,14 +11,17 @@ from typing import Any, Final, NamedTuple
 from globaltable import group
 from globaltable.history import History
 from globaltable.proposals import Proposals
-from globaltable.raft import guard, quorum
+from globaltable.raft import follower, quorum
 from globaltable.raft.adaptor import Adaptor
-from globaltable.raft.guard import Guard
+from globaltable.raft.elections import Elections
+from globaltable.raft.follower import Follower
 from globaltable.raft.journal import Journal
 from globaltable.raft.messages import Append, RequestVote, SnapshotPart, Vote
 from globaltable.raft.reconcile import Accept, Reject, reconcile
+from globaltable.raft.snapshots import SnapshotReceiver
 from globaltable.store.log import Entry, LogWrite
 from globaltable.table import Table
+from tests.simulation import world
 from tests.simulation.schedule import Schedule, draw
 
 Patch = tuple[Any, str, Any]
@@ -73,33 +76,47 @@ def _believe_previous_entry(
     return reconcile(journal, prev_index, prev_term, entries)
 
 
-def _commit_to_own_end(self: Guard, sender: str, message: Append) -> None:
-    plan = reconcile(self.journal, message.prev_index, message.prev_term, message.entries)
+def _commit_to_own_end(self: Follower, sender: str, message: Append) -> None:
+    plan = reconcile(self._journal, message.prev_index, message.prev_term, message.entries)
     _on_append(self, sender, message)
-    if isinstance(plan, Accept) and self.leader == sender:
+    if isinstance(plan, Accept):
         # The library's `min(leader's commit, own last index)`.
-        index = min(message.commit_index, self.journal.last_index)
-        if index > self.commit_index:
-            self.journal.setRaftCommitIndex(index)
-            self.adaptor.core._SyncObj__raftCommitIndex = index
+        _commit_unmatched(self._adaptor, message.commit_index)
 
 
-def _commit_with_chunks(self: Guard, sender: str, message: SnapshotPart) -> None:
+_SHORT_APPENDS: Final[Patch] = (
+    world,
+    "SMALL_LIMITS",
+    tuple(
+        (module, name, 150 if name == "APPEND_BYTES_MAX" else value)
+        for module, name, value in world.SMALL_LIMITS
+    ),
+)
+"""An append seldom ends before the entry that conflicts, unless it holds but one or two."""
+
+
+def _commit_with_chunks(self: SnapshotReceiver, sender: str, message: SnapshotPart) -> None:
     """A chunk of a snapshot carries a commit index, which covers an unmatched tail."""
-    _on_snapshot_part(self, sender, message)
-    index = min(message.state.applied, self.journal.last_index)
-    if self.leader == sender and index > self.commit_index:
-        self.journal.setRaftCommitIndex(index)
-        self.adaptor.core._SyncObj__raftCommitIndex = index
+    _on_part(self, sender, message)
+    _commit_unmatched(self._adaptor, message.state.applied)
 
 
-def _install_anything(self: Guard, sender: str, message: SnapshotPart) -> None:
-    with _nothing_committed(self):
-        _on_snapshot_part(self, sender, message)
+def _commit_unmatched(adaptor: Adaptor, index: int) -> None:
+    index = min(index, adaptor._journal.last_index)
+    if index > adaptor.commit_index:
+        adaptor._journal.setRaftCommitIndex(index)
+        adaptor.core._SyncObj__raftCommitIndex = index
 
 
-def _install_whenever_staged(self: Guard, sender: str, transfer: int, number: int) -> None:
-    with _nothing_committed(self):
+def _install_anything(self: SnapshotReceiver, sender: str, message: SnapshotPart) -> None:
+    with _nothing_committed(self._adaptor):
+        _on_part(self, sender, message)
+
+
+def _install_whenever_staged(
+    self: SnapshotReceiver, sender: str, transfer: int, number: int
+) -> None:
+    with _nothing_committed(self._adaptor):
         _chunk_staged(self, sender, transfer, number)
 
 
@@ -110,24 +127,24 @@ def _install_backwards(self: Adaptor, index: int, term: int) -> None:
 
 
 @contextmanager
-def _nothing_committed(self: Guard) -> Iterator[None]:
-    kept = self.journal._commit_index
-    core = self.adaptor.core
+def _nothing_committed(adaptor: Adaptor) -> Iterator[None]:
+    kept = adaptor.commit_index
+    core, journal = adaptor.core, adaptor._journal
     try:
-        self.journal._commit_index = core._SyncObj__raftCommitIndex = -1
+        journal._commit_index = core._SyncObj__raftCommitIndex = -1
         yield
     finally:
-        self.journal._commit_index = core._SyncObj__raftCommitIndex = kept
+        journal._commit_index = core._SyncObj__raftCommitIndex = kept
 
 
-def _count_votes(self: Guard, sender: str, message: Vote) -> None:
+def _count_votes(self: Elections, sender: str, message: Vote) -> None:
     """Votes, not voters; and of any term."""
     self._votes = (0, set())
     _on_vote(self, sender, message)
 
 
-def _vote_twice(self: Guard, sender: str, message: RequestVote) -> None:
-    self.adaptor.core._SyncObj__votedForNodeId = None
+def _vote_twice(self: Elections, sender: str, message: RequestVote) -> None:
+    self._adaptor.core._SyncObj__votedForNodeId = None
     _on_request_vote(self, sender, message)
 
 
@@ -161,8 +178,9 @@ def _never_seen(self: History, client_id: int, sequence: int) -> None:
     return None
 
 
-def _no_step_down(self: Guard, term: int) -> bool:
-    return term > self.term
+def _no_step_down(self: Elections, term: int) -> bool:
+    later: bool = term > self._adaptor.term
+    return later
 
 
 def _early_effects(self: group.Replica, now: float, **options: Any) -> group.Ready:
@@ -170,44 +188,44 @@ def _early_effects(self: group.Replica, now: float, **options: Any) -> group.Rea
     return ready._replace(write=None)
 
 
-_on_append = Guard._on_append
-_on_snapshot_part = Guard._on_snapshot_part
-_on_snapshot_ack = Guard._on_snapshot_ack
-_on_ack = Guard._on_ack
-_on_vote = Guard._on_vote
-_on_request_vote = Guard._on_request_vote
+_on_append = Follower.on_append
+_on_part = SnapshotReceiver.on_part
+_on_vote = Elections.on_vote
+_on_request_vote = Elections.on_request_vote
 _take_write = Journal.take_write
 _settle = Proposals.settle
 _step = group.Replica.step
-_chunk_staged = Guard.chunk_staged
+_chunk_staged = SnapshotReceiver.chunk_staged
 _write = Table._write
 
 MUTANTS: Final[dict[str, Mutant]] = {
     "truncate behind every append": Mutant(
         "delete log entries only from the first that conflicts",
-        lambda: [(guard, "reconcile", _truncate_always)],
+        lambda: [(follower, "reconcile", _truncate_always)],
         2,
     ),
     "no check of the previous entry": Mutant(
         "an append matches only if its previous entry is held",
-        lambda: [(guard, "reconcile", _believe_previous_entry)],
+        lambda: [(follower, "reconcile", _believe_previous_entry)],
         2,
     ),
     "commit up to the own last index": Mutant(
         "a commit index covers only what has been matched with the leader",
-        lambda: [(Guard, "_on_append", _commit_to_own_end)],
-        2,
+        lambda: [(Follower, "on_append", _commit_to_own_end), _SHORT_APPENDS],
+        20,
+        first_seed=660,
+        nodes=5,
     ),
     "commit with the chunks of a snapshot": Mutant(
         "a snapshot chunk carries no commit index",
-        lambda: [(Guard, "_on_snapshot_part", _commit_with_chunks)],
+        lambda: [(SnapshotReceiver, "on_part", _commit_with_chunks)],
         2,
     ),
     "install any snapshot": Mutant(
         "a snapshot that ends at or below what is committed is not installed",
         lambda: [
-            (Guard, "_on_snapshot_part", _install_anything),
-            (Guard, "chunk_staged", _install_whenever_staged),
+            (SnapshotReceiver, "on_part", _install_anything),
+            (SnapshotReceiver, "chunk_staged", _install_whenever_staged),
             (Adaptor, "install", _install_backwards),
         ],
         1,
@@ -215,13 +233,13 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "count votes, not voters": Mutant(
         "one vote per voter per term",
-        lambda: [(Guard, "_on_vote", _count_votes)],
+        lambda: [(Elections, "on_vote", _count_votes)],
         100,
         nodes=5,
     ),
     "vote twice": Mutant(
         "one vote per voter per term",
-        lambda: [(Guard, "_on_request_vote", _vote_twice)],
+        lambda: [(Elections, "on_request_vote", _vote_twice)],
         100,
         nodes=5,
     ),
@@ -237,7 +255,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "follower-side commit with five voters": Mutant(
         "with five voters two holders are no majority",
-        lambda: [(guard, "follower_commit", _commit_by_itself_anywhere)],
+        lambda: [(follower, "follower_commit", _commit_by_itself_anywhere)],
         100,
         nodes=5,
     ),
@@ -258,7 +276,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "no step down before a higher term": Mutant(
         "a leader that hears a higher term steps down",
-        lambda: [(Guard, "_heed_term", _no_step_down)],
+        lambda: [(Elections, "heed_term", _no_step_down)],
         20,
         first_seed=100,
     ),

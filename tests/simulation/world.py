@@ -20,7 +20,7 @@ from globaltable import history, limits
 from globaltable.errors import ProtocolError
 from globaltable.group import Ready, ReplicaLimits
 from globaltable.proposals import Settled
-from globaltable.raft import guard
+from globaltable.raft import guard, progress
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.transfer import EndRead, InstallSnapshot, ReadChunk, StageChunk
 from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore, Turn
@@ -40,7 +40,7 @@ SMALL_LIMITS: Final[tuple[tuple[ModuleType, str, int], ...]] = (
     (history, "HISTORY_OPS_MAX", 400),
     (limits, "BATCH_OPS_MAX", 4),
     (limits, "APPEND_BYTES_MAX", 512),
-    (guard, "IN_FLIGHT_BYTES_MAX", 2_048),
+    (progress, "IN_FLIGHT_BYTES_MAX", 2_048),
     (guard, "UNCOMMITTED_ENTRIES_MAX", 24),
 )
 """Instead of production's bounds, so that every one of them is met: histories forget, appends are

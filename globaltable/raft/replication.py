@@ -1,0 +1,139 @@
+"""As a leader: what each follower is sent, and what its answers tell of its log.
+
+The library picks the entries and counts who holds them. But it would stream to a follower without
+a bound, and has no snapshot for one that needs it: so its loop of sends to a follower is ended here
+once that has been sent enough for now. Answers come here only if they are to the leader of the
+present term (`elections`).
+
+Invariants: no follower acknowledges what its leader does not hold; a rejection is heeded only if it
+answers the present attempt to find where the logs agree.
+"""
+
+from collections.abc import Sequence
+
+from globaltable.raft.adaptor import Adaptor, Role
+from globaltable.raft.journal import InvariantViolated, Journal
+from globaltable.raft.messages import Ack, Append, Heartbeat, Message, Send, SnapshotAck
+from globaltable.raft.progress import Progress
+from globaltable.raft.snapshots import SnapshotSender
+
+
+class Replication:
+    """The way of a leader's log to its followers. While another replica leads, it rests."""
+
+    def __init__(
+        self,
+        *,
+        peers: Sequence[str],
+        adaptor: Adaptor,
+        journal: Journal,
+        snapshots: SnapshotSender,
+        send: Send,
+    ) -> None:
+        self._adaptor = adaptor
+        self._journal = journal
+        self._snapshots = snapshots
+        self._send = send
+        self._voters = len(peers) + 1
+        self._progress = {peer: Progress() for peer in peers}
+        self._hushed: list[str] = []
+        self._commit_index_before = 0
+        self.wants_send = False
+        """Something is to be sent without waiting for the clock."""
+
+    # --- around the library's tick ---------------------------------------------------------------
+
+    def before_tick(self) -> None:
+        self._commit_index_before = self._adaptor.commit_index
+        if self.wants_send:
+            self._adaptor.send_now()
+            self.wants_send = False
+
+    def after_tick(self) -> None:
+        for peer in self._hushed:
+            self._adaptor.resume(peer)
+        self._hushed.clear()
+        if self._adaptor.role is not Role.LEADER:
+            self._rest()
+            return
+        # With three voters followers commit by themselves; with more they wait to be told.
+        if self._voters > 3 and self._adaptor.commit_index > self._commit_index_before:
+            self.wants_send = True
+        self._snapshots.proceed()
+
+    def _rest(self) -> None:
+        for peer, progress in self._progress.items():
+            self._snapshots.end(peer)
+            if progress.in_flight:
+                progress.begin_round()
+
+    # --- links -----------------------------------------------------------------------------------
+
+    def set_connected(self, peer: str, up: bool) -> None:
+        """A link came up or went down. What was in flight on it may be lost."""
+        self._progress[peer].begin_round()
+        if peer in self._hushed:
+            self._hushed.remove(peer)
+        if not up:
+            self._snapshots.end(peer)
+        elif self._adaptor.role is Role.LEADER:
+            self._send_from(peer, self._adaptor.match_index(peer) + 1)
+        self._adaptor.set_connected(peer, up)
+
+    def _send_from(self, peer: str, index: int) -> None:
+        self._adaptor.rewind(peer, index)
+        self.wants_send = True
+
+    # --- answers ---------------------------------------------------------------------------------
+
+    def on_ack(self, sender: str, message: Ack) -> None:
+        if message.next_index - 1 > self._journal.last_index:
+            raise InvariantViolated(
+                f"{sender} acknowledges entry {message.next_index - 1} in term {message.term}, but "
+                f"its leader's log ends at {self._journal.last_index}"
+            )
+        progress = self._progress[sender]
+        reset = message.reset and message.round == progress.round
+        if message.success:
+            progress.acknowledged(message.next_index - 1)
+        if reset:
+            progress.begin_round()
+            self.wants_send = True
+        self._adaptor.deliver(sender, message._replace(reset=reset))
+
+    def on_snapshot_ack(self, sender: str, message: SnapshotAck) -> None:
+        next_index = self._snapshots.on_ack(sender, message)
+        if next_index is not None:
+            self._progress[sender].begin_round()
+            self._send_from(sender, min(next_index, self._journal.last_index + 1))
+
+    # --- appends ---------------------------------------------------------------------------------
+
+    def on_library_heartbeat(self, peer: str, message: Heartbeat) -> None:
+        """What the peer needs next is no longer in the log."""
+        self._hush(peer, message)
+        self._snapshots.begin(peer)
+
+    def on_library_append(self, peer: str, message: Append) -> None:
+        """The library has noted already that the peer will hold these entries; where they are not
+        sent now, `rewind` takes that back."""
+        entries, progress = message.entries, self._progress[peer]
+        if self._snapshots.is_sending(peer):
+            # What it will need is behind the snapshot; until then a sign of life is enough.
+            if entries:
+                self._adaptor.rewind(peer, entries[0].index)
+            self._hush(peer, Heartbeat(message.term))
+        elif entries and not progress.has_room_for(entries):
+            # One heartbeat instead of a stream: the library's loop would go on until its end.
+            self._adaptor.rewind(peer, entries[0].index)
+            self._hush(peer, message._replace(round=progress.round, entries=()))
+        else:
+            if entries:
+                progress.sent(entries)
+            self._send(peer, message._replace(round=progress.round))
+
+    def _hush(self, peer: str, message: Message) -> None:
+        """Send this, and nothing more before the end of the next tick."""
+        self._send(peer, message)
+        self._adaptor.pause(peer)
+        self._hushed.append(peer)
