@@ -30,7 +30,7 @@ from globaltable.client._settings import (
 )
 from globaltable.client._watching import WatchProgress
 from globaltable.client.values import Change, Status
-from globaltable.errors import GlobalTableError
+from globaltable.errors import GlobalTableError, ProtocolError
 from globaltable.model import Binding
 
 T = TypeVar("T")
@@ -443,7 +443,12 @@ class Watch:
             raise
         else:
             if data is not _END:
-                self._progress.received(data)
+                try:
+                    self._progress.received(data)
+                except ProtocolError:
+                    # Reading on would pass over what this message should have held.
+                    self.drop_stream()
+                    raise
                 return
             failure = Failure(FailureKind.UNKNOWN, "the node ended the stream")
         self.drop_stream()

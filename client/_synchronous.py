@@ -31,7 +31,7 @@ from globaltable.client._settings import (
 )
 from globaltable.client._watching import WatchProgress
 from globaltable.client.values import Change, Status
-from globaltable.errors import GlobalTableError
+from globaltable.errors import GlobalTableError, ProtocolError
 from globaltable.model import Binding
 
 T = TypeVar("T")
@@ -465,7 +465,12 @@ class SyncWatch:
                 return
             raise
         else:
-            self._progress.received(data)
+            try:
+                self._progress.received(data)
+            except ProtocolError:
+                # Reading on would pass over what this message should have held.
+                self.drop_stream()
+                raise
             return
         finally:
             if timer is not None:

@@ -85,12 +85,12 @@ class WatchProgress:
             response = pb.WatchResponse.FromString(data)
         except DecodeError as error:
             raise ProtocolError(f"{self.subject}: the node's message does not decode") from error
+        fresh = self._fresh(response)
         self.started = True
         self._attempts = Attempts()
         self._avoided = 0
 
         told = {place.group: place.revision for place in response.position}
-        fresh = self._fresh(response)
         last = {(change.group, change.revision): change for change in fresh}
         for change in fresh:
             moved: dict[int, int] = {}
