@@ -345,14 +345,27 @@ class TestFailures:
         pause_s = _watch().failed(BUSY, 0, nodes_left=True)
         assert BUSY.retry_delay_s < pause_s <= BUSY.retry_delay_s + 0.02
 
-    def test_an_answer_makes_a_fresh_start(self) -> None:
+    def test_a_stream_that_holds_makes_a_fresh_start(self) -> None:
         watch = _watch()
         for _ in range(8):
             watch.failed(LOST, 1, nodes_left=False)
         watch.failed(LOST, 1, nodes_left=True)
-        watch.received(_message({0: 4}))
+        for revision in (4, 5):
+            watch.received(_message({0: revision}))
         assert watch.avoided == 0
         assert watch.failed(LOST, 1, nodes_left=False) <= 0.02
+
+    def test_streams_that_begin_well_and_break_at_once_are_not_asked_for_ever_faster(self) -> None:
+        """Each node says where the watch starts, and fails over what comes next."""
+        watch = _watch()
+        pauses_s = []
+        for _ in range(8):
+            for node in (0, 1):
+                watch.received(_message({0: 4}))
+                left = watch.avoided | 1 << node != 0b11
+                pauses_s.append(watch.failed(LOST, node, nodes_left=left))
+        assert pauses_s[0::2] == [0.0] * 8
+        assert 0.01 <= pauses_s[1] <= 0.02 and pauses_s[-1] >= 0.5
 
     @pytest.mark.parametrize("error", [Compacted("gone", {0: 40}), Lagged("slow", {0: 40})])
     def test_what_is_no_longer_kept_ends_it_with_the_oldest_that_is(
