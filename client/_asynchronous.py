@@ -394,7 +394,12 @@ class Watch:
         return self
 
     async def __anext__(self) -> Change:
-        await self.start()
+        try:
+            await self.start()
+        except ClientClosed:
+            if self._closed:
+                raise StopAsyncIteration from None
+            raise
         while not self._closed:
             change = self._progress.next_change()
             if change is not None:

@@ -414,7 +414,12 @@ class SyncWatch:
         return self
 
     def __next__(self) -> Change:
-        self.start()
+        try:
+            self.start()
+        except ClientClosed:
+            if self._closing.is_set():
+                raise StopIteration from None
+            raise
         while not self._closing.is_set():
             change = self._progress.next_change()
             if change is not None:
