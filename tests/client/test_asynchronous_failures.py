@@ -116,8 +116,10 @@ class TestDeadlines:
     async def test_known_not_to_have_happened_is_told_so(self, near: ScriptedNode) -> None:
         near.always("Write", refuse(grpc.StatusCode.UNAVAILABLE, **NO_QUORUM))
         async with connect(near) as client:
+            began_at = time.monotonic()
             with pytest.raises(NoQuorum, match=r"bind of 'k': .* no leader"):
                 await client.bind("k", "A", timeout=0.1)
+            assert time.monotonic() - began_at < 0.1 + SLACK_S
 
 
 class TestClose:

@@ -60,6 +60,10 @@ class TestOrder:
         nodes.probe_answered(0, 0.001, NOW)
         nodes.probe_answered(1, 0.040, NOW)
         assert nodes.choose() == 0
+        nodes.suspected(0, NOW)
+        nodes.take_probes(NOW)
+        nodes.probe_answered(0, 0.900, NOW)
+        assert nodes.choose() == 0
 
     def test_before_anything_is_known_all_are_asked_as_given(self) -> None:
         nodes = Nodes(ADDRESSES, NOW)
