@@ -31,7 +31,7 @@ from globaltable.client._settings import (
 )
 from globaltable.client._watching import WatchProgress
 from globaltable.client.values import Change, Status
-from globaltable.errors import GlobalTableError
+from globaltable.errors import GlobalTableError, ProtocolError
 from globaltable.model import Binding
 
 T = TypeVar("T")
@@ -427,7 +427,12 @@ class Watch:
         return self
 
     async def __anext__(self) -> Change:
-        await self.start()
+        try:
+            await self.start()
+        except ClientClosed:
+            if self._closed:
+                raise StopAsyncIteration from None
+            raise
         while not self._closed:
             change = self._progress.next_change()
             if change is not None:
@@ -476,7 +481,12 @@ class Watch:
             raise
         else:
             if data is not _END:
-                self._progress.received(data)
+                try:
+                    self._progress.received(data)
+                except ProtocolError:
+                    # Reading on would pass over what this message should have held.
+                    self.drop_stream()
+                    raise
                 return
             failure = Failure(FailureKind.UNKNOWN, "the node ended the stream")
         self.drop_stream()

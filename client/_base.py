@@ -27,6 +27,10 @@ from globaltable.v1 import globaltable_pb2 as pb
 
 _KEYS_PER_TICKET: Final = limits.READ_KEYS_MAX // 4
 
+# What `GroupRevision` holds: a uint32 and a uint64.
+_GROUP_END: Final = 2**32
+_REVISION_END: Final = 2**64
+
 
 class BaseGlobalTable:
     """One table of one cluster, asked for by one client."""
@@ -145,8 +149,10 @@ class BaseGlobalTable:
                 raise InvalidArgument(f"watch a key or a prefix, not both: {key!r}, {prefix!r}")
         _require_prefix(prefix)
         after = after if after is not None else {}
-        for number in itertools.chain(after.keys(), after.values()):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        numbers = [(group, _GROUP_END) for group in after]
+        numbers += [(revision, _REVISION_END) for revision in after.values()]
+        for number, end in numbers:
+            if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < end:
                 raise InvalidArgument(f"after must map groups to revisions, not {dict(after)!r}")
         return WatchProgress(self.table, key, prefix, after)
 

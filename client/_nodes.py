@@ -62,7 +62,9 @@ class Nodes:
         node.failures = 0
         if not node.up:
             node.up = True
-            node.probe_at = None
+            if node.probes >= _PROBES_AT_FIRST:
+                # One that has not been measured is probed all the same: else it stays the farthest.
+                node.probe_at = None
             self._order()
 
     def failed(self, number: int, now: float) -> None:

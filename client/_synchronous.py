@@ -32,7 +32,7 @@ from globaltable.client._settings import (
 from globaltable.client._sync_stream import SyncWriteStream
 from globaltable.client._watching import WatchProgress
 from globaltable.client.values import Change, Status
-from globaltable.errors import GlobalTableError
+from globaltable.errors import GlobalTableError, ProtocolError
 from globaltable.model import Binding
 
 T = TypeVar("T")
@@ -455,7 +455,12 @@ class SyncWatch:
         return self
 
     def __next__(self) -> Change:
-        self.start()
+        try:
+            self.start()
+        except ClientClosed:
+            if self._closing.is_set():
+                raise StopIteration from None
+            raise
         while not self._closing.is_set():
             change = self._progress.next_change()
             if change is not None:
@@ -506,7 +511,12 @@ class SyncWatch:
                 return
             raise
         else:
-            self._progress.received(data)
+            try:
+                self._progress.received(data)
+            except ProtocolError:
+                # Reading on would pass over what this message should have held.
+                self.drop_stream()
+                raise
             return
         finally:
             if timer is not None:

@@ -45,6 +45,7 @@ class WatchProgress:
         self._beyond: set[tuple[int, int, str, int]] = set()
         self._attempts = Attempts()
         self._avoided = 0
+        self._stream_holds = False
         self.started = False
         """Whether a node has ever said where the watch starts."""
 
@@ -61,7 +62,7 @@ class WatchProgress:
 
     @property
     def avoided(self) -> int:
-        """The nodes that have failed since the last answer."""
+        """The nodes that have failed since a stream last held."""
         return self._avoided
 
     def request(self) -> bytes:
@@ -85,12 +86,15 @@ class WatchProgress:
             response = pb.WatchResponse.FromString(data)
         except DecodeError as error:
             raise ProtocolError(f"{self.subject}: the node's message does not decode") from error
+        fresh = self._fresh(response)
         self.started = True
-        self._attempts = Attempts()
-        self._avoided = 0
+        if self._stream_holds:
+            self._attempts = Attempts()
+            self._avoided = 0
+        # The first message alone proves little: a node may send it and fail over what comes next.
+        self._stream_holds = True
 
         told = {place.group: place.revision for place in response.position}
-        fresh = self._fresh(response)
         last = {(change.group, change.revision): change for change in fresh}
         for change in fresh:
             moved: dict[int, int] = {}
@@ -138,6 +142,7 @@ class WatchProgress:
 
     def failed(self, failure: Failure, node: int, nodes_left: bool) -> float:
         """A stream ended. The seconds to wait before the next; raises what cannot be retried."""
+        self._stream_holds = False
         if failure.kind is FailureKind.FINAL:
             raise self._attempts.final_error(failure, self.subject, idempotent=True)
         self._attempts.record(failure)

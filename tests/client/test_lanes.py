@@ -1,0 +1,274 @@
+"""What each method of the service carries, and what its answers mean; garbage is named as such."""
+
+from typing import Any
+
+import pytest
+
+from globaltable import limits
+from globaltable.client._attempts import Failure, FailureKind
+from globaltable.client._lanes import (
+    Lane,
+    OpeningLane,
+    ReadLane,
+    ScanLane,
+    StatusLane,
+    Ticket,
+    WriteLane,
+    read_outcome,
+)
+from globaltable.client.values import Status
+from globaltable.errors import InvalidArgument, NotBound, ProtocolError, VersionConflict
+from globaltable.model import Binding
+from globaltable.v1 import globaltable_pb2 as pb
+from tests.client.desk import OVERLOADED, TABLE, UNAVAILABLE, UNKNOWN, applied
+
+BIND = pb.Op(kind=pb.OP_KIND_BIND, key="k", unit="A", sequence=1)
+MOVE = pb.Op(kind=pb.OP_KIND_MOVE, key="k", unit="B", version=4, sequence=2)
+UNBIND = pb.Op(kind=pb.OP_KIND_UNBIND, key="k", version=4, sequence=3)
+OPS = {"bind": BIND, "move": MOVE, "unbind": UNBIND}
+
+HELD = pb.Binding(unit="C", version=5, revision=70)
+WORDS = "words of the node"
+CONFLICT = VersionConflict("k", 4, Binding("C", 5, 70))
+NOT_BOUND = NotBound("k")
+NONSENSE = ProtocolError()
+
+# What a node says of an op | what that means for a bind, a move, an unbind.
+OUTCOMES: dict[int, tuple[Any, Any, Any]] = {
+    pb.OUTCOME_STATUS_UNSPECIFIED: (NONSENSE, NONSENSE, NONSENSE),
+    pb.OUTCOME_STATUS_APPLIED: (
+        Binding("C", 5, 70, created=True),
+        Binding("C", 5, 70, created=False),
+        None,
+    ),
+    pb.OUTCOME_STATUS_EXISTS: (Binding("C", 5, 70, created=False), NONSENSE, NONSENSE),
+    pb.OUTCOME_STATUS_VERSION_CONFLICT: (NONSENSE, CONFLICT, CONFLICT),
+    pb.OUTCOME_STATUS_NOT_BOUND: (NONSENSE, NOT_BOUND, NOT_BOUND),
+    pb.OUTCOME_STATUS_INVALID_ARGUMENT: (FailureKind.FINAL,) * 3,
+    pb.OUTCOME_STATUS_UNAVAILABLE: (FailureKind.NO_QUORUM,) * 3,
+    pb.OUTCOME_STATUS_OVERLOADED: (FailureKind.OVERLOADED,) * 3,
+    pb.OUTCOME_STATUS_UNKNOWN: (FailureKind.UNKNOWN,) * 3,
+    99: (NONSENSE, NONSENSE, NONSENSE),
+}
+
+
+class TestOutcomes:
+    def test_each_status_has_its_meaning_in_the_table(self) -> None:
+        assert set(OUTCOMES) == {*pb.OutcomeStatus.values(), 99}
+
+    @pytest.mark.parametrize("status", OUTCOMES)
+    @pytest.mark.parametrize("verb", OPS)
+    def test_an_outcome_means_what_its_kind_and_status_say(self, verb: str, status: int) -> None:
+        expected = OUTCOMES[status][list(OPS).index(verb)]
+        outcome = pb.Outcome(status=status, binding=HELD, detail=WORDS)  # type: ignore[arg-type]
+        means = read_outcome(OPS[verb], outcome, 0.3)
+        if isinstance(expected, FailureKind):
+            assert isinstance(means, Failure) and means.kind is expected
+            assert WORDS in means.message
+            assert means.retry_delay_s == (0.3 if expected is FailureKind.OVERLOADED else 0.0)
+        elif isinstance(expected, Exception):
+            assert type(means) is type(expected)
+            if expected is not NONSENSE:
+                assert vars(means) == vars(expected)
+        else:
+            assert means == expected
+
+    def test_a_refusal_of_an_argument_names_the_op_and_the_reason(self) -> None:
+        outcome = pb.Outcome(status=pb.OUTCOME_STATUS_INVALID_ARGUMENT, detail=WORDS)
+        means = read_outcome(MOVE, outcome, 0.0)
+        assert isinstance(means, Failure) and type(means.error) is InvalidArgument
+        assert str(means.error) == f"move of 'k' was refused: {WORDS}"
+
+    @pytest.mark.parametrize("outcome", [UNAVAILABLE, OVERLOADED, UNKNOWN])
+    def test_without_words_the_status_is_the_message(self, outcome: pb.Outcome) -> None:
+        means = read_outcome(BIND, pb.Outcome(status=outcome.status), 0.0)
+        assert isinstance(means, Failure)
+        assert means.message == pb.OutcomeStatus.Name(outcome.status).removeprefix(
+            "OUTCOME_STATUS_"
+        )
+
+    @pytest.mark.parametrize(
+        ("op", "status"),
+        [
+            (BIND, pb.OUTCOME_STATUS_APPLIED),
+            (BIND, pb.OUTCOME_STATUS_EXISTS),
+            (MOVE, pb.OUTCOME_STATUS_APPLIED),
+            (MOVE, pb.OUTCOME_STATUS_VERSION_CONFLICT),
+            (UNBIND, pb.OUTCOME_STATUS_VERSION_CONFLICT),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "binding", [None, pb.Binding(version=1), pb.Binding(unit="A")], ids=["none", "no unit", "0"]
+    )
+    def test_one_that_must_hold_a_binding_and_does_not_is_a_protocol_error(
+        self, op: pb.Op, status: pb.OutcomeStatus, binding: pb.Binding | None
+    ) -> None:
+        means = read_outcome(op, pb.Outcome(status=status, binding=binding), 0.0)
+        assert type(means) is ProtocolError
+
+
+def _tickets(lane: Lane, *payloads: Any) -> list[Ticket[Any]]:
+    return [Ticket(lane, payload, 5.0, weight=_weight(payload)) for payload in payloads]
+
+
+def _weight(payload: Any) -> int:
+    return len(payload) if isinstance(payload, tuple) else 1
+
+
+class TestWriteLane:
+    lane = WriteLane(TABLE, client_id=77)
+
+    def test_a_request_carries_the_ops_as_they_are_and_whose_they_are(self) -> None:
+        request = pb.WriteRequest.FromString(self.lane.request([BIND, MOVE, UNBIND]))
+        assert request == pb.WriteRequest(table=TABLE, client_id=77, ops=[BIND, MOVE, UNBIND])
+
+    def test_answers_come_in_the_order_of_the_ops(self) -> None:
+        response = pb.WriteResponse(
+            outcomes=[applied("A", 1), UNAVAILABLE, OVERLOADED], retry_delay_ms=400
+        )
+        answers = self.lane.read(
+            _tickets(self.lane, BIND, MOVE, UNBIND), response.SerializeToString()
+        )
+        assert answers == [
+            Binding("A", 1, 2, created=True),
+            Failure(FailureKind.NO_QUORUM, "no leader"),
+            Failure(FailureKind.OVERLOADED, "full", 0.4),
+        ]
+
+    def test_only_it_must_not_be_repeated_under_another_identity(self) -> None:
+        lanes = [ReadLane(TABLE, False), ScanLane(), StatusLane(), OpeningLane()]
+        assert not self.lane.idempotent
+        assert all(lane.idempotent for lane in lanes)
+
+    def test_as_much_travels_together_as_the_service_takes(self) -> None:
+        assert WriteLane.weight_max == limits.WRITE_OPS_MAX
+        assert ReadLane.weight_max == limits.READ_KEYS_MAX
+        assert ScanLane.weight_max == StatusLane.weight_max == 1
+
+
+class TestReadLane:
+    @pytest.mark.parametrize("linearizable", [False, True])
+    def test_a_request_carries_the_keys_of_all_in_order(self, linearizable: bool) -> None:
+        data = ReadLane(TABLE, linearizable).request([("1", "2"), ("3",), ("1",)])
+        assert pb.ReadRequest.FromString(data) == pb.ReadRequest(
+            table=TABLE, keys=["1", "2", "3", "1"], linearizable=linearizable
+        )
+
+    def test_each_is_answered_by_its_own_results(self) -> None:
+        lane = ReadLane(TABLE, False)
+        response = pb.ReadResponse(
+            results=[
+                pb.ReadResult(binding=pb.Binding(unit="A", version=1, revision=3)),
+                pb.ReadResult(),
+                pb.ReadResult(read_revision=9),
+                pb.ReadResult(binding=pb.Binding(unit="D", version=4)),
+            ]
+        )
+        answers = lane.read(
+            _tickets(lane, ("1", "2"), ("3",), ("4",)), response.SerializeToString()
+        )
+        assert answers == [[Binding("A", 1, 3), None], [None], [Binding("D", 4, 0)]]
+
+
+class TestScanLane:
+    lane = ScanLane()
+    asked = pb.ScanRequest(table=TABLE, prefix="cid:", page_size=7, page_token=b"t1")
+
+    def test_a_request_is_the_page_asked_for(self) -> None:
+        assert pb.ScanRequest.FromString(self.lane.request([self.asked])) == self.asked
+
+    def test_an_answer_is_the_entries_and_where_the_next_page_begins(self) -> None:
+        response = pb.ScanResponse(
+            entries=[pb.ScanEntry(key="cid:1", binding=HELD)], next_page_token=b"t2"
+        )
+        (answer,) = self.lane.read(_tickets(self.lane, self.asked), response.SerializeToString())
+        assert answer == ([("cid:1", Binding("C", 5, 70))], b"t2")
+
+    def test_the_token_of_this_very_page_would_go_round_for_ever(self) -> None:
+        data = pb.ScanResponse(next_page_token=b"t1").SerializeToString()
+        (answer,) = self.lane.read(_tickets(self.lane, self.asked), data)
+        assert type(answer) is ProtocolError and "t1" in str(answer)
+
+    def test_no_token_ends_it_though_none_was_sent_either(self) -> None:
+        first = pb.ScanRequest(table=TABLE)
+        assert self.lane.read(_tickets(self.lane, first), b"") == [([], b"")]
+
+
+class TestStatusLane:
+    def test_the_nodes_status_answers_all_who_asked(self) -> None:
+        lane = StatusLane()
+        assert pb.StatusRequest.FromString(lane.request([None])) == pb.StatusRequest()
+        data = pb.StatusResponse(cluster="im", node="a").SerializeToString()
+        one, other = lane.read(_tickets(lane, None, None), data)
+        assert isinstance(one, Status) and (one.cluster, one.node) == ("im", "a")
+        assert other == one
+
+
+_HALF_A_BINDING = pb.Binding(version=1)
+
+# What no correct node answers: the lane, what was asked, the bytes.
+NONSENSICAL: dict[str, tuple[Lane, list[Any], bytes]] = {
+    "write: garbage": (TestWriteLane.lane, [BIND, MOVE], b"\xff\xff\xff"),
+    "write: nothing": (TestWriteLane.lane, [BIND, MOVE], b""),
+    "write: one too few": (
+        TestWriteLane.lane,
+        [BIND, MOVE],
+        pb.WriteResponse(outcomes=[applied()]).SerializeToString(),
+    ),
+    "write: one too many": (
+        TestWriteLane.lane,
+        [BIND],
+        pb.WriteResponse(outcomes=[applied()] * 2).SerializeToString(),
+    ),
+    "read: garbage": (ReadLane(TABLE, False), [("1", "2"), ("3",)], b"\xff\xff\xff"),
+    # As many results as there are callers, but not as there are keys.
+    "read: one too few": (
+        ReadLane(TABLE, False),
+        [("1", "2"), ("3",)],
+        pb.ReadResponse(results=[pb.ReadResult()] * 2).SerializeToString(),
+    ),
+    "read: one too many": (
+        ReadLane(TABLE, False),
+        [("1",)],
+        pb.ReadResponse(results=[pb.ReadResult()] * 2).SerializeToString(),
+    ),
+    "read: a binding to nothing": (
+        ReadLane(TABLE, False),
+        [("1",), ("2",)],
+        pb.ReadResponse(
+            results=[pb.ReadResult(), pb.ReadResult(binding=_HALF_A_BINDING)]
+        ).SerializeToString(),
+    ),
+    "scan: garbage": (ScanLane(), [TestScanLane.asked], b"\xff\xff\xff"),
+    "scan: an entry bound to nothing": (
+        ScanLane(),
+        [TestScanLane.asked],
+        pb.ScanResponse(entries=[pb.ScanEntry(key="k")]).SerializeToString(),
+    ),
+    "status: garbage": (StatusLane(), [None], b"\xff\xff\xff"),
+}
+
+
+@pytest.mark.parametrize("case", NONSENSICAL)
+def test_an_answer_that_makes_no_sense_is_a_protocol_error_of_each_callers_own(case: str) -> None:
+    lane, payloads, data = NONSENSICAL[case]
+    answers = lane.read(_tickets(lane, *payloads), data)
+    assert [type(answer) for answer in answers] == [ProtocolError] * len(payloads)
+    assert len({id(answer) for answer in answers}) == len(payloads)
+
+
+@pytest.mark.parametrize(
+    ("lane", "payload", "words"),
+    [
+        (TestWriteLane.lane, BIND, "bind of 'k'"),
+        (TestWriteLane.lane, MOVE, "move of 'k'"),
+        (TestWriteLane.lane, UNBIND, "unbind of 'k'"),
+        (ReadLane(TABLE, True), ("k",), "get of 'k'"),
+        (ReadLane(TABLE, True), ("k", "l"), "get of 2 keys"),
+        (ScanLane(), TestScanLane.asked, "scan of 'im.session' from prefix 'cid:'"),
+        (StatusLane(), None, "status"),
+        (OpeningLane(), ("a:1", "b:1"), "connect to a:1, b:1"),
+    ],
+)
+def test_errors_name_what_was_asked(lane: Lane, payload: Any, words: str) -> None:
+    assert Ticket(lane, payload, None).subject == words
