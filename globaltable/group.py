@@ -153,11 +153,12 @@ class Replica:
         """
         return self._proposals.submit(ops, ticket, deadline)
 
-    def receive(self, sender: str, message: Message) -> None:
+    def receive(self, sender: str, message: Message) -> bool:
+        """One message of a peer; whether it makes a step due that does not wait for the clock."""
         if isinstance(message, Propose):
             self._on_propose(message.payload)
-        else:
-            self._guard.receive(sender, message)
+            return True
+        return self._guard.receive(sender, message) or self._handing_over is not None
 
     def _on_propose(self, payload: bytes) -> None:
         # What enters the log is applied by every replica, so it is checked before it does. If it

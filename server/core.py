@@ -152,9 +152,9 @@ class NodeCore:
                 if group in self.failures:
                     continue
                 raise ProtocolError(f"{peer} sends a message for group {group}, which is not here")
-            self._awake.add(group)
             try:
-                replica.receive(peer, message)
+                if replica.receive(peer, message):
+                    self._awake.add(group)
             except InvariantViolated as error:
                 self._fail(group, error)
 

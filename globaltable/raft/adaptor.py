@@ -335,8 +335,12 @@ class Adaptor:
         self._core._SyncObj__setCurrentTerm(term, None)
         self._core._SyncObj__setState(Role.FOLLOWER.value)
         self._core._SyncObj__raftLeader = None
-        self._core._SyncObj__transferInProgress = False
+        self.forget_transfer()
         self.postpone_election()
+
+    def forget_transfer(self) -> None:
+        """The leader that asked this replica to campaign is of the past."""
+        self._core._SyncObj__transferInProgress = False
 
     def rewind(self, peer: str, next_index: int) -> None:
         """As a leader: send to the peer from `next_index` on."""

@@ -98,10 +98,17 @@ class Elections:
         delay = self._timing.heartbeat_s * (1 + rng.random())
         self._adaptor.set_election_deadline(self._adaptor.now + delay)
 
-    def hold_for_pre_vote(self) -> None:
-        """The library campaigns when its deadline passes; hold it until a majority would agree."""
+    def hold_for_pre_vote(self, *, may_campaign: bool) -> None:
+        """The library campaigns when its deadline passes; hold it until a majority would agree.
+
+        And while a snapshot is being installed, for good: a leader's log cannot be replaced.
+        """
         adaptor = self._adaptor
         if adaptor.role is Role.LEADER or adaptor.election_deadline >= adaptor.now:
+            return
+        if not may_campaign:
+            adaptor.postpone_election()
+            self.end_campaign()
             return
         if adaptor.asked_to_campaign:
             self._transfer_term = adaptor.term + 1
@@ -165,6 +172,10 @@ class Elections:
         if message.term < self._adaptor.term:
             self._send(sender, Vote(self._adaptor.term, False))
             return
+        if message.term > self._adaptor.term:
+            # What was begun in an earlier term, at its leader's or a majority's word, is void.
+            self.end_campaign()
+            self._adaptor.forget_transfer()
         self._adaptor.deliver(sender, message)
 
     def on_vote(self, sender: str, message: Vote) -> None:

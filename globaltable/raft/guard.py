@@ -85,7 +85,9 @@ class Guard:
             timing=timing,
             send=self._send,
         )
-        self._snapshot_receiver = SnapshotReceiver(adaptor=adaptor, send=self._send, ask=self._ask)
+        self._snapshot_receiver = SnapshotReceiver(
+            adaptor=adaptor, journal=journal, send=self._send, ask=self._ask
+        )
         self._follower = Follower(
             voters=len(voters),
             adaptor=adaptor,
@@ -194,10 +196,13 @@ class Guard:
         """The result of `InstallSnapshot`."""
         self._snapshot_receiver.installed()
 
-    def receive(self, sender: str, message: Message) -> None:
-        """One message of a peer. Messages of who is no voter are dropped."""
+    def receive(self, sender: str, message: Message) -> bool:
+        """One message of a peer; whether it makes a step due that does not wait for the clock.
+
+        Messages of who is no voter are dropped.
+        """
         if sender not in self._peers:
-            return
+            return False
         match message:
             case Append(term):
                 if self._elections.heed_leader(sender, term):
@@ -205,6 +210,7 @@ class Guard:
             case Ack(term):
                 if self._elections.heed_follower(term):
                     self._replication.on_ack(sender, message)
+                    return self.wants_tick or self._replication.concerns_commit(message)
             case Heartbeat(term):
                 if self._elections.heed_leader(sender, term):
                     self._follower.on_heartbeat(sender, term)
@@ -227,12 +233,13 @@ class Guard:
                     self._replication.on_snapshot_ack(sender, message)
             case Propose():
                 raise AssertionError("proposals are the group's")
+        return True
 
     # --- the step --------------------------------------------------------------------------------
 
     def tick(self) -> list[Entry]:
         """Let time pass: elections, commit, sending. Returns the entries to apply, in order."""
-        self._elections.hold_for_pre_vote()
+        self._elections.hold_for_pre_vote(may_campaign=not self.installing)
         self._replication.before_tick()
         term = self.term
         applicable = self._adaptor.tick()

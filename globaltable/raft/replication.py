@@ -77,7 +77,10 @@ class Replication:
         if not up:
             self._snapshots.end(peer)
         elif self._adaptor.role is Role.LEADER:
-            self._send_from(peer, self._adaptor.match_index(peer) + 1)
+            # From behind what it is known to hold. If nothing is known, it is asked at the end of
+            # the log, and its rejection tells: most hold nearly all of it, and few need a snapshot.
+            known = self._adaptor.match_index(peer) or self._journal.last_index
+            self._send_from(peer, known + 1)
         self._adaptor.set_connected(peer, up)
 
     def _send_from(self, peer: str, index: int) -> None:
@@ -100,6 +103,15 @@ class Replication:
             progress.begin_round()
             self.wants_send = True
         self._adaptor.deliver(sender, message._replace(reset=reset))
+        if progress.in_flight:
+            # The library would send all that is in flight again, at every acknowledgement. Links
+            # keep order and lose nothing but by breaking; what is lost all the same leaves a gap
+            # before the next append or heartbeat, which is then rejected.
+            self._adaptor.rewind(sender, progress.in_flight[-1][0] + 1)
+
+    def concerns_commit(self, message: Ack) -> bool:
+        """Whether an acknowledgement may let the commit index rise."""
+        return message.success and message.next_index - 1 > self._adaptor.commit_index
 
     def on_snapshot_ack(self, sender: str, message: SnapshotAck) -> None:
         next_index = self._snapshots.on_ack(sender, message)

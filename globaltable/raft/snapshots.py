@@ -3,9 +3,12 @@
 Of all this the library learns that the other side lives, and where log and state begin once a
 snapshot is installed. Reading, staging and installing are jobs; their results come back as inputs.
 
-Invariants: a snapshot is installed only if it ends behind all that is committed here, and until it
-is no entry is appended or committed; the chunks of a transfer are staged in order, none twice; the
-sender does not wait for good: what makes no progress is given up.
+Invariants: a snapshot is installed only if it ends behind all that is committed here, only at the
+word of the leader of the present term, and only if the log does not hold its end: otherwise what
+follows it in the log, and may have been acknowledged, would go (Raft figure 13, rule 6). Until it
+is installed no entry is appended or committed, and the replica does not campaign. The chunks of a
+transfer are staged in order, none twice; the sender does not wait for good: what makes no progress
+is given up.
 """
 
 import random
@@ -123,8 +126,9 @@ class SnapshotSender:
 class SnapshotReceiver:
     """As a follower: the one snapshot that the leader is sending, if it is."""
 
-    def __init__(self, *, adaptor: Adaptor, send: Send, ask: Ask) -> None:
+    def __init__(self, *, adaptor: Adaptor, journal: Journal, send: Send, ask: Ask) -> None:
         self._adaptor = adaptor
+        self._journal = journal
         self._send = send
         self._ask = ask
         self._incoming: Incoming | None = None
@@ -138,12 +142,12 @@ class SnapshotReceiver:
         if self.installing:
             return
         incoming = self._incoming
-        if message.state.applied <= self._adaptor.commit_index:
-            # It would turn the table back: what it holds is committed here already.
+        if not self._is_needed(message.state):
             self._give_up(sender, message.transfer)
             return
         if message.number == 0 and (incoming is None or incoming.transfer != message.transfer):
-            incoming = self._incoming = Incoming(sender, message.transfer, message.state)
+            incoming = Incoming(message.term, sender, message.transfer, message.state)
+            self._incoming = incoming
         if incoming is None or (incoming.sender, incoming.transfer) != (sender, message.transfer):
             self._send(sender, SnapshotAck(message.term, message.transfer, GIVE_UP))
             return
@@ -162,9 +166,11 @@ class SnapshotReceiver:
             return
         if incoming.installing:
             return
-        if not incoming.last_received or number + 1 != incoming.received:
+        if incoming.term != self._adaptor.term or self._adaptor.leader != sender:
+            self._incoming = None
+        elif not incoming.last_received or number + 1 != incoming.received:
             self._send(sender, SnapshotAck(self._adaptor.term, transfer, number + 1))
-        elif incoming.state.applied <= self._adaptor.commit_index:
+        elif not self._is_needed(incoming.state):
             self._give_up(sender, transfer)
         else:
             # From here to `installed` no entry is appended or committed.
@@ -184,6 +190,14 @@ class SnapshotReceiver:
         ack = SnapshotAck(self._adaptor.term, incoming.transfer, incoming.received)
         self._send(incoming.sender, ack)
         self._incoming = None
+
+    def _is_needed(self, state: TableState) -> bool:
+        """Neither would it turn the table back, nor take acknowledged entries from the log."""
+        if state.applied <= self._adaptor.commit_index:
+            return False
+        journal = self._journal
+        held = journal.holds(state.applied) and journal.term_at(state.applied) == state.applied_term
+        return not held
 
     def _give_up(self, sender: str, transfer: int) -> None:
         self._incoming = None

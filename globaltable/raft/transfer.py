@@ -84,6 +84,7 @@ class Outgoing:
 class Incoming:
     """A follower's view of one transfer."""
 
+    term: int
     sender: str
     transfer: int
     state: TableState

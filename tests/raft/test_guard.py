@@ -22,15 +22,7 @@ from globaltable.raft.messages import (
     Vote,
 )
 from globaltable.raft.progress import IN_FLIGHT_BYTES_MAX
-from globaltable.raft.transfer import (
-    GIVE_UP,
-    EndRead,
-    InstallSnapshot,
-    ReadChunk,
-    StageChunk,
-)
 from globaltable.store.log import HardState
-from globaltable.store.table import SnapshotChunk
 from globaltable.table import TableState
 from tests.raft.rig import TIMING, Rig, ack, append, command, entries
 
@@ -59,81 +51,6 @@ class TestCommitCoversOnlyWhatWasMatched:
         rig = Rig(1, 1, 1)
         rig.tell("b", append(2, (4, 2), commit=4))
         assert rig.guard.commit_index == 1
-
-
-class TestSnapshots:
-    def test_one_that_ends_where_all_is_committed_is_acknowledged_not_installed(self) -> None:
-        rig = Rig(1, 1, 1, committed=3)
-        answer = rig.answer("b", SnapshotPart(1, 7, 0, TableState(3, 1, 1), b"", True))
-        assert answer == SnapshotAck(1, 7, GIVE_UP)
-        assert rig.guard.take_jobs() == []
-
-    def test_one_that_is_overtaken_while_it_is_staged_is_not_installed(self) -> None:
-        rig = Rig(1, 1, 1)
-        rig.tell("b", SnapshotPart(2, 7, 0, TableState(3, 1, 1), b"", True))
-        rig.tell("b", append(2, (4, 1), entries(2, after=4)))
-        rig.guard.take_jobs()
-        rig.guard.chunk_staged("b", 7, 0)
-        assert ("b", SnapshotAck(2, 7, GIVE_UP)) in rig.turn()
-        assert rig.guard.take_jobs() == []
-
-    def test_an_installed_one_replaces_state_and_log_in_one_step(self) -> None:
-        rig = Rig(1, 1, 1)
-        rig.tell("b", SnapshotPart(2, 7, 0, TableState(9, 2, 1), b"", True))
-        assert rig.guard.take_jobs() == [StageChunk("b", 7, 0, b"")]
-        rig.guard.chunk_staged("b", 7, 0)
-        assert rig.guard.take_jobs() == [InstallSnapshot("b", 7, TableState(9, 2, 1))]
-        rig.guard.snapshot_installed()
-        assert (rig.journal.first_index, rig.journal.last_index) == (9, 9)
-        assert rig.guard.commit_index == 9
-        assert ("b", SnapshotAck(2, 7, 1)) in rig.guard.take_outbox()
-
-    def test_nothing_is_appended_while_one_is_installed(self) -> None:
-        rig = Rig(1)
-        rig.tell("b", SnapshotPart(2, 7, 0, TableState(9, 2, 1), b"", True))
-        rig.guard.chunk_staged("b", 7, 0)
-        answer = rig.answer("b", append(2, (2, 1), entries(2, after=2)))
-        assert answer == Ack(2, 0, 0, False, False)
-        assert rig.journal.last_index == 2
-
-    def test_a_first_chunk_that_comes_twice_does_not_begin_anew(self) -> None:
-        rig = Rig(1)
-        first = SnapshotPart(2, 7, 0, TableState(9, 2, 1), b"0", False)
-        rig.tell("b", first, first._replace(number=1, payload=b"1", last=True), first)
-        assert len(rig.guard.take_jobs()) == 2
-        rig.guard.chunk_staged("b", 7, 0)
-        rig.guard.chunk_staged("b", 7, 1)
-        rig.guard.chunk_staged("b", 7, 1)
-        assert rig.guard.take_jobs() == [InstallSnapshot("b", 7, TableState(9, 2, 1))]
-
-    def test_a_missing_chunk_ends_the_transfer(self) -> None:
-        rig = Rig(1)
-        first = SnapshotPart(2, 7, 0, TableState(9, 2, 1), b"0", False)
-        answer = rig.answer("b", first, first._replace(number=2))
-        assert answer == SnapshotAck(2, 7, GIVE_UP)
-
-    def test_a_chunk_of_a_deposed_leader_is_answered_with_the_present_term(self) -> None:
-        rig = Rig(1, term=5)
-        answer = rig.answer("b", SnapshotPart(4, 7, 0, TableState(9, 2, 1), b"", True))
-        assert answer == Ack(5, 0, 0, False, False)
-
-    def test_a_leader_keeps_a_window_of_chunks_and_no_more(self) -> None:
-        rig = Rig(1, 1, 1, 1, committed=5, first=4).elect()
-        rig.tell("b", Ack(2, 1, 2, False, True))
-        rig.turn(0.06)
-        state = TableState(5, 1, 1)
-        reads = 0
-        while jobs := rig.guard.take_jobs():
-            (job,) = jobs
-            assert isinstance(job, ReadChunk)
-            reads += 1
-            rig.guard.chunk_read("b", job.transfer, state, SnapshotChunk(b"x", False))
-            rig.turn()
-        assert reads == 4
-        rig.tell("b", SnapshotAck(2, job.transfer, 2))
-        assert rig.guard.take_jobs() == [ReadChunk("b", job.transfer)]
-        rig.guard.set_connected("b", False)
-        assert rig.guard.take_jobs() == [EndRead("b", job.transfer)]
 
 
 class TestEntriesAreDeletedFromTheFirstThatConflicts:
@@ -289,6 +206,18 @@ class TestPreVoteAndStickiness:
         assert ("c", RequestVote(2, 2, 1, True)) in sent
         assert rig.role() is Role.CANDIDATE
 
+    def test_an_election_of_a_later_term_makes_the_leaders_word_void(self) -> None:
+        rig = Rig(1)
+        rig.tell("b", append(1, (2, 1)))
+        rig.guard.receive("b", TimeoutNow(1))
+        rig.tell("c", RequestVote(2, 2, 1, True))
+        rig.tell("c", append(2, (2, 1)))
+        for _ in range(40):
+            sent = rig.tell("c", append(2, (2, 1)))
+            rig.now += 0.05
+            assert not any(isinstance(message, RequestVote) for _, message in sent)
+        assert rig.role() is Role.FOLLOWER
+
     def test_but_not_at_the_word_of_who_does_not_lead(self) -> None:
         rig = Rig(1)
         rig.tell("b", append(1, (2, 1)))
@@ -396,3 +325,35 @@ class TestFlow:
         rig.guard.set_connected("b", True)
         again = [m for to, m in rig.turn() if to == "b" and isinstance(m, Append)]
         assert [entry.index for entry in again[0].entries] == [5]
+
+    def test_what_is_in_flight_is_not_sent_again_at_every_acknowledgement(self) -> None:
+        rig = Rig(1).elect()
+        rig.tell("b", ack(2, 3))
+        sent: list[int] = []
+        for index in range(4, 12):
+            rig.guard.append(command(index))
+            messages = rig.turn() if index < 8 else rig.tell("b", ack(2, index - 4))
+            for message in (m for to, m in messages if to == "b" and isinstance(m, Append)):
+                sent += [entry.index for entry in message.entries]
+        sent += [e.index for _, m in rig.turn() if isinstance(m, Append) for e in m.entries]
+        assert sent == list(range(4, 12))
+
+    def test_but_a_gap_in_what_arrived_is_filled(self) -> None:
+        rig = Rig(1).elect()
+        rig.tell("b", ack(2, 3))
+        attempt = 0
+        for index in range(4, 8):
+            rig.guard.append(command(index))
+            attempt = next(m.round for _, m in rig.turn() if isinstance(m, Append))
+        sent = rig.tell("b", Ack(2, attempt, 5, False, True))
+        again = [m for to, m in sent if to == "b" and isinstance(m, Append)]
+        assert [entry.index for entry in again[0].entries] == [5, 6, 7]
+
+    def test_an_acknowledgement_that_commits_nothing_needs_no_step(self) -> None:
+        rig = Rig(1).elect()
+        rig.guard.append(command(1))
+        rig.turn()
+        assert rig.guard.receive("b", ack(2, 4)) is True
+        rig.turn()
+        assert rig.guard.commit_index == 4
+        assert rig.guard.receive("c", ack(2, 4)) is False
