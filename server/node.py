@@ -15,7 +15,7 @@ import random
 import signal
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import grpc
 import structlog
@@ -25,54 +25,27 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from globaltable import limits
-from globaltable.errors import NoQuorum, Overloaded, StorageError
-from globaltable.group import Replica, ReplicaLimits
-from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
+from globaltable.errors import StorageError
+from globaltable.group import ReplicaLimits
 from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Timing
+from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Config
 from globaltable.server.core import Effects, NodeCore, Turn
 from globaltable.server.logs import configure_logs
 from globaltable.server.peers import PeerLinks
 from globaltable.server.persister import Persister
 from globaltable.server.service import GlobalTableService
-from globaltable.server.status import status_response
-from globaltable.server.watches import Watcher, Watches
 from globaltable.server.worker import TableWorker
-from globaltable.server.writes import RETRY_DELAY_MS, Told
 from globaltable.store import identity
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
-from globaltable.table import SLOT_BYTES
-from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 
 SERVICE_NAME: Final = "globaltable.v1.GlobalTableService"
-_OVERLOADED: Final = Outcome(OutcomeStatus.OVERLOADED, None, "the group's queue is full")
-_NOT_HERE: Final = Outcome(
-    OutcomeStatus.UNAVAILABLE, None, "this node's replica of the group is out of service"
-)
-_TURNS_PERSISTING_MAX: Final = int(os.environ.get("GT_N", "1"))
 _HEALTH_PERIOD_S: Final = 0.25
-_EXPIRY_GRACE_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
-
-
-class _Reader:
-    """A linearizable read at the barriers of its groups."""
-
-    __slots__ = ("future", "remaining")
-
-    def __init__(self, future: asyncio.Future[None]) -> None:
-        self.future = future
-        self.remaining = 0
-
-    def told(self, _positions: Sequence[int], _outcomes: Sequence[Outcome]) -> None:
-        """A group has let this reader pass its barrier."""
-        self.remaining -= 1
-        if self.remaining == 0 and not self.future.done():
-            self.future.set_result(None)
 
 
 class Node:
@@ -85,7 +58,6 @@ class Node:
         topology = config.topology()
         self._topology = topology
         self._loop = asyncio.get_running_loop()
-        self._started_at = self._loop.time()
         self._failed: asyncio.Future[None] = self._loop.create_future()
         directory = self._region.data_dir
         self._lock = identity.claim(
@@ -117,8 +89,6 @@ class Node:
             rng=random.Random(rng.getrandbits(256)),
             now=self._loop.time(),
         )
-        self.tables = config.tables
-        self.watches = Watches(self._replica)
         others = [other for other in config.regions if other.name != self._name]
         injected = config.injected_latency
         self._links = PeerLinks(
@@ -156,7 +126,8 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._server: grpc.aio.Server | None = None
-        self._service = GlobalTableService(self)
+        self._backend = NodeBackend(config, self._name, self._core, self._links, self._wake)
+        self._service = GlobalTableService(self._backend)
         self._health = HealthServicer()
         self._health_task: asyncio.Task[None] | None = None
 
@@ -291,7 +262,7 @@ class Node:
 
     def _begin(self) -> None:
         self._turn_is_due = False
-        if self._stopping or self._failed.done() or self._persister.turns >= _TURNS_PERSISTING_MAX:
+        if self._stopping or self._failed.done():
             return
         turn = self._core.begin(self._loop.time())
         if turn.persisting:
@@ -318,10 +289,10 @@ class Node:
         for peer, frame in effects.frames:
             self._links.send(peer, frame)
         for group in effects.jumped:
-            self.watches.jumped(group)
+            self._backend.watches.jumped(group)
             self._worker.sweep()
         for group, changed in effects.changed:
-            self.watches.publish(group, changed)
+            self._backend.watches.publish(group, changed)
         self._settle(effects.settled)
         for job in effects.jobs:
             self._worker.submit(job)
@@ -341,93 +312,6 @@ class Node:
         log.info("peer connected" if up else "peer disconnected", peer=peer)
         self._core.set_connected(peer, up)
         self._wake()
-
-    # --- what the service asks -------------------------------------------------------------------
-
-    def _replica(self, group: int) -> Replica:
-        replica = self._core.replicas.get(group)
-        if replica is None:
-            raise NoQuorum(f"{_NOT_HERE.detail}: group {group}")
-        return replica
-
-    def _deadline(self, timeout_s: float | None) -> float:
-        bound = self._config.timeouts.request_s
-        return self._loop.time() + (bound if timeout_s is None else max(0.0, timeout_s))
-
-    def submit(self, ops: Sequence[Op], timeout_s: float | None, told: Told) -> None:
-        by_group: dict[int, list[int]] = {}
-        group_of = self._topology.group_of
-        for position, op in enumerate(ops):
-            by_group.setdefault(group_of(op.name), []).append(position)
-        deadline = self._deadline(timeout_s)
-        for group, positions in by_group.items():
-            if group not in self._core.replicas:
-                told(positions, [_NOT_HERE] * len(positions))
-                continue
-            own = [ops[position] for position in positions]
-            if not self._core.submit(group, own, (told, positions), deadline):
-                told(positions, [_OVERLOADED] * len(positions))
-        self._wake()
-
-    async def barrier(self, names: Iterable[bytes], timeout_s: float | None) -> None:
-        reader = _Reader(self._loop.create_future())
-        groups = {self._topology.group_of(name) for name in names}
-        if not groups:
-            return
-        for group in groups:
-            self._replica(group)
-        reader.remaining = len(groups)
-        deadline = self._deadline(timeout_s)
-        for group in groups:
-            if not self._core.submit(group, (), (reader.told, ()), deadline + _EXPIRY_GRACE_S):
-                raise Overloaded(f"the queue of group {group} is full", RETRY_DELAY_MS / 1000)
-        self._wake()
-        try:
-            async with asyncio.timeout_at(deadline):
-                await reader.future
-        except TimeoutError as error:
-            raise NoQuorum("no majority confirmed the read in time; retry") from error
-
-    def read(self, name: bytes) -> tuple[Binding | None, int]:
-        table = self._replica(self._topology.group_of(name)).table
-        return table.get(name), table.applied
-
-    def scan(
-        self, table: str, prefix: str, token: bytes, count: int
-    ) -> tuple[list[tuple[str, Binding]], bytes]:
-        """Up to `count` entries after `token`, and the next token: the last row key looked at."""
-        slots = self._topology.slots
-        slot = int.from_bytes(token[:SLOT_BYTES], "big") if token else 0
-        name = qualified_name(table, prefix)
-        scanners: dict[int, Any] = {}
-        entries: list[tuple[str, Binding]] = []
-        while slot < slots:
-            head = slot.to_bytes(SLOT_BYTES, "big")
-            group = self._topology.group_of_slot(slot)
-            if group not in scanners:
-                scanners[group] = self._replica(group).table.scanner()
-            start = max(head + name, token + b"\0") if token else head + name
-            for key, binding in scanners[group](start, head + name + b"\xff"):
-                entries.append((split_name(key[SLOT_BYTES:])[1], binding))
-                if len(entries) == count:
-                    return entries, key
-            slot += 1
-        return entries, b""
-
-    def open_watch(self, start: bytes, exact: bool, after: dict[int, int]) -> Watcher:
-        if len(self.watches) >= self._config.limits.watchers:
-            raise Overloaded(f"{len(self.watches)} watchers are connected to this node", 1.0)
-        groups = [self._topology.group_of(start)] if exact else list(range(self._config.groups))
-        return self.watches.add(start, exact, groups, after)
-
-    def status(self) -> pb.StatusResponse:
-        peers = [
-            (node.name, self._links.connected(node.name), self._links.round_trip_s(node.name))
-            for node in self._topology.nodes
-            if node.name != self._name
-        ]
-        uptime_s = self._loop.time() - self._started_at
-        return status_response(self._core, self.tables, uptime_s, peers)
 
 
 def run(config: Config, region: str) -> None:

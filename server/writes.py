@@ -30,7 +30,7 @@ from globaltable.v1 import globaltable_pb2 as pb
 
 RETRY_DELAY_MS: Final = 50
 STREAM_OPS_MAX: Final = 4 * limits.WRITE_OPS_MAX
-PART_DELAY_S: Final = 0.005
+PART_DELAY_S: Final = 0.05
 """How long a decided op waits for the others of its request, to be answered in one message."""
 
 Told = Callable[[Sequence[int], Sequence[Outcome]], None]

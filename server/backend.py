@@ -1,0 +1,151 @@
+"""What the service asks of a node: ops to be applied, reads, scans, watches, and how it stands.
+
+All of it happens on the event loop's thread, between turns: what a read sees is durable.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from globaltable.errors import NoQuorum, Overloaded
+from globaltable.group import Replica
+from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
+from globaltable.server.config import Config
+from globaltable.server.core import NodeCore
+from globaltable.server.peers import PeerLinks
+from globaltable.server.status import status_response
+from globaltable.server.watches import Watcher, Watches
+from globaltable.server.writes import RETRY_DELAY_MS, Told
+from globaltable.table import SLOT_BYTES
+from globaltable.v1 import globaltable_pb2 as pb
+
+_OVERLOADED: Final = Outcome(OutcomeStatus.OVERLOADED, None, "the group's queue is full")
+_NOT_HERE: Final = Outcome(
+    OutcomeStatus.UNAVAILABLE, None, "this node's replica of the group is out of service"
+)
+_EXPIRY_GRACE_S: Final = 1.0
+
+
+class _Reader:
+    """A linearizable read at the barriers of its groups."""
+
+    __slots__ = ("future", "remaining")
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self.future = future
+        self.remaining = 0
+
+    def told(self, _positions: Sequence[int], _outcomes: Sequence[Outcome]) -> None:
+        """A group has let this reader pass its barrier."""
+        self.remaining -= 1
+        if self.remaining == 0 and not self.future.done():
+            self.future.set_result(None)
+
+
+class NodeBackend:
+    """`Backend` of the service, over a core that is turned elsewhere."""
+
+    def __init__(
+        self,
+        config: Config,
+        node: str,
+        core: NodeCore,
+        links: PeerLinks,
+        wake: Callable[[], None],
+    ) -> None:
+        """`wake` lets the core turn, for something has come."""
+        self._config = config
+        self._node = node
+        self._core = core
+        self._topology = core.topology
+        self._links = links
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+        self._started_at = self._loop.time()
+        self.tables = config.tables
+        self.watches = Watches(self._replica)
+
+    def _replica(self, group: int) -> Replica:
+        replica = self._core.replicas.get(group)
+        if replica is None:
+            raise NoQuorum(f"{_NOT_HERE.detail}: group {group}")
+        return replica
+
+    def _deadline(self, timeout_s: float | None) -> float:
+        bound = self._config.timeouts.request_s
+        return self._loop.time() + (bound if timeout_s is None else max(0.0, timeout_s))
+
+    def submit(self, ops: Sequence[Op], timeout_s: float | None, told: Told) -> None:
+        by_group: dict[int, list[int]] = {}
+        group_of = self._topology.group_of
+        for position, op in enumerate(ops):
+            by_group.setdefault(group_of(op.name), []).append(position)
+        deadline = self._deadline(timeout_s)
+        for group, positions in by_group.items():
+            if group not in self._core.replicas:
+                told(positions, [_NOT_HERE] * len(positions))
+                continue
+            own = [ops[position] for position in positions]
+            if not self._core.submit(group, own, (told, positions), deadline):
+                told(positions, [_OVERLOADED] * len(positions))
+        self._wake()
+
+    async def barrier(self, names: Iterable[bytes], timeout_s: float | None) -> None:
+        reader = _Reader(self._loop.create_future())
+        groups = {self._topology.group_of(name) for name in names}
+        if not groups:
+            return
+        for group in groups:
+            self._replica(group)
+        reader.remaining = len(groups)
+        deadline = self._deadline(timeout_s)
+        for group in groups:
+            if not self._core.submit(group, (), (reader.told, ()), deadline + _EXPIRY_GRACE_S):
+                raise Overloaded(f"the queue of group {group} is full", RETRY_DELAY_MS / 1000)
+        self._wake()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await reader.future
+        except TimeoutError as error:
+            raise NoQuorum("no majority confirmed the read in time; retry") from error
+
+    def read(self, name: bytes) -> tuple[Binding | None, int]:
+        table = self._replica(self._topology.group_of(name)).table
+        return table.get(name), table.applied
+
+    def scan(
+        self, table: str, prefix: str, token: bytes, count: int
+    ) -> tuple[list[tuple[str, Binding]], bytes]:
+        """Up to `count` entries after `token`, and the next token: the last row key looked at."""
+        slots = self._topology.slots
+        slot = int.from_bytes(token[:SLOT_BYTES], "big") if token else 0
+        name = qualified_name(table, prefix)
+        scanners: dict[int, Any] = {}
+        entries: list[tuple[str, Binding]] = []
+        while slot < slots:
+            head = slot.to_bytes(SLOT_BYTES, "big")
+            group = self._topology.group_of_slot(slot)
+            if group not in scanners:
+                scanners[group] = self._replica(group).table.scanner()
+            start = max(head + name, token + b"\0") if token else head + name
+            for key, binding in scanners[group](start, head + name + b"\xff"):
+                entries.append((split_name(key[SLOT_BYTES:])[1], binding))
+                if len(entries) == count:
+                    return entries, key
+            slot += 1
+        return entries, b""
+
+    def open_watch(self, start: bytes, exact: bool, after: dict[int, int]) -> Watcher:
+        if len(self.watches) >= self._config.limits.watchers:
+            raise Overloaded(f"{len(self.watches)} watchers are connected to this node", 1.0)
+        groups = [self._topology.group_of(start)] if exact else list(range(self._config.groups))
+        return self.watches.add(start, exact, groups, after)
+
+    def status(self) -> pb.StatusResponse:
+        peers = [
+            (node.name, self._links.connected(node.name), self._links.round_trip_s(node.name))
+            for node in self._topology.nodes
+            if node.name != self._node
+        ]
+        uptime_s = self._loop.time() - self._started_at
+        return status_response(self._core, self.tables, uptime_s, peers)
