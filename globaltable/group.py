@@ -3,11 +3,11 @@
 Whoever drives a replica (the node's loop, or the simulator) does, in this order, at every turn:
 
 1. hands in what came: `receive`, `submit`, `set_connected`, results of jobs;
-2. calls `step(now)`, which returns a `Ready`, and may **send** `Ready.proposals` and tell
-   `Ready.settled` at once: they hold nothing that a crash could take back;
+2. calls `step(now)`, which returns a `Ready`, and may **send** `Ready.at_once` and tell
+   `Ready.settled` at once: they promise nothing that a crash could take back;
 3. **persists** `Ready.write`; a turn's writes of all groups go into one transaction;
 4. only then **sends** `Ready.messages`, and calls `complete`, which **applies** `Ready.committed`
-   to the table and returns what may now be told: outcomes and changes;
+   to the table and returns what may now be told: messages, outcomes and changes;
 5. carries out `Ready.jobs` at its leisure, and hands their results in at a later turn.
 
 Where `Ready.write` is None nothing is to be persisted, and 4 follows at once.
@@ -28,7 +28,7 @@ from globaltable.proposals import Proposal, Proposals, Settled
 from globaltable.raft.adaptor import Role, Timing
 from globaltable.raft.guard import Guard
 from globaltable.raft.journal import Journal, is_no_op
-from globaltable.raft.messages import Message, Propose
+from globaltable.raft.messages import Append, Message, Propose
 from globaltable.raft.transfer import Job
 from globaltable.store.log import Entry, LogImage, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
@@ -51,8 +51,10 @@ class Changed(NamedTuple):
 class Ready(NamedTuple):
     """What a step asks of the driver, in the order of the module's contract."""
 
-    proposals: Sequence[tuple[str, Message]]
-    """For leaders elsewhere. They say nothing of this replica's term, vote or log."""
+    at_once: Sequence[tuple[str, Message]]
+    """Proposals for leaders elsewhere, which say nothing of this replica's term, vote or log; and a
+    leader's appends that say no more of what it holds than is durable (`raft.replication`). Its
+    term has been durable since it asked for votes."""
     write: LogWrite | None
     messages: Sequence[tuple[str, Message]]
     committed: Sequence[Entry]
@@ -62,6 +64,7 @@ class Ready(NamedTuple):
 
 
 class Completed(NamedTuple):
+    messages: Sequence[tuple[str, Message]]
     settled: Sequence[Settled]
     changed: Sequence[Changed]
 
@@ -209,20 +212,25 @@ class Replica:
         self._now = max(self._now, now)
         self._guard.set_now(self._now)
         settled = self._proposals.expire(self._now)
-        proposals: list[tuple[str, Message]] = []
-        self._seal(proposals)
-        self._propose_again(proposals)
+        at_once: list[tuple[str, Message]] = []
+        self._seal(at_once)
+        self._propose_again(at_once)
         if may_hand_over:
             self._lead_by_preference()
         self._continue_handover()
         self._committed = self._guard.tick()
         self._compact()
-        messages = self._guard.take_outbox()
+        messages: list[tuple[str, Message]] = []
+        durable = self._guard.journal.durable_index
+        for peer, message in self._guard.take_outbox():
+            early = isinstance(message, Append) and message.held <= durable
+            (at_once if early else messages).append((peer, message))
         write, jobs = self._guard.take_write(), self._guard.take_jobs()
-        return Ready(proposals, write, messages, self._committed, jobs, settled)
+        return Ready(at_once, write, messages, self._committed, jobs, settled)
 
     def complete(self) -> Completed:
         """The turn is durable: apply what it committed."""
+        messages = self._guard.persisted()
         settled: list[Settled] = []
         changed: list[Changed] = []
         for command, index, term in self._committed:
@@ -234,7 +242,7 @@ class Replica:
             changed.append(Changed(index, applied.rows))
             settled += self._proposals.settle(batch.batch_id, applied.outcomes)
         self._committed = ()
-        return Completed(settled, changed)
+        return Completed(messages, settled, changed)
 
     # --- proposing -------------------------------------------------------------------------------
 

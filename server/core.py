@@ -203,7 +203,7 @@ class NodeCore:
                 continue
             stepped[number] = ready
             effects.settled += ready.settled
-            _post(outboxes, number, ready.proposals)
+            _post(outboxes, number, ready.at_once)
             if ready.write is None:
                 self._take_effect(number, ready, effects, outboxes)
             else:
@@ -243,6 +243,7 @@ class NodeCore:
         except (InvariantViolated, StorageError, AssertionError, ProtocolError) as error:
             self._fail(number, error)
             return
+        _post(outboxes, number, completed.messages)
         effects.settled += completed.settled
         effects.changed += [(number, changed) for changed in completed.changed]
         effects.jobs += [GroupJob(number, job) for job in ready.jobs]

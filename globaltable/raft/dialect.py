@@ -29,6 +29,7 @@ def from_library(message: dict[str, Any]) -> Said | None:
                 message["prevLogIdx"],
                 message["prevLogTerm"],
                 message["commit_index"],
+                0,
                 tuple(message["entries"]),
             )
         case "next_node_idx":

@@ -5,8 +5,8 @@ library sends passes `_on_library_message` before it leaves. What the library wo
 right there, by whom it concerns: `elections`, `follower`, `replication`, `snapshots`.
 
 The caller's contract, as in `group`: after `tick`, make `take_write()` durable; only then send
-`take_outbox()` and apply what `tick` returned. *Nothing leaves a node that a crash could take
-back.*
+`take_outbox()` but for a leader's appends, tell `persisted`, and apply what `tick` returned.
+*Nothing leaves a node that a crash could take back.*
 
 Invariants: nobody here hears of who is no voter; a follower is handed only what the leader of the
 present term says, and a leader only what is said to it as such; messages and jobs leave in the
@@ -26,6 +26,7 @@ from globaltable.raft.messages import (
     Ack,
     Append,
     Heartbeat,
+    Held,
     Message,
     PreVote,
     PreVoteReply,
@@ -210,10 +211,16 @@ class Guard:
             case Ack(term):
                 if self._elections.heed_follower(term):
                     self._replication.on_ack(sender, message)
-                    return self.wants_tick or self._replication.concerns_commit(message)
+                    return self.wants_tick
             case Heartbeat(term):
                 if self._elections.heed_leader(sender, term):
                     self._follower.on_heartbeat(sender, term)
+            case Held(term):
+                if not self._elections.heed_leader(sender, term):
+                    return True
+                before = self.commit_index
+                self._follower.on_held(sender, message)
+                return self.commit_index > before
             case PreVote():
                 self._elections.on_pre_vote(sender, message)
             case PreVoteReply():
@@ -251,8 +258,13 @@ class Guard:
 
     @property
     def wants_tick(self) -> bool:
-        """Something is to be sent without waiting for the clock."""
-        return self._replication.wants_send
+        """Something is to be sent, or may be committed, without waiting for the clock."""
+        return self._replication.wants_send or self._replication.may_commit
+
+    def persisted(self) -> list[tuple[str, Message]]:
+        """The write that was taken last is durable. What may be sent because of it, at once."""
+        self.journal.persisted()
+        return self._replication.persisted()
 
     def take_write(self) -> LogWrite | None:
         return self.journal.take_write()

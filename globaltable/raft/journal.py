@@ -37,6 +37,7 @@ class Journal(list[Entry]):
         self._disk_first = self[0].index if self else 0
         self._disk_last = self[-1].index if self else -1
         self._dirty_from: int | None = None
+        self._durable = self._being_written = self._disk_last
         self._check_base(applied, applied_term)
 
     def _check_base(self, applied: int, applied_term: int) -> None:
@@ -77,6 +78,11 @@ class Journal(list[Entry]):
     def commit_index(self) -> int:
         return self._commit_index
 
+    @property
+    def durable_index(self) -> int:
+        """Entries up to here are on the disk."""
+        return self._durable
+
     def holds(self, index: int) -> bool:
         return self.first_index <= index <= self.last_index
 
@@ -96,6 +102,8 @@ class Journal(list[Entry]):
         self._append(Entry(NO_OP, index, term))
         self._dirty_from = 0
         self._commit_index = max(self._commit_index, index)
+        # What the base stands for is durable in the table.
+        self._durable = self._being_written = index
 
     def compact_to(self, index: int) -> None:
         """Drop entries below `index`, which must be committed and held."""
@@ -117,9 +125,14 @@ class Journal(list[Entry]):
         if first is None and dirty is None and hard_state is None:
             return None
         self._disk_first, self._disk_last = self.first_index, self.last_index
+        self._being_written = self.last_index
         self._dirty_from = None
         self._hard_state_changed = False
         return LogWrite(self._group, first, truncate_from, entries, hard_state)
+
+    def persisted(self) -> None:
+        """The write that was taken last is durable."""
+        self._durable = self._being_written
 
     # --- PySyncObj's journal protocol ------------------------------------------------------------
 
@@ -145,6 +158,8 @@ class Journal(list[Entry]):
             )
         self._bytes -= sum(len(entry.command) for entry in self[entryFrom:])
         del self[entryFrom:]
+        self._durable = min(self._durable, index - 1)
+        self._being_written = min(self._being_written, index - 1)
         self._dirty_from = index if self._dirty_from is None else min(self._dirty_from, index)
 
     def deleteEntriesTo(self, entryTo: int) -> None:  # noqa: N802, N803 - PySyncObj's names

@@ -44,7 +44,8 @@ class Append(NamedTuple):
     """Entries behind (prev_index, prev_term); a heartbeat if there are none.
 
     `round` numbers the leader's attempts to find where the follower's log agrees: a rejection is
-    heeded only if it answers the present attempt, not one that has been corrected since.
+    heeded only if it answers the present attempt, not one that has been corrected since. `held` is
+    as in `Held`: the entries themselves may be sent before they are durable at the leader.
     """
 
     term: int
@@ -52,6 +53,7 @@ class Append(NamedTuple):
     prev_index: int
     prev_term: int
     commit_index: int
+    held: int
     entries: tuple[Entry, ...]
 
 
@@ -70,6 +72,13 @@ class Ack(NamedTuple):
     next_index: int
     success: bool
     reset: bool
+
+
+class Held(NamedTuple):
+    """The leader's own log is durable through this entry, so that it counts as a holder."""
+
+    term: int
+    through: int
 
 
 class TimeoutNow(NamedTuple):
@@ -111,6 +120,7 @@ Message = (
     | Append
     | Heartbeat
     | Ack
+    | Held
     | TimeoutNow
     | SnapshotPart
     | SnapshotAck

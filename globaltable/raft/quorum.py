@@ -6,15 +6,13 @@ def majority(voters: int) -> int:
     return voters // 2 + 1
 
 
-def follower_commit(voters: int, covered: int, covered_term: int, leader_term: int) -> int | None:
-    """What a follower may commit by itself, once it holds `covered` durably; None if nothing.
+def follower_commit(voters: int, matched: int, leader_held: int) -> int:
+    """Up to where a follower knows by itself that a majority holds the log durably; 0 for nowhere.
 
-    The leader persists an entry before it sends it. So with three voters the leader and this
-    follower are a majority that holds everything up to `covered`, the last entry the leader's
-    message verified; and if that entry is of the leader's current term it is committed, with all
-    before it (Raft §5.4.2: an entry of an earlier term is never committed by counting).
-    With five voters two holders are no majority, and the follower must wait to be told.
+    `matched` is what it holds itself, and has verified against the leader of the present term, and
+    `leader_held` what that leader has told to be durable on its own disk. With three voters the two
+    are a majority. If the entry there is of the present term it is committed, with all before it
+    (Raft §5.4.2: an entry of an earlier term is never committed by counting). With five voters two
+    holders are no majority, and the follower must wait to be told.
     """
-    if voters == 3 and covered_term == leader_term:
-        return covered
-    return None
+    return min(matched, leader_held) if voters == 3 else 0

@@ -12,6 +12,7 @@ from globaltable.raft.messages import (
     Ack,
     Append,
     Heartbeat,
+    Held,
     Message,
     PreVote,
     PreVoteReply,
@@ -35,13 +36,14 @@ _SCHEMA: Final[tuple[tuple[type[Any], tuple[type, ...]], ...]] = (
     (PreVoteReply, (int, bool)),
     (RequestVote, (int, int, int, bool)),
     (Vote, (int, bool)),
-    (Append, (int, int, int, int, int, list)),
+    (Append, (int, int, int, int, int, int, list)),
     (Heartbeat, (int,)),
     (Ack, (int, int, int, bool, bool)),
     (TimeoutNow, (int,)),
     (SnapshotPart, (int, int, int, list, bytes, bool)),
     (SnapshotAck, (int, int, int)),
     (Propose, (bytes,)),
+    (Held, (int, int)),
 )
 _TAG: Final[dict[type[Any], int]] = {kind: tag for tag, (kind, _) in enumerate(_SCHEMA)}
 _COMMANDS: Final = (b"\x00", b"\x01")

@@ -19,6 +19,7 @@ from globaltable.raft.messages import (
     Ack,
     Append,
     Heartbeat,
+    Held,
     Message,
     PreVote,
     PreVoteReply,
@@ -88,7 +89,7 @@ def appends(draw: st.DrawFn) -> Append:
         Entry(draw(commands), index, term) for index, term in enumerate(terms, prev_index + 1)
     )
     term = draw(st.integers(terms[-1] if terms else 0, 2**40))
-    return Append(term, draw(u63), prev_index, draw(u63), draw(u63), entries)
+    return Append(term, draw(u63), prev_index, draw(u63), draw(u63), draw(u63), entries)
 
 
 messages: st.SearchStrategy[Message] = st.one_of(
@@ -98,6 +99,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Vote, u63, st.booleans()),
     appends(),
     st.builds(Heartbeat, u63),
+    st.builds(Held, u63, u63),
     st.builds(Ack, u63, u63, u63, st.booleans(), st.booleans()),
     st.builds(TimeoutNow, u63),
     st.builds(SnapshotPart, u63, u63, u63, states, st.binary(max_size=99), st.booleans()),
@@ -155,7 +157,7 @@ class TestWhatIsEncodedComesBack:
 
     def test_every_kind_of_message_is_among_them(self) -> None:
         kinds = {Vote, PreVote, PreVoteReply, RequestVote, Append, Heartbeat, Ack, TimeoutNow}
-        assert kinds | {SnapshotPart, SnapshotAck, Propose} == set(get_args(Message))
+        assert kinds | {Held, SnapshotPart, SnapshotAck, Propose} == set(get_args(Message))
 
     def test_the_largest_batch_is_within_the_bound_of_an_entry(self) -> None:
         """So that whatever ops a node packs, no entry is too large to be sent."""

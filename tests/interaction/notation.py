@@ -13,6 +13,7 @@ from globaltable.raft.messages import (
     Ack,
     Append,
     Heartbeat,
+    Held,
     Message,
     PreVote,
     PreVoteReply,
@@ -103,12 +104,14 @@ class Notation:
             case RequestVote(term, last_index, last_term, transfer):
                 asked = " at the leader's wish" if transfer else ""
                 return f"RequestVote term:{term} last:{last_index}/{last_term}{asked}"
-            case Append(term, _, prev_index, prev_term, commit_index, entries):
-                holds = f" entries:{self.entries(entries)}" if entries else ""
+            case Append(term, _, prev_index, prev_term, commit_index, held, entries):
+                carries = f" entries:{self.entries(entries)}" if entries else ""
                 return (
                     f"Append term:{term} prev:{prev_index}/{prev_term} commit:{commit_index}"
-                    + holds
+                    f" held:{held}{carries}"
                 )
+            case Held(term, through):
+                return f"Held term:{term} through:{through}"
             case Heartbeat(term):
                 return f"Heartbeat term:{term}"
             case Ack(term, _, next_index, success, reset):

@@ -227,22 +227,27 @@ class Conversation:
         while True:
             ready = replica.step(self._now, may_hand_over=False)
             self._say_role(name)
+            self._send(name, ready.at_once)
             if ready.write is not None:
                 before = life.log.load(GROUP).entries
                 life.log.commit([ready.write])
                 self._say(f"  {name} persists {self._notation.write(ready.write, before)}")
-            for to, message in (*ready.proposals, *ready.messages):
-                if to in self._lives and frozenset((name, to)) not in self._down:
-                    self._in_flight.append(_Flight(name, to, message))
+            self._send(name, ready.messages)
             if ready.committed:
                 self._say(f"  {name} applies {self._notation.entries(ready.committed)}")
             completed = replica.complete()
+            self._send(name, completed.messages)
             self._tell(name, (*ready.settled, *completed.settled))
             jobs = ready.jobs
             for job in jobs:
                 self._carry_out(name, job)
             if not jobs and not replica.wants_step:
                 return
+
+    def _send(self, name: str, messages: Iterable[tuple[str, Message]]) -> None:
+        for to, message in messages:
+            if to in self._lives and frozenset((name, to)) not in self._down:
+                self._in_flight.append(_Flight(name, to, message))
 
     def _say_role(self, name: str) -> None:
         life = self._lives[name]

@@ -72,12 +72,14 @@ class Rig:
             self.guard.receive(sender, message)
         return self.turn()
 
-    def turn(self, seconds: float = 0.0) -> list[tuple[str, Message]]:
+    def turn(self, seconds: float = 0.0, *, durable: bool = True) -> list[tuple[str, Message]]:
+        """A step, and what is sent; if it is not `durable`, its write is still under way."""
         self.now += seconds
         self.guard.set_now(self.now)
         self.applied += self.guard.tick()
         self.guard.take_write()
-        return self.guard.take_outbox()
+        sent = self.guard.take_outbox()
+        return sent + self.guard.persisted() if durable else sent
 
     def answer(self, sender: str, *messages: Message) -> Message:
         """The last thing told to the sender in answer."""
@@ -117,7 +119,7 @@ def append(
     commit: int = 1,
     attempt: int = 0,
 ) -> Append:
-    return Append(term, attempt, prev[0], prev[1], commit, tuple(new))
+    return Append(term, attempt, prev[0], prev[1], commit, 0, tuple(new))
 
 
 def ack(term: int, through: int) -> Ack:

@@ -18,6 +18,7 @@ from pysyncobj import SyncObj, SyncObjConf
 from globaltable.raft import adaptor
 from globaltable.raft.adaptor import PRIVATE_GLOBALS, PRIVATE_NAMES, Adaptor, Role
 from globaltable.raft.journal import InvariantViolated, Journal
+from globaltable.raft.messages import Held
 from globaltable.store.log import LogImage
 from tests.raft.rig import ROOT, Rig, ack, append, command, entries
 
@@ -113,7 +114,7 @@ def test_nothing_is_pickled_in_a_life_of_elections_and_entries(
     rig.turn()
     rig.tell("b", ack(2, 4))
     assert rig.guard.commit_index == 4
-    rig.tell("b", append(3, (4, 2), entries(3, after=4)))
+    rig.tell("b", append(3, (4, 2), entries(3, after=4)), Held(3, 5))
     assert rig.guard.commit_index == 5
 
 

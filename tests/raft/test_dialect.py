@@ -11,8 +11,8 @@ from tests.raft.rig import entries
 @pytest.mark.parametrize(
     "message",
     [
-        Append(3, 0, 2, 1, 2, entries(2, 3, after=2)),
-        Append(3, 0, 2, 1, 2, ()),
+        Append(3, 0, 2, 1, 2, 0, entries(2, 3, after=2)),
+        Append(3, 0, 2, 1, 2, 0, ()),
         Heartbeat(3),
         RequestVote(3, 2, 1, False),
         Vote(3, True),

@@ -13,6 +13,7 @@ from globaltable.raft.messages import (
     Ack,
     Append,
     Heartbeat,
+    Held,
     PreVote,
     PreVoteReply,
     RequestVote,
@@ -264,32 +265,99 @@ class TestStepDown:
 
 
 class TestFollowerSideCommit:
-    """With three voters the leader and a follower that holds an entry are a majority."""
+    """With three voters the leader and a follower are a majority, once both hold an entry."""
 
-    def test_a_follower_commits_what_it_holds_of_the_leaders_term(self) -> None:
+    def test_a_follower_commits_what_it_and_the_leader_hold(self) -> None:
         rig = Rig(1)
-        rig.tell("b", append(2, (2, 1), entries(2, 2, after=2)))
+        rig.tell("b", append(2, (2, 1), entries(2, 2, after=2)), Held(2, 4))
         assert rig.guard.commit_index == 4
         assert [entry.index for entry in rig.applied] == [2, 3, 4]
+
+    def test_in_whatever_order_it_learns_of_it(self) -> None:
+        rig = Rig(1)
+        rig.tell("b", Held(2, 4), append(2, (2, 1), entries(2, 2, after=2)))
+        assert rig.guard.commit_index == 4
+
+    def test_not_what_the_leader_has_only_sent(self) -> None:
+        """It may leave the leader before it is durable there (Raft thesis §10.2.1)."""
+        rig = Rig(1)
+        rig.tell("b", append(2, (2, 1), entries(2, 2, after=2)))
+        assert rig.guard.commit_index == 1
+        rig.tell("b", Held(2, 3))
+        assert rig.guard.commit_index == 3
+
+    def test_not_what_only_the_leader_holds(self) -> None:
+        rig = Rig(1)
+        rig.tell("b", append(2, (2, 1), entries(2, after=2)), Held(2, 9))
+        assert rig.guard.commit_index == 3
+
+    def test_not_what_an_earlier_leader_has_told_of(self) -> None:
+        rig = Rig(1, term=2)
+        rig.tell("b", Held(2, 9))
+        rig.tell("c", append(3, (2, 1), entries(3, after=2)))
+        assert rig.guard.commit_index == 1
+
+    def test_not_what_was_matched_with_an_earlier_leader(self) -> None:
+        rig = Rig(1)
+        rig.tell("b", append(2, (2, 1), entries(2, after=2)))
+        rig.tell("c", Held(3, 9))
+        assert rig.guard.commit_index == 1
 
     def test_not_what_is_of_an_earlier_term(self) -> None:
         """Raft §5.4.2: figure 8 shows what would go wrong."""
         rig = Rig(1)
-        rig.tell("b", append(3, (2, 1), entries(2, after=2)))
+        rig.tell("b", append(3, (2, 1), entries(2, after=2)), Held(3, 3))
         assert rig.guard.commit_index == 1
 
     def test_not_with_five_voters(self) -> None:
         rig = Rig(1, voters="abcde")
-        rig.tell("b", append(2, (2, 1), entries(2, 2, after=2)))
+        rig.tell("b", append(2, (2, 1), entries(2, 2, after=2)), Held(2, 4))
         assert rig.guard.commit_index == 1
 
     def test_it_is_durable_in_the_turn_that_applies_it(self) -> None:
         rig = Rig(1)
         rig.guard.receive("b", append(2, (2, 1), entries(2, after=2)))
+        rig.guard.receive("b", Held(2, 3))
         applicable = rig.guard.tick()
         write = rig.guard.take_write()
         assert write is not None
         assert [entry.index for entry in write.entries] == [3] == [applicable[-1].index]
+
+
+class TestALeaderCountsWhatItHolds:
+    """Entries leave it before they are durable there; it counts only then (Raft thesis §10.2.1)."""
+
+    def test_an_acknowledgement_beyond_that_is_kept_until_then(self) -> None:
+        rig = Rig(1).elect()
+        rig.tell("b", ack(2, 3))
+        rig.guard.append(command(4))
+        rig.turn(durable=False)
+        assert rig.guard.receive("b", ack(2, 4)) is False
+        rig.guard.set_now(rig.now)
+        rig.applied += rig.guard.tick()
+        assert rig.guard.commit_index == 3
+        rig.guard.persisted()
+        assert rig.guard.wants_tick
+        rig.turn()
+        assert rig.guard.commit_index == 4
+
+    def test_followers_are_told_once_it_is_durable(self) -> None:
+        rig = Rig(1).elect()
+        rig.guard.append(command(4))
+        sent = rig.turn(durable=False)
+        assert not any(isinstance(message, Held) for _, message in sent)
+        assert rig.guard.persisted() == [("b", Held(2, 4)), ("c", Held(2, 4))]
+        assert rig.guard.persisted() == []
+
+    def test_what_was_cut_off_meanwhile_is_not_durable(self) -> None:
+        rig = Rig(1)
+        rig.guard.receive("b", append(2, (2, 1), entries(2, 2, after=2)))
+        rig.turn(durable=False)
+        rig.guard.receive("c", append(3, (3, 2), entries(3, after=3)))
+        rig.guard.persisted()
+        assert rig.journal.durable_index == 3
+        rig.turn()
+        assert rig.journal.durable_index == 4
 
 
 class TestFlow:

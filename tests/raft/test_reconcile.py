@@ -122,10 +122,8 @@ def test_majority(voters: int, least: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("voters", "covered_term", "leader_term", "commits"),
-    [(3, 4, 4, 7), (3, 3, 4, None), (5, 4, 4, None), (5, 3, 4, None)],
+    ("voters", "matched", "leader_held", "through"),
+    [(3, 7, 7, 7), (3, 7, 5, 5), (3, 5, 7, 5), (3, 7, 0, 0), (3, 0, 7, 0), (5, 7, 7, 0)],
 )
-def test_follower_commit(
-    voters: int, covered_term: int, leader_term: int, commits: int | None
-) -> None:
-    assert follower_commit(voters, 7, covered_term, leader_term) == commits
+def test_follower_commit(voters: int, matched: int, leader_held: int, through: int) -> None:
+    assert follower_commit(voters, matched, leader_held) == through

@@ -59,9 +59,9 @@ def main() -> int:
     simulated = 0.0
     for result in run_seeds(range(options.start, options.start + options.seeds), options.jobs):
         events += result.events
-        told += result.checks.told
-        installs += result.checks.installs
-        elections += result.checks.elections
+        told += result.told
+        installs += result.installs
+        elections += result.elections
         simulated += result.seconds
         if result.violation is not None:
             failed.append(result.seed)

@@ -16,8 +16,9 @@ from globaltable.raft.adaptor import Adaptor
 from globaltable.raft.elections import Elections
 from globaltable.raft.follower import Follower
 from globaltable.raft.journal import Journal
-from globaltable.raft.messages import Append, RequestVote, SnapshotPart, Vote
+from globaltable.raft.messages import Ack, Append, RequestVote, SnapshotPart, Vote
 from globaltable.raft.reconcile import Accept, Reject, reconcile
+from globaltable.raft.replication import Replication
 from globaltable.raft.snapshots import SnapshotReceiver
 from globaltable.store.log import Entry, LogWrite
 from globaltable.table import Table
@@ -130,10 +131,22 @@ def _forget_term(self: Journal) -> LogWrite | None:
     return None if write is None else write._replace(hard_state=None)
 
 
-def _commit_by_itself_anywhere(
-    voters: int, covered: int, covered_term: int, leader_term: int
-) -> int | None:
-    return quorum.follower_commit(3, covered, covered_term, leader_term)
+def _commit_by_itself_anywhere(voters: int, matched: int, leader_held: int) -> int:
+    return quorum.follower_commit(3, matched, leader_held)
+
+
+def _take_an_append_for_held(self: Follower, sender: str, message: Append) -> None:
+    """As if the leader persisted before it sent."""
+    _on_append(self, sender, message)
+    if self._term == message.term:
+        self._leader_held = self._matched
+        self._commit_by_itself(sender)
+
+
+def _count_the_leader_early(self: Replication, sender: str, message: Ack) -> None:
+    """As the library does: its own replica holds whatever is in its log."""
+    self._adaptor.deliver(sender, message)
+    self.may_commit = True
 
 
 def _settle_by_place(self: Proposals, batch_id: bytes, outcomes: Any) -> Any:
@@ -234,6 +247,16 @@ MUTANTS: Final[dict[str, Mutant]] = {
         lambda: [(follower, "follower_commit", _commit_by_itself_anywhere)],
         100,
         nodes=5,
+    ),
+    "an append taken for held": Mutant(
+        "an entry may leave the leader before it is durable there; the leader counts only then",
+        lambda: [(Follower, "on_append", _take_an_append_for_held)],
+        300,
+    ),
+    "the leader counted before it holds": Mutant(
+        "an entry may leave the leader before it is durable there; the leader counts only then",
+        lambda: [(Replication, "_deliver", _count_the_leader_early)],
+        300,
     ),
     "outcome by place": Mutant(
         "an outcome belongs to the batch id found in the applied entry",

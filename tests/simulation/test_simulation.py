@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.simulation.__main__ import report
+from tests.simulation.__main__ import report, run_seeds
 from tests.simulation.schedule import FAULT_SECONDS, KINDS, LEADER, Fault, Schedule, draw
 from tests.simulation.world import run
 
@@ -27,7 +27,7 @@ def test_seeds(part: int) -> None:
     for seed in range(part, SEEDS, PARTS):
         result = run(draw(seed))
         assert result.violation is None, report(result, 80)
-        snapshots += result.checks.installs
+        snapshots += result.installs
     assert snapshots > 0, "these seeds install no snapshot: the schedules have lost their bite"
 
 
@@ -35,6 +35,12 @@ def test_seeds(part: int) -> None:
 def test_seeds_that_failed_once(seed: int) -> None:
     result = run(draw(seed))
     assert result.violation is None, report(result, 80)
+
+
+def test_runs_in_several_processes_are_the_same_runs() -> None:
+    seeds = (1, 2, 3)
+    alone, together = ([r.digest for r in run_seeds(seeds, jobs)] for jobs in (1, 2))
+    assert alone == together
 
 
 def test_the_same_seed_gives_the_same_trace_in_any_process() -> None:

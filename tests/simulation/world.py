@@ -60,7 +60,11 @@ class Result(NamedTuple):
     events: int
     seconds: float
     """Simulated."""
-    checks: Checks
+    told: int
+    """Outcomes."""
+    installs: int
+    """Of snapshots."""
+    elections: int
 
 
 @dataclass(slots=True)
@@ -411,7 +415,9 @@ class World:
             self._digest.hexdigest(),
             self.events,
             seconds,
-            self.checks,
+            self.checks.told,
+            self.checks.installs,
+            self.checks.elections,
         )
 
     def _run(self) -> None:
