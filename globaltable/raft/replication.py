@@ -76,7 +76,6 @@ class Replication:
         if self._adaptor.role is not Role.LEADER:
             self._rest()
             return
-        self._told_held = max(self._told_held, (self._adaptor.term, self._held))
         # With three voters followers commit by themselves; with more they wait to be told.
         if self._voters > 3 and self._adaptor.commit_index > self._commit_index_before:
             self.wants_send = True
@@ -187,6 +186,7 @@ class Replication:
             if entries:
                 progress.sent(entries)
             self._send(peer, message._replace(round=progress.round, held=self._held))
+            self._told_held = max(self._told_held, (message.term, self._held))
 
     def _hush(self, peer: str, message: Message) -> None:
         """Send this, and nothing more before the end of the next tick."""

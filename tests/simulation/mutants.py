@@ -37,11 +37,17 @@ class Mutant(NamedTuple):
     first_seed: int = 0
     nodes: int | None = None
     """The rule matters only with so many nodes."""
+    sync_s: float | None = None
+    """It matters with disks as slow as this."""
 
     def schedules(self) -> Iterator[Schedule]:
         for seed in range(self.first_seed, self.first_seed + self.seeds):
             schedule = draw(seed)
-            yield schedule if self.nodes is None else schedule._replace(nodes=self.nodes)
+            if self.nodes is not None:
+                schedule = schedule._replace(nodes=self.nodes)
+            if self.sync_s is not None:
+                schedule = schedule._replace(sync_s=self.sync_s)
+            yield schedule
 
 
 @contextmanager
@@ -251,12 +257,16 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "an append taken for held": Mutant(
         "an entry may leave the leader before it is durable there; the leader counts only then",
         lambda: [(Follower, "on_append", _take_an_append_for_held)],
-        300,
+        100,
+        nodes=3,
+        sync_s=0.05,
     ),
     "the leader counted before it holds": Mutant(
         "an entry may leave the leader before it is durable there; the leader counts only then",
         lambda: [(Replication, "_deliver", _count_the_leader_early)],
-        300,
+        100,
+        nodes=3,
+        sync_s=0.05,
     ),
     "outcome by place": Mutant(
         "an outcome belongs to the batch id found in the applied entry",
