@@ -10,7 +10,6 @@ import pytest
 
 from globaltable import limits
 from globaltable.client import Binding, ClientClosed
-from globaltable.client._settings import CALLS_MAX
 from globaltable.errors import (
     ConnectFailed,
     GlobalTableError,
@@ -171,20 +170,20 @@ class TestPacking:
         assert [len(request.keys) for request in near.asked["Read"]] == [500]
 
     async def test_what_comes_while_all_calls_are_under_way_packs_up_behind_them(
-        self, near: ScriptedNode
+        self, near: ScriptedNode, few_calls: int
     ) -> None:
-        released = near.hold("Write", CALLS_MAX)
+        released = near.hold("Write", few_calls)
         async with connect(near) as client:
             early = []
-            for number in range(CALLS_MAX):
+            for number in range(few_calls):
                 early.append(asyncio.ensure_future(client.bind(f"early {number}", "A")))
                 await near.until_asked("Write", number + 1)
             late = [asyncio.ensure_future(client.bind(f"late {n}", "A")) for n in range(100)]
             await client.get("k")
-            assert len(near.asked["Write"]) == CALLS_MAX
+            assert len(near.asked["Write"]) == few_calls
             released.set()
             await asyncio.gather(*early, *late)
-        assert [len(r.ops) for r in near.asked["Write"]] == [1] * CALLS_MAX + [100]
+        assert [len(r.ops) for r in near.asked["Write"]] == [1] * few_calls + [100]
 
     async def test_beyond_pending_max_a_caller_is_refused_at_once(self, near: ScriptedNode) -> None:
         released = near.hold("Write")

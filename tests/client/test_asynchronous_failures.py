@@ -10,7 +10,7 @@ import pytest
 
 from globaltable import limits
 from globaltable.client import ClientClosed
-from globaltable.client._settings import CALLS_MAX, GRACE_S
+from globaltable.client._settings import GRACE_S
 from globaltable.errors import DeadlineExceeded, NoQuorum, OutcomeUnknown, Overloaded
 from globaltable.v1 import globaltable_pb2 as pb
 from tests.client.asking import ASKING, SLACK_S, connect
@@ -172,11 +172,13 @@ class TestCancellation:
             released.set()
             assert [(await callers[n]).created for n in (0, 2)] == [True, True]
 
-    async def test_what_was_not_sent_yet_is_not_sent(self, near: ScriptedNode) -> None:
-        released = near.hold("Write", CALLS_MAX)
+    async def test_what_was_not_sent_yet_is_not_sent(
+        self, near: ScriptedNode, few_calls: int
+    ) -> None:
+        released = near.hold("Write", few_calls)
         async with connect(near) as client:
             early = []
-            for number in range(CALLS_MAX):
+            for number in range(few_calls):
                 early.append(asyncio.ensure_future(client.bind("early", "A")))
                 await near.until_asked("Write", number + 1)
             gone, stays = (asyncio.ensure_future(client.bind(key, "A")) for key in ("gone", "k"))
