@@ -277,7 +277,7 @@ class Exchange:
         answers: list[Any] = []
         for part in parts:
             call = self._streamed.get(part.number)
-            if call is None:
+            if call is None or call.node != node:
                 # Given up already, and perhaps asked elsewhere: what counts is that answer.
                 continue
             assert call.tickets is not None, "a probe has no number"
