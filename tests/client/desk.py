@@ -152,6 +152,14 @@ class Desk:
             self.told[number] = value if error is None else error
 
 
+def require_nothing_held(exchange: Exchange) -> None:
+    """Whatever a call took while it was under way has been given back."""
+    assert exchange.pending == 0
+    assert not exchange._streamed and not len(exchange._expiring)
+    assert not any(exchange._in_flight.values())
+    assert not any(exchange._queues.values())
+
+
 def write_of(call: Call) -> pb.WriteRequest:
     """What a streamed request asks for, whoever is asked and under whatever number."""
     assert call.method == "WriteStream"
