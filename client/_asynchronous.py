@@ -146,7 +146,8 @@ class GlobalTable(BaseGlobalTable):
         for task in calls:
             task.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-        for stream in self._streams.values():
+        # A stream that ends by itself meanwhile leaves the others to be cancelled.
+        for stream in list(self._streams.values()):
             await stream.cancel()
         self._streams.clear()
         for channel in self._channels:
