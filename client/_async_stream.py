@@ -42,7 +42,6 @@ class WriteStream:
         self._tasks[0].cancel()
         self._call.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._call.code()
 
     async def _write(self) -> None:
         try:

@@ -5,6 +5,7 @@ the loop share a call, which leaves in the next turn.
 """
 
 import asyncio
+import contextlib
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping
 from types import TracebackType
@@ -150,6 +151,7 @@ class GlobalTable(BaseGlobalTable):
         for stream in list(self._streams.values()):
             await stream.cancel()
         self._streams.clear()
+        await asyncio.gather(*(_outlast(methods["Status"]) for methods in self._methods))
         for channel in self._channels:
             await channel.close(grace=None)
 
@@ -356,6 +358,17 @@ class GlobalTable(BaseGlobalTable):
         if not exchange.closed:
             exchange.stream_failed(node, failure, self._loop.time())
             self._pump()
+
+
+async def _outlast(status: Any) -> None:
+    """Return when gRPC has told this loop how all calls ended that were cancelled before.
+
+    It tells of ends in their order, but of a cancelled call's only after `cancel` has returned. If
+    the loop is closed by then, the next loop of the process is told, and raises. A call that is
+    given no time ends at once, behind all those.
+    """
+    with contextlib.suppress(grpc.aio.AioRpcError):
+        await status(b"", timeout=0)
 
 
 def failure_of_error(error: grpc.aio.AioRpcError) -> Failure:
