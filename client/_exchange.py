@@ -258,6 +258,10 @@ class Exchange:
             self._expiring.add(call, now + call.timeout_s)
         return call
 
+    def is_under_way(self, call: Call) -> bool:
+        """Whether a streamed call still waits for an answer. If not, it must not be sent."""
+        return not self.closed and call.number in self._streamed
+
     def answered(self, call: Call, data: bytes, now: float) -> None:
         """The node answered."""
         if call.tickets is None:

@@ -342,7 +342,8 @@ class SyncGlobalTable(BaseGlobalTable):
         """On the node's write stream; opened if there is none."""
         node = call.node
         with self._lock:
-            if self._exchange.closed:
+            if not self._exchange.is_under_way(call):
+                # Its stream has ended since it was made, and its ops are on their way elsewhere.
                 return
             stream = self._streams.get(node)
             if stream is None:

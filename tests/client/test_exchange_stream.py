@@ -277,6 +277,30 @@ def _probe(desk: Desk) -> Call:
     return probe
 
 
+class TestUnderWay:
+    """A shell of many threads may be about to send what another has learnt the end of."""
+
+    @pytest.mark.parametrize("how", ["answered", "broken off", "given up", "closed"])
+    def test_a_request_that_is_over_must_not_be_sent(self, how: str) -> None:
+        desk = desk_of_three()
+        desk.bind("1")
+        desk.bind("2")
+        call = desk.call()
+        desk.answer_some(call, {0: applied()})
+        assert desk.exchange.is_under_way(call)
+        match how:
+            case "answered":
+                desk.answer_some(call, {1: UNKNOWN})
+            case "broken off":
+                desk.break_stream(call.node, UNREACHED)
+            case "given up":
+                desk.time_out(call)
+                desk.poll()
+            case _:
+                desk.close()
+        assert not desk.exchange.is_under_way(call)
+
+
 class TestNonsense:
     @pytest.mark.parametrize("kind", ["garbage", "half a part"])
     def test_it_is_a_protocol_error_of_each_that_is_under_way_on_that_node_only(
