@@ -382,7 +382,7 @@ class _WatchedNodes:
         self._table._require_open(subject)
 
     def open_stream(self, progress: WatchProgress) -> tuple[int, Any]:
-        node = self._table._opened().nodes.choose(progress.avoided) or 0
+        node = self._table._opened().nodes.next_for(progress)
         return node, self._table._methods[node]["Watch"](progress.request())
 
     def stream_failed(

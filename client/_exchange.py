@@ -215,13 +215,7 @@ class Exchange:
     def _choose(self, ticket: AnyTicket) -> int:
         if ticket.pinned is not None:
             return ticket.pinned
-        node = self.nodes.choose(ticket.avoided)
-        if node is None:
-            # Nodes went down or came up since its round began: begin another.
-            ticket.avoided = 0
-            node = self.nodes.choose()
-            assert node is not None, "there is at least one node"
-        return node
+        return self.nodes.next_for(ticket)
 
     def _pack(self, lane: Lane, queue: OrderedDict[AnyTicket, None], now: float) -> Call | None:
         """Put the head of the queue, and what follows it to the same node, into one call."""

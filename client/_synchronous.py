@@ -407,7 +407,7 @@ class _WatchedNodes:
 
     def open_stream(self, progress: WatchProgress) -> tuple[int, Any]:
         with self._table._lock:
-            node = self._table._exchange.nodes.choose(progress.avoided) or 0
+            node = self._table._exchange.nodes.next_for(progress)
         return node, self._table._methods[node]["Watch"](progress.request())
 
     def stream_failed(

@@ -100,6 +100,18 @@ class TestStart:
             assert await waiting == "a"
         assert len(near.asked["Watch"]) == 1
 
+    async def test_if_all_that_are_up_have_failed_it_they_are_asked_again(
+        self, near: ScriptedNode, far: ScriptedNode
+    ) -> None:
+        """Not one that is down, though that alone has not failed it."""
+        far.always("Status", hang)
+        near.stream(position({0: 4}))
+        async with connect(far, near) as client:
+            watch = client.watch(prefix="")
+            watch._progress.avoided = 0b10
+            await watch.start()
+        assert (len(near.asked["Watch"]), len(far.asked["Watch"])) == (1, 0)
+
     @pytest.mark.parametrize(
         ("part", "told"),
         [

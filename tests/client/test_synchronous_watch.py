@@ -92,6 +92,18 @@ class TestStart:
             assert waiting.result(PATIENCE_S) == "a"
         assert len(nodes.near.asked["Watch"]) == 1
 
+    def test_if_all_that_are_up_have_failed_it_they_are_asked_again(
+        self, nodes: NodeThread
+    ) -> None:
+        """Not one that is down, though that alone has not failed it."""
+        nodes.far.always("Status", hang)
+        nodes.near.stream(position({0: 4}))
+        with connect_sync(nodes.far, nodes.near) as client:
+            watch = client.watch(prefix="")
+            watch._progress.avoided = 0b10
+            watch.start()
+        assert (len(nodes.near.asked["Watch"]), len(nodes.far.asked["Watch"])) == (1, 0)
+
     @pytest.mark.parametrize(
         ("part", "told"),
         [
