@@ -63,6 +63,7 @@ class GlobalTable(BaseGlobalTable):
         self._calls: set[asyncio.Task[None]] = set()
         self._streams: dict[int, WriteStream] = {}
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
+        self._opening = asyncio.Lock()
         self._pump_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -97,10 +98,14 @@ class GlobalTable(BaseGlobalTable):
 
     async def open(self) -> Self:
         """Connect; does nothing on a client that is open. Raises ConnectFailed, ClientClosed."""
-        if self._closed:
-            raise ClientClosed(f"{self!r} was closed; connect anew")
-        if self._exchange is not None:
-            return self
+        async with self._opening:
+            if self._closed:
+                raise ClientClosed(f"{self!r} was closed; connect anew")
+            if self._exchange is None:
+                await self._connect()
+        return self
+
+    async def _connect(self) -> None:
         self._loop = asyncio.get_running_loop()
         for address in self.addresses:
             options = list(CHANNEL_OPTIONS)
@@ -117,7 +122,6 @@ class GlobalTable(BaseGlobalTable):
         except BaseException:
             await self.close()
             raise
-        return self
 
     async def close(self) -> None:
         """Give up what is under way, and close every connection. May be called twice.

@@ -81,6 +81,22 @@ class TestLife:
         with pytest.raises(ClientClosed):
             await client.open()
 
+    async def test_who_opens_it_meanwhile_waits_until_it_is_open(self, near: ScriptedNode) -> None:
+        released = near.hold("Status", 2)
+        client = connect(near)
+        opening = [asyncio.ensure_future(client.open()) for _ in range(3)]
+        await near.until_asked("Status")
+        assert not any(task.done() for task in opening)
+        released.set()
+        assert await asyncio.gather(*opening) == [client] * 3
+        assert (await client.bind("k", "A")).created
+        await client.close()
+
+    async def test_or_is_told_that_it_is_not_to_be(self, dead: str) -> None:
+        client = connect(dead, timeout=0.2)
+        told = await asyncio.gather(client.open(), client.open(), return_exceptions=True)
+        assert [type(error) for error in told] == [ConnectFailed, ClientClosed]
+
     async def test_opening_can_be_given_up(self, near: ScriptedNode) -> None:
         near.always("Status", hang)
         client = connect(near)
