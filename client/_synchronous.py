@@ -212,6 +212,9 @@ class SyncGlobalTable(BaseGlobalTable):
     ) -> dict[str, Binding]:
         """The bindings of those of `keys` that are bound, by key, in the order of `keys`."""
         tickets = self._get_tickets(keys, linearizable, timeout)
+        if not tickets:
+            # Nobody is asked who would say it.
+            self._require_open("get of 0 keys")
         return bound(tickets, self._call_all(tickets))
 
     def scan(
