@@ -5,6 +5,7 @@ them is `_watching`'s, and which node is asked the client's.
 """
 
 import asyncio
+import contextlib
 from types import TracebackType
 from typing import Any, Self
 
@@ -41,6 +42,7 @@ class Watch:
         self._stream: Any = None
         self._node = 0
         self._closed = False
+        self._interrupted = asyncio.Event()
 
     @property
     def position(self) -> dict[int, int]:
@@ -66,7 +68,12 @@ class Watch:
     async def close(self) -> None:
         """End the iteration, and the stream behind it."""
         self._closed = True
-        self.drop_stream()
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Let go of the stream, and end a pause: the watch or its client is closed."""
+        self._interrupted.set()
+        self._drop_stream()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -97,8 +104,7 @@ class Watch:
             await self._receive()
         raise StopAsyncIteration
 
-    def drop_stream(self) -> None:
-        """Let go of the stream; reading on begins another."""
+    def _drop_stream(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.cancel()
@@ -126,7 +132,7 @@ class Watch:
         except TimeoutError:
             failure = Failure(FailureKind.UNKNOWN, "the node did not answer", timed_out=True)
         except asyncio.CancelledError:
-            self.drop_stream()
+            self._drop_stream()
             task = asyncio.current_task()
             if self._is_over() and not (task is not None and task.cancelling()):
                 return
@@ -137,11 +143,14 @@ class Watch:
                     self._progress.received(data)
                 except ProtocolError:
                     # Reading on would pass over what this message should have held.
-                    self.drop_stream()
+                    self._drop_stream()
                     raise
                 return
             failure = Failure(FailureKind.UNKNOWN, "the node ended the stream")
-        self.drop_stream()
+        self._drop_stream()
         if self._is_over():
             return
-        await asyncio.sleep(nodes.stream_failed(self._progress, self._node, failure, waited_s))
+        pause_s = nodes.stream_failed(self._progress, self._node, failure, waited_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._interrupted.wait()

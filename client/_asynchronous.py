@@ -137,7 +137,7 @@ class GlobalTable(BaseGlobalTable):
         self._exchange.close()
         self._tell()
         for watch in list(self._watches):
-            watch.drop_stream()
+            watch.interrupt()
         calls = list(self._calls)
         for task in calls:
             task.cancel()

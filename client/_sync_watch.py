@@ -38,7 +38,8 @@ class SyncWatch:
         self._timeout_s = timeout_s
         self._stream: Any = None
         self._node = 0
-        self._closing = threading.Event()
+        self._closed = False
+        self._interrupted = threading.Event()
 
     @property
     def position(self) -> dict[int, int]:
@@ -62,8 +63,13 @@ class SyncWatch:
 
     def close(self) -> None:
         """End the iteration, and the stream behind it. May be called from another thread."""
-        self._closing.set()
-        self.drop_stream()
+        self._closed = True
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Let go of the stream, and end a pause: the watch or its client is closed."""
+        self._interrupted.set()
+        self._drop_stream()
 
     def __enter__(self) -> Self:
         self.start()
@@ -84,30 +90,29 @@ class SyncWatch:
         try:
             self.start()
         except ClientClosed:
-            if self._closing.is_set():
+            if self._closed:
                 raise StopIteration from None
             raise
-        while not self._closing.is_set():
+        while not self._closed:
             change = self._progress.next_change()
             if change is not None:
                 return change
             self._receive(float("inf"))
         raise StopIteration
 
-    def drop_stream(self) -> None:
-        """Let go of the stream; reading on begins another."""
+    def _drop_stream(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.cancel()
 
     def _is_over(self) -> bool:
-        return self._closing.is_set() or self._nodes.closed
+        return self._closed or self._nodes.closed
 
     def _receive(self, remaining_s: float) -> None:
         """Take one message, or one failure."""
         nodes = self._nodes
         nodes.require_open(self._progress.subject)
-        if self._closing.is_set():
+        if self._closed:
             raise ClientClosed(f"{self._progress.subject}: the watch is closed")
         waited_s = 0.0
         timer: threading.Timer | None = None
@@ -141,15 +146,15 @@ class SyncWatch:
                 self._progress.received(data)
             except ProtocolError:
                 # Reading on would pass over what this message should have held.
-                self.drop_stream()
+                self._drop_stream()
                 raise
             return
         finally:
             if timer is not None:
                 timer.cancel()
                 timer.join()
-        self.drop_stream()
+        self._drop_stream()
         if self._is_over():
             return
-        delay_s = nodes.stream_failed(self._progress, self._node, failure, waited_s)
-        self._closing.wait(min(delay_s, remaining_s))
+        pause_s = nodes.stream_failed(self._progress, self._node, failure, waited_s)
+        self._interrupted.wait(min(pause_s, remaining_s))

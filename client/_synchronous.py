@@ -147,7 +147,7 @@ class SyncGlobalTable(BaseGlobalTable):
             self._timer_moved.notify_all()
         _tell(settled)
         for watch in watches:
-            watch.drop_stream()
+            watch.interrupt()
         for stream in list(self._streams.values()):
             stream.cancel()
         for channel in self._channels:
