@@ -42,6 +42,13 @@ def few_calls(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Nobody waits long for a last word of a node from which none will come."""
+    monkeypatch.setattr("globaltable.client._exchange.GRACE_S", 0.05)
+    return 0.05
+
+
+@pytest.fixture
 def dead() -> Iterator[str]:
     """An address at which nobody listens, nor will."""
     with dead_address() as address:

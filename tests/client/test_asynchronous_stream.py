@@ -186,7 +186,7 @@ class TestClose:
 
     async def test_a_stream_may_end_by_itself_meanwhile(self) -> None:
         """As when a cluster is stopped together with its clients."""
-        for _ in range(10):
+        for _ in range(3):
             near, far = ScriptedNode(), ScriptedNode(distance_s=0.02)
             for node in (near, far):
                 await node.start()
@@ -210,7 +210,7 @@ async def use():
         await asyncio.sleep(0)
     await asyncio.gather(*under_way, return_exceptions=True)
 
-for _ in range(60):
+for _ in range(40):
     asyncio.run(use())
 """
 
@@ -229,4 +229,4 @@ def test_clients_in_one_event_loop_after_another_make_no_noise(
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
-    assert nodes.near.write_streams == 60
+    assert nodes.near.write_streams == 40
