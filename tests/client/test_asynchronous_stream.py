@@ -187,7 +187,7 @@ class TestClose:
     async def test_a_stream_may_end_by_itself_meanwhile(self) -> None:
         """As when a cluster is stopped together with its clients."""
         for _ in range(3):
-            near, far = ScriptedNode(), ScriptedNode(distance_s=0.02)
+            near, far = ScriptedNode(), ScriptedNode(distance_s=0.05)
             for node in (near, far):
                 await node.start()
             near.then("Write", say(pb.WriteResponse(outcomes=[UNAVAILABLE])))
