@@ -11,9 +11,11 @@ and when, `_attempts` what a failure means, `_nodes` which node is asked. Errors
 `globaltable.errors`, and `ClientClosed`.
 """
 
-from globaltable.client._asynchronous import GlobalTable, Watch
+from globaltable.client._async_watch import Watch
+from globaltable.client._asynchronous import GlobalTable
 from globaltable.client._settings import USE_CLIENT_DEFAULT, ClientClosed, UseClientDefault
-from globaltable.client._synchronous import SyncGlobalTable, SyncWatch
+from globaltable.client._sync_watch import SyncWatch
+from globaltable.client._synchronous import SyncGlobalTable
 from globaltable.client.values import (
     Change,
     ChangeKind,

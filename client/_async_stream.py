@@ -42,7 +42,6 @@ class WriteStream:
         self._tasks[0].cancel()
         self._call.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._call.code()
 
     async def _write(self) -> None:
         try:
@@ -66,10 +65,15 @@ class WriteStream:
                     code, await self._call.details(), await self._call.trailing_metadata()
                 )
         except grpc.aio.AioRpcError as error:
-            metadata: Any = error.trailing_metadata()
-            failure = failure_of(error.code(), error.details(), metadata)
+            failure = failure_of_error(error)
         self._tasks[0].cancel()
         self._ended(failure)
+
+
+def failure_of_error(error: grpc.aio.AioRpcError) -> Failure:
+    """What a gRPC error means."""
+    metadata: Any = error.trailing_metadata()
+    return failure_of(error.code(), error.details(), metadata)
 
 
 def _untold(_failure: Failure) -> None:

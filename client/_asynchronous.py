@@ -5,6 +5,7 @@ the loop share a call, which leaves in the next turn.
 """
 
 import asyncio
+import contextlib
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping
 from types import TracebackType
@@ -13,11 +14,12 @@ from typing import Any, Self, TypeVar
 import grpc
 import grpc.aio
 
-from globaltable.client._async_stream import WriteStream
-from globaltable.client._attempts import Failure, FailureKind, failure_of
+from globaltable.client._async_stream import WriteStream, failure_of_error
+from globaltable.client._async_watch import Watch
+from globaltable.client._attempts import Failure
 from globaltable.client._base import BaseGlobalTable, bound
 from globaltable.client._exchange import Call, Exchange
-from globaltable.client._lanes import SERVICE, Ticket
+from globaltable.client._lanes import Ticket, methods_of
 from globaltable.client._settings import (
     ATTEMPT_TIMEOUT_S_DEFAULT,
     CHANNEL_OPTIONS,
@@ -30,13 +32,10 @@ from globaltable.client._settings import (
     addresses_of,
 )
 from globaltable.client._watching import WatchProgress
-from globaltable.client.values import Change, Status
-from globaltable.errors import GlobalTableError, ProtocolError
+from globaltable.client.values import Status
 from globaltable.model import Binding
 
 T = TypeVar("T")
-
-_END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 
 
 class GlobalTable(BaseGlobalTable):
@@ -64,6 +63,7 @@ class GlobalTable(BaseGlobalTable):
         self._calls: set[asyncio.Task[None]] = set()
         self._streams: dict[int, WriteStream] = {}
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
+        self._opening = asyncio.Lock()
         self._pump_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -98,10 +98,14 @@ class GlobalTable(BaseGlobalTable):
 
     async def open(self) -> Self:
         """Connect; does nothing on a client that is open. Raises ConnectFailed, ClientClosed."""
-        if self._closed:
-            raise ClientClosed(f"{self!r} was closed; connect anew")
-        if self._exchange is not None:
-            return self
+        async with self._opening:
+            if self._closed:
+                raise ClientClosed(f"{self!r} was closed; connect anew")
+            if self._exchange is None:
+                await self._connect()
+        return self
+
+    async def _connect(self) -> None:
         self._loop = asyncio.get_running_loop()
         for address in self.addresses:
             options = list(CHANNEL_OPTIONS)
@@ -111,21 +115,13 @@ class GlobalTable(BaseGlobalTable):
                 else grpc.aio.insecure_channel(address, options=options)
             )
             self._channels.append(channel)
-            # Requests and answers cross as bytes: encoding them is the lanes'.
-            methods: dict[str, Any] = {
-                name: channel.unary_unary(SERVICE + name, None, None)
-                for name in ("Read", "Scan", "Status")
-            }
-            methods["WriteStream"] = channel.stream_stream(SERVICE + "WriteStream", None, None)
-            methods["Watch"] = channel.unary_stream(SERVICE + "Watch", None, None)
-            self._methods.append(methods)
+            self._methods.append(methods_of(channel))
         self._exchange = Exchange(self._settings, self._loop.time())
         try:
             await self._call(self._opening_ticket())
         except BaseException:
             await self.close()
             raise
-        return self
 
     async def close(self) -> None:
         """Give up what is under way, and close every connection. May be called twice.
@@ -141,14 +137,16 @@ class GlobalTable(BaseGlobalTable):
         self._exchange.close()
         self._tell()
         for watch in list(self._watches):
-            watch.drop_stream()
+            watch.interrupt()
         calls = list(self._calls)
         for task in calls:
             task.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-        for stream in self._streams.values():
+        # A stream that ends by itself meanwhile leaves the others to be cancelled.
+        for stream in list(self._streams.values()):
             await stream.cancel()
         self._streams.clear()
+        await asyncio.gather(*(_outlast(methods["Status"]) for methods in self._methods))
         for channel in self._channels:
             await channel.close(grace=None)
 
@@ -214,6 +212,9 @@ class GlobalTable(BaseGlobalTable):
     ) -> dict[str, Binding]:
         """The bindings of those of `keys` that are bound, by key, in the order of `keys`."""
         tickets = self._get_tickets(keys, linearizable, timeout)
+        if not tickets:
+            # Nobody is asked who would say it.
+            self._require_open("get of 0 keys")
         calls = [asyncio.ensure_future(self._call(ticket)) for ticket in tickets]
         try:
             return bound(tickets, await asyncio.gather(*calls))
@@ -251,12 +252,13 @@ class GlobalTable(BaseGlobalTable):
         prefix: str = "",
         after: Mapping[int, int] | None = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
-    ) -> "Watch":
+    ) -> Watch:
         """Changes from now on, or from the position `after` on: of `key`, or of a `prefix`.
 
         `timeout` is how many seconds the start may take. See `Watch`.
         """
-        watch = Watch(self, self._watch_progress(key, prefix, after), self._timeout_s(timeout))
+        progress = self._watch_progress(key, prefix, after)
+        watch = Watch(_WatchedNodes(self), progress, self._timeout_s(timeout))
         self._watches.add(watch)
         return watch
 
@@ -272,6 +274,10 @@ class GlobalTable(BaseGlobalTable):
         if self._exchange is None:
             raise ClientClosed(f"{self!r} is not open; use it with `async with`, or await it")
         return self._exchange
+
+    def _require_open(self, subject: str) -> None:
+        if self._opened().closed:
+            raise ClientClosed(f"{subject}: the client is closed")
 
     async def _call(self, ticket: Ticket[T]) -> T:
         exchange = self._exchange or self._opened()
@@ -357,142 +363,40 @@ class GlobalTable(BaseGlobalTable):
             self._pump()
 
 
-def failure_of_error(error: grpc.aio.AioRpcError) -> Failure:
-    """What a gRPC error means."""
-    metadata: Any = error.trailing_metadata()
-    return failure_of(error.code(), error.details(), metadata)
+async def _outlast(status: Any) -> None:
+    """Return when gRPC has told this loop how all calls ended that were cancelled before.
 
-
-class Watch:
-    """The changes of a key or a prefix, in the order of each group's log, each one once.
-
-    An asynchronous iterator that ends when it is closed. It survives the loss of its node: it
-    goes on at another one, after the last change it received. `async with` waits until a node has
-    said where the watch starts, so that a scan made then misses nothing that it does not deliver.
-
-    Iterating raises `Compacted` or `Lagged` if the changes that come next are no longer kept,
-    both with the `oldest` revision that is; and, if it could not be started in time, what every
-    call raises.
+    It tells of ends in their order, but of a cancelled call's only after `cancel` has returned. If
+    the loop is closed by then, the next loop of the process is told, and raises. A call that is
+    given no time ends at once, behind all those.
     """
+    with contextlib.suppress(grpc.aio.AioRpcError):
+        await status(b"", timeout=0)
 
-    def __init__(
-        self, table: GlobalTable, progress: WatchProgress, timeout_s: float | None
-    ) -> None:
+
+class _WatchedNodes:
+    """What this client's watches ask of it."""
+
+    def __init__(self, table: GlobalTable) -> None:
         self._table = table
-        self._progress = progress
-        self._timeout_s = timeout_s
-        self._stream: Any = None
-        self._node = 0
-        self._closed = False
+        self.attempt_timeout_s = table._settings.attempt_timeout_s
 
     @property
-    def position(self) -> dict[int, int]:
-        """The revision up to which changes were handed out, by group: `after` to resume there.
+    def closed(self) -> bool:
+        return self._table._closed
 
-        Changes that share a revision are covered together, by the last of them.
-        """
-        return self._progress.position
+    def require_open(self, subject: str) -> None:
+        self._table._require_open(subject)
 
-    async def start(self) -> None:
-        """Wait until a node has said where the watch starts; `position` then holds it."""
-        if self._progress.started:
-            return
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                while not self._progress.started:
-                    await self._receive()
-        except TimeoutError as error:
-            if isinstance(error, GlobalTableError):
-                raise
-            raise self._progress.deadline_error() from None
+    def open_stream(self, progress: WatchProgress) -> tuple[int, Any]:
+        node = self._table._opened().nodes.next_for(progress)
+        return node, self._table._methods[node]["Watch"](progress.request())
 
-    async def close(self) -> None:
-        """End the iteration, and the stream behind it."""
-        self._closed = True
-        self.drop_stream()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Change:
-        try:
-            await self.start()
-        except ClientClosed:
-            if self._closed:
-                raise StopAsyncIteration from None
-            raise
-        while not self._closed:
-            change = self._progress.next_change()
-            if change is not None:
-                return change
-            await self._receive()
-        raise StopAsyncIteration
-
-    def drop_stream(self) -> None:
-        """Let go of the stream; reading on begins another."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.cancel()
-
-    def _is_over(self) -> bool:
-        return self._closed or self._table._closed
-
-    async def _receive(self) -> None:
-        """Take one message, or one failure."""
-        table = self._table
-        exchange = table._opened()
-        if table._closed:
-            raise ClientClosed(f"{self._progress.subject}: the client is closed")
-        if self._closed:
-            raise ClientClosed(f"{self._progress.subject}: the watch is closed")
-        # A node says at once where a stream starts; after that it may be silent for any time.
-        limit_s = table._settings.attempt_timeout_s if self._stream is None else None
-        waited_s = limit_s or 0.0
-        try:
-            async with asyncio.timeout(limit_s):
-                if self._stream is None:
-                    node = exchange.nodes.choose(self._progress.avoided)
-                    self._node = node if node is not None else 0
-                    method = table._methods[self._node]["Watch"]
-                    self._stream = method(self._progress.request())
-                stream = self._stream
-                data = await stream.read()
-        except grpc.aio.AioRpcError as error:
-            failure = failure_of_error(error)
-        except TimeoutError:
-            failure = Failure(FailureKind.UNKNOWN, "the node did not answer", timed_out=True)
-        except asyncio.CancelledError:
-            self.drop_stream()
-            task = asyncio.current_task()
-            if self._is_over() and not (task is not None and task.cancelling()):
-                return
-            raise
-        else:
-            if data is not _END:
-                try:
-                    self._progress.received(data)
-                except ProtocolError:
-                    # Reading on would pass over what this message should have held.
-                    self.drop_stream()
-                    raise
-                return
-            failure = Failure(FailureKind.UNKNOWN, "the node ended the stream")
-        self.drop_stream()
-        if self._is_over():
-            return
-        exchange.note_failure(self._node, failure, table._loop.time(), waited_s)
-        table._pump()
-        left = exchange.nodes.choose(self._progress.avoided | 1 << self._node) is not None
-        await asyncio.sleep(self._progress.failed(failure, self._node, left))
+    def stream_failed(
+        self, progress: WatchProgress, node: int, failure: Failure, waited_s: float
+    ) -> float:
+        exchange = self._table._opened()
+        exchange.note_failure(node, failure, self._table._loop.time(), waited_s)
+        self._table._pump()
+        left = exchange.nodes.choose(progress.avoided | 1 << node) is not None
+        return progress.failed(failure, node, left)

@@ -107,6 +107,7 @@ class BaseGlobalTable:
     ) -> list[Ticket[list[Binding | None]]]:
         if isinstance(keys, str):
             raise InvalidArgument(f"keys must be a collection of keys, not one string: {keys!r}")
+        timeout = self._timeout_s(timeout)
         unique = list(dict.fromkeys(keys))
         return [
             self._get_ticket(unique[start : start + _KEYS_PER_TICKET], linearizable, timeout)

@@ -215,13 +215,7 @@ class Exchange:
     def _choose(self, ticket: AnyTicket) -> int:
         if ticket.pinned is not None:
             return ticket.pinned
-        node = self.nodes.choose(ticket.avoided)
-        if node is None:
-            # Nodes went down or came up since its round began: begin another.
-            ticket.avoided = 0
-            node = self.nodes.choose()
-            assert node is not None, "there is at least one node"
-        return node
+        return self.nodes.next_for(ticket)
 
     def _pack(self, lane: Lane, queue: OrderedDict[AnyTicket, None], now: float) -> Call | None:
         """Put the head of the queue, and what follows it to the same node, into one call."""
@@ -258,6 +252,10 @@ class Exchange:
             self._expiring.add(call, now + call.timeout_s)
         return call
 
+    def is_under_way(self, call: Call) -> bool:
+        """Whether a streamed call still waits for an answer. If not, it must not be sent."""
+        return not self.closed and call.number in self._streamed
+
     def answered(self, call: Call, data: bytes, now: float) -> None:
         """The node answered."""
         if call.tickets is None:
@@ -277,7 +275,7 @@ class Exchange:
         answers: list[Any] = []
         for part in parts:
             call = self._streamed.get(part.number)
-            if call is None:
+            if call is None or call.node != node:
                 # Given up already, and perhaps asked elsewhere: what counts is that answer.
                 continue
             assert call.tickets is not None, "a probe has no number"

@@ -23,9 +23,21 @@ from globaltable.errors import (
 from globaltable.model import Binding
 from globaltable.v1 import globaltable_pb2 as pb
 
-SERVICE: Final = "/globaltable.v1.GlobalTableService/"
+_SERVICE: Final = "/globaltable.v1.GlobalTableService/"
 
 T = TypeVar("T")
+
+
+def methods_of(channel: Any) -> dict[str, Any]:
+    """The methods that are called, by name. Requests and answers cross as bytes: encoding them is
+    the lanes'."""
+    methods = {
+        name: channel.unary_unary(_SERVICE + name, None, None)
+        for name in ("Read", "Scan", "Status")
+    }
+    methods["WriteStream"] = channel.stream_stream(_SERVICE + "WriteStream", None, None)
+    methods["Watch"] = channel.unary_stream(_SERVICE + "Watch", None, None)
+    return methods
 
 
 class Ticket(Generic[T]):

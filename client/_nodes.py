@@ -7,7 +7,7 @@ node is up at all.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 _PENALTY_S_FIRST: Final = 0.1
 _PENALTY_S_MAX: Final = 1.0
@@ -35,6 +35,13 @@ class _Node:
         self.probe_at: float | None = now
 
 
+class Asker(Protocol):
+    """What has asked some nodes in vain."""
+
+    avoided: int
+    """The nodes that have failed it in this round."""
+
+
 class Nodes:
     """The nodes of one cluster, as one client sees them."""
 
@@ -51,6 +58,16 @@ class Nodes:
             if not avoided >> number & 1:
                 return number
         return None
+
+    def next_for(self, asker: Asker) -> int:
+        """The node to ask next."""
+        node = self.choose(asker.avoided)
+        if node is None:
+            # Nodes went down or came up since its round began: begin another.
+            asker.avoided = 0
+            node = self.choose()
+            assert node is not None, "there is at least one node"
+        return node
 
     def is_up(self, number: int) -> bool:
         """Whether the node answered last."""

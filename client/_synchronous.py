@@ -14,10 +14,10 @@ from typing import Any, Final, Self, TypeVar
 
 import grpc
 
-from globaltable.client._attempts import Failure, FailureKind, failure_of
+from globaltable.client._attempts import Failure, failure_of
 from globaltable.client._base import BaseGlobalTable, bound
 from globaltable.client._exchange import Call, Exchange, Settled
-from globaltable.client._lanes import SERVICE, Ticket
+from globaltable.client._lanes import Ticket, methods_of
 from globaltable.client._settings import (
     ATTEMPT_TIMEOUT_S_DEFAULT,
     CHANNEL_OPTIONS,
@@ -30,9 +30,10 @@ from globaltable.client._settings import (
     addresses_of,
 )
 from globaltable.client._sync_stream import SyncWriteStream
+from globaltable.client._sync_watch import SyncWatch
 from globaltable.client._watching import WatchProgress
-from globaltable.client.values import Change, Status
-from globaltable.errors import GlobalTableError, ProtocolError
+from globaltable.client.values import Status
+from globaltable.errors import GlobalTableError
 from globaltable.model import Binding
 
 T = TypeVar("T")
@@ -79,7 +80,6 @@ class SyncGlobalTable(BaseGlobalTable):
         self._timer_moved: Final = threading.Condition(self._lock)
         self._wakes_at: float | None = None
         self._watches: weakref.WeakSet[SyncWatch] = weakref.WeakSet()
-        self._closing = threading.Event()
         self._streams: dict[int, SyncWriteStream] = {}
         self._channels: list[grpc.Channel] = []
         self._methods: list[dict[str, Any]] = []
@@ -91,14 +91,7 @@ class SyncGlobalTable(BaseGlobalTable):
                 else grpc.insecure_channel(address, options=options)
             )
             self._channels.append(channel)
-            # Requests and answers cross as bytes: encoding them is the lanes'.
-            methods: dict[str, Any] = {
-                name: channel.unary_unary(SERVICE + name, None, None)
-                for name in ("Read", "Scan", "Status")
-            }
-            methods["WriteStream"] = channel.stream_stream(SERVICE + "WriteStream", None, None)
-            methods["Watch"] = channel.unary_stream(SERVICE + "Watch", None, None)
-            self._methods.append(methods)
+            self._methods.append(methods_of(channel))
         self._exchange = Exchange(settings, time.monotonic())
         self._timer = threading.Thread(
             target=self._keep_time, name="globaltable-client", daemon=True
@@ -150,11 +143,11 @@ class SyncGlobalTable(BaseGlobalTable):
                 return
             self._exchange.close()
             settled = self._exchange.take_settled()
+            watches = list(self._watches)
             self._timer_moved.notify_all()
-        self._closing.set()
         _tell(settled)
-        for watch in list(self._watches):
-            watch.drop_stream()
+        for watch in watches:
+            watch.interrupt()
         for stream in list(self._streams.values()):
             stream.cancel()
         for channel in self._channels:
@@ -219,6 +212,9 @@ class SyncGlobalTable(BaseGlobalTable):
     ) -> dict[str, Binding]:
         """The bindings of those of `keys` that are bound, by key, in the order of `keys`."""
         tickets = self._get_tickets(keys, linearizable, timeout)
+        if not tickets:
+            # Nobody is asked who would say it.
+            self._require_open("get of 0 keys")
         return bound(tickets, self._call_all(tickets))
 
     def scan(
@@ -249,14 +245,15 @@ class SyncGlobalTable(BaseGlobalTable):
         prefix: str = "",
         after: Mapping[int, int] | None = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
-    ) -> "SyncWatch":
+    ) -> SyncWatch:
         """Changes from now on, or from the position `after` on: of `key`, or of a `prefix`.
 
         `timeout` is how many seconds the start may take. See `SyncWatch`.
         """
         progress = self._watch_progress(key, prefix, after)
-        watch = SyncWatch(self, progress, self._timeout_s(timeout))
-        self._watches.add(watch)
+        watch = SyncWatch(_WatchedNodes(self), progress, self._timeout_s(timeout))
+        with self._lock:
+            self._watches.add(watch)
         return watch
 
     def status(
@@ -266,6 +263,10 @@ class SyncGlobalTable(BaseGlobalTable):
         return self._call(self._status_ticket(address, timeout))
 
     # --- the shell -------------------------------------------------------------------------------
+
+    def _require_open(self, subject: str) -> None:
+        if self._exchange.closed:
+            raise ClientClosed(f"{subject}: the client is closed")
 
     def _call(self, ticket: Ticket[T]) -> T:
         (value,) = self._call_all([ticket])
@@ -319,7 +320,7 @@ class SyncGlobalTable(BaseGlobalTable):
                 future = method.future(call.request, timeout=call.timeout_s)
             except ValueError:
                 # The channel was closed since: so is the client, and its callers have been told.
-                assert self._closing.is_set(), "a channel is closed by its client only"
+                assert self._exchange.closed, "a channel is closed by its client only"
                 return
             future.add_done_callback(lambda future, call=call: self._landed(call, future))
 
@@ -342,7 +343,8 @@ class SyncGlobalTable(BaseGlobalTable):
         """On the node's write stream; opened if there is none."""
         node = call.node
         with self._lock:
-            if self._exchange.closed:
+            if not self._exchange.is_under_way(call):
+                # Its stream has ended since it was made, and its ops are on their way elsewhere.
                 return
             stream = self._streams.get(node)
             if stream is None:
@@ -392,145 +394,32 @@ def _tell(settled: list[Settled]) -> None:
         waiter.tell(value, error)
 
 
-class SyncWatch:
-    """The changes of a key or a prefix, in the order of each group's log, each one once.
+class _WatchedNodes:
+    """What this client's watches ask of it."""
 
-    An iterator that ends when it is closed. It survives the loss of its node: it goes on at
-    another one, after the last change it received. `with` waits until a node has said where the
-    watch starts, so that a scan made then misses nothing that it does not deliver.
-
-    Iterating raises `Compacted` or `Lagged` if the changes that come next are no longer kept,
-    both with the `oldest` revision that is; and, if it could not be started in time, what every
-    call raises.
-    """
-
-    def __init__(
-        self, table: SyncGlobalTable, progress: WatchProgress, timeout_s: float | None
-    ) -> None:
+    def __init__(self, table: SyncGlobalTable) -> None:
         self._table = table
-        self._progress = progress
-        self._timeout_s = timeout_s
-        self._stream: Any = None
-        self._node = 0
-        self._closing = threading.Event()
+        self.attempt_timeout_s = table._settings.attempt_timeout_s
 
     @property
-    def position(self) -> dict[int, int]:
-        """The revision up to which changes were handed out, by group: `after` to resume there.
+    def closed(self) -> bool:
+        return self._table._exchange.closed
 
-        Changes that share a revision are covered together, by the last of them.
-        """
-        return self._progress.position
+    def require_open(self, subject: str) -> None:
+        self._table._require_open(subject)
 
-    def start(self) -> None:
-        """Wait until a node has said where the watch starts; `position` then holds it."""
-        if self._progress.started:
-            return
-        started_at = time.monotonic()
-        deadline = started_at + self._timeout_s if self._timeout_s is not None else float("inf")
-        while not self._progress.started:
-            remaining_s = deadline - time.monotonic()
-            if remaining_s <= 0:
-                raise self._progress.deadline_error()
-            self._receive(remaining_s)
+    def open_stream(self, progress: WatchProgress) -> tuple[int, Any]:
+        with self._table._lock:
+            node = self._table._exchange.nodes.next_for(progress)
+        return node, self._table._methods[node]["Watch"](progress.request())
 
-    def close(self) -> None:
-        """End the iteration, and the stream behind it. May be called from another thread."""
-        self._closing.set()
-        self.drop_stream()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Change:
-        try:
-            self.start()
-        except ClientClosed:
-            if self._closing.is_set():
-                raise StopIteration from None
-            raise
-        while not self._closing.is_set():
-            change = self._progress.next_change()
-            if change is not None:
-                return change
-            self._receive(float("inf"))
-        raise StopIteration
-
-    def drop_stream(self) -> None:
-        """Let go of the stream; reading on begins another."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.cancel()
-
-    def _receive(self, remaining_s: float) -> None:
-        """Take one message, or one failure."""
+    def stream_failed(
+        self, progress: WatchProgress, node: int, failure: Failure, waited_s: float
+    ) -> float:
         table = self._table
-        if table._closing.is_set():
-            raise ClientClosed(f"{self._progress.subject}: the client is closed")
-        if self._closing.is_set():
-            raise ClientClosed(f"{self._progress.subject}: the watch is closed")
-        waited_s = 0.0
-        timer: threading.Timer | None = None
-        try:
-            stream = self._stream
-            if stream is None:
-                with table._lock:
-                    node = table._exchange.nodes.choose(self._progress.avoided)
-                self._node = node if node is not None else 0
-                stream = table._methods[self._node]["Watch"](self._progress.request())
-                self._stream = stream
-                # A node says at once where a stream starts; after that it may be silent for long.
-                waited_s = min(table._settings.attempt_timeout_s, remaining_s)
-                timer = threading.Timer(waited_s, stream.cancel)
-                timer.daemon = True
-                timer.start()
-                if self._closing.is_set() or table._closing.is_set():
-                    stream.cancel()
-            data = next(stream)
-        except StopIteration:
-            failure = Failure(FailureKind.UNKNOWN, "the node ended the stream")
-        except grpc.RpcError as error:
-            call: Any = error
-            failure = failure_of(call.code(), call.details(), call.trailing_metadata())
-            if call.code() is grpc.StatusCode.CANCELLED and timer is not None:
-                failure = Failure(FailureKind.UNKNOWN, "the node did not answer", timed_out=True)
-        except ValueError:
-            if table._closing.is_set():
-                return
-            raise
-        else:
-            try:
-                self._progress.received(data)
-            except ProtocolError:
-                # Reading on would pass over what this message should have held.
-                self.drop_stream()
-                raise
-            return
-        finally:
-            if timer is not None:
-                timer.cancel()
-                timer.join()
-        self.drop_stream()
-        if self._closing.is_set() or table._closing.is_set():
-            return
         with table._lock:
-            now = time.monotonic()
-            table._exchange.note_failure(self._node, failure, now, waited_s)
+            table._exchange.note_failure(node, failure, time.monotonic(), waited_s)
             calls, settled = table._poll()
-            choose = table._exchange.nodes.choose
-            left = choose(self._progress.avoided | 1 << self._node) is not None
+            left = table._exchange.nodes.choose(progress.avoided | 1 << node) is not None
         table._carry_out(calls, settled)
-        delay_s = self._progress.failed(failure, self._node, left)
-        self._closing.wait(min(delay_s, remaining_s))
+        return progress.failed(failure, node, left)

@@ -14,6 +14,7 @@ Invariants:
 import random
 from collections import deque
 from collections.abc import Mapping
+from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
@@ -44,7 +45,8 @@ class WatchProgress:
         self._arrived_position = dict(after)
         self._beyond: set[tuple[int, int, str, int]] = set()
         self._attempts = Attempts()
-        self._avoided = 0
+        self.avoided = 0
+        """The nodes that have failed since a stream last held."""
         self._stream_holds = False
         self.started = False
         """Whether a node has ever said where the watch starts."""
@@ -59,11 +61,6 @@ class WatchProgress:
     def position(self) -> dict[int, int]:
         """The last revision handed out, by group."""
         return dict(self._position)
-
-    @property
-    def avoided(self) -> int:
-        """The nodes that have failed since a stream last held."""
-        return self._avoided
 
     def request(self) -> bytes:
         """Asks a node for what comes after all that has arrived."""
@@ -90,7 +87,7 @@ class WatchProgress:
         self.started = True
         if self._stream_holds:
             self._attempts = Attempts()
-            self._avoided = 0
+            self.avoided = 0
         # The first message alone proves little: a node may send it and fail over what comes next.
         self._stream_holds = True
 
@@ -146,10 +143,10 @@ class WatchProgress:
         if failure.kind is FailureKind.FINAL:
             raise self._attempts.final_error(failure, self.subject, idempotent=True)
         self._attempts.record(failure)
-        self._avoided |= 1 << node
+        self.avoided |= 1 << node
         if nodes_left and failure.kind is not FailureKind.OVERLOADED:
             return 0.0
-        self._avoided = 0
+        self.avoided = 0
         self._attempts.rounds += 1
         return failure.retry_delay_s + backoff_s(self._attempts.rounds, self._chance)
 
@@ -162,3 +159,30 @@ def _later(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
     later = dict(one)
     WatchProgress._advance(later, other)
     return later
+
+
+class WatchedNodes(Protocol):
+    """What a watch asks of its client. Nothing of it waits."""
+
+    attempt_timeout_s: float
+    """How long a node may take to say where a stream starts."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client is."""
+        ...
+
+    def require_open(self, subject: str) -> None:
+        """Raises ClientClosed."""
+        ...
+
+    def open_stream(self, progress: WatchProgress) -> tuple[int, Any]:
+        """The node to ask next, and a stream from it that goes on where the watch stands."""
+        ...
+
+    def stream_failed(
+        self, progress: WatchProgress, node: int, failure: Failure, waited_s: float
+    ) -> float:
+        """Hold the end of a stream against its node. The seconds to wait before the next; raises
+        what cannot be retried."""
+        ...

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
 from globaltable import limits
 from globaltable.errors import (
@@ -133,6 +134,13 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
         try:
             async for response in stream.answers():
                 yield response
+            if reading.done() and not reading.cancelled():
+                reading.result()
+        except DecodeError:
+            # What came before it has been answered; of it and what follows nothing is begun.
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, "a request of the stream does not decode"
+            )
         finally:
             self._streams.discard(stream)
             reading.cancel()

@@ -4,8 +4,8 @@ A bad op does not spoil the others of its request. Over a stream the ops of a re
 together if they are decided at about the same time, for messages cost more than ops; but none waits
 long for the slowest group of its request.
 
-Invariant: no more than `STREAM_OPS_MAX` ops of a stream are under way or unsent; who sends more is
-not read, and so held up by the stream's own flow control.
+Invariant: while `STREAM_OPS_MAX` ops of a stream are under way or unsent, no more of it is read; so
+who sends more is held up by the stream's own flow control.
 """
 
 import asyncio

@@ -32,6 +32,7 @@ ASKING: Final[dict[str, Callable[..., Awaitable[object]]]] = {
     "unbind": lambda client, **how: client.unbind("k", version=1, **how),
     "get": lambda client, **how: client.get("k", **how),
     "get_many": lambda client, **how: client.get_many(["k", "l"], **how),
+    "get_many of none": lambda client, **how: client.get_many([], **how),
     "scan": lambda client, **how: anext(client.scan(**how)),
     "watch": lambda client, **how: anext(client.watch(prefix="", **how)),
     "status": lambda client, **how: client.status(**how),

@@ -1,11 +1,12 @@
 """An exchange driven by hand: what it would send, what its callers are told, at what time."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from globaltable.client._attempts import Failure, FailureKind
 from globaltable.client._base import BaseGlobalTable
+from globaltable.client._deadlines import BUCKET_S
 from globaltable.client._exchange import AnyTicket, Call, Exchange
 from globaltable.client._settings import USE_CLIENT_DEFAULT, Settings, Timeout
 from globaltable.errors import GlobalTableError
@@ -82,17 +83,43 @@ class Desk:
         return call
 
     def answer(self, call: Call, *outcomes: pb.Outcome, retry_delay_ms: int = 0) -> None:
-        """The node answers a Write."""
-        response = pb.WriteResponse(outcomes=outcomes, retry_delay_ms=retry_delay_ms)
-        self.answer_bytes(call, response.SerializeToString())
+        """The node answers all ops of a request, in their order and in one part."""
+        self.answer_some(call, dict(enumerate(outcomes)), retry_delay_ms)
+
+    def answer_some(
+        self, call: Call, outcomes: Mapping[int, pb.Outcome], retry_delay_ms: int = 0
+    ) -> None:
+        """The node answers the ops at these positions of a request."""
+        parts = [part(call, outcomes)]
+        response = pb.WriteStreamResponse(parts=parts, retry_delay_ms=retry_delay_ms)
+        self.receive(call.node, response.SerializeToString())
+
+    def receive(self, node: int, data: bytes) -> None:
+        """A message comes on the node's write stream."""
+        self.exchange.answered_in_part(node, data, self.now)
+        self._tell()
 
     def answer_bytes(self, call: Call, data: bytes) -> None:
+        """The node answers what does not travel on a stream."""
         self.exchange.answered(call, data, self.now)
         self._tell()
 
     def fail(self, call: Call, failure: Failure) -> None:
+        """The call ends without an answer: if it was streamed, with all of its node's stream."""
+        if call.number is not None:
+            self.break_stream(call.node, failure)
+            return
         self.exchange.failed(call, failure, self.now)
         self._tell()
+
+    def break_stream(self, node: int, failure: Failure) -> None:
+        """The node's write stream ends."""
+        self.exchange.stream_failed(node, failure, self.now)
+        self._tell()
+
+    def time_out(self, call: Call) -> None:
+        """Let the time pass that the node is given for a streamed call, and no more."""
+        self.now = max(self.now, call.sent_at + call.timeout_s + BUCKET_S)
 
     def abandon(self, number: int) -> None:
         self.exchange.abandon(self.tickets[number])
@@ -125,10 +152,33 @@ class Desk:
             self.told[number] = value if error is None else error
 
 
+def require_nothing_held(exchange: Exchange) -> None:
+    """Whatever a call took while it was under way has been given back."""
+    assert exchange.pending == 0
+    assert not exchange._streamed and not len(exchange._expiring)
+    assert not any(exchange._in_flight.values())
+    assert not any(exchange._queues.values())
+
+
+def write_of(call: Call) -> pb.WriteRequest:
+    """What a streamed request asks for, whoever is asked and under whatever number."""
+    assert call.method == "WriteStream"
+    request = pb.WriteStreamRequest.FromString(call.request)
+    assert request.number == call.number
+    return request.write
+
+
 def ops(call: Call) -> list[pb.Op]:
-    """What a Write carries."""
-    assert call.method == "Write"
-    return list(pb.WriteRequest.FromString(call.request).ops)
+    """The ops that a streamed request carries."""
+    return list(write_of(call).ops)
+
+
+def part(call: Call, outcomes: Mapping[int, pb.Outcome]) -> pb.WritePart:
+    """An answer to the ops at these positions of a request."""
+    assert call.number is not None
+    return pb.WritePart(
+        number=call.number, positions=list(outcomes), outcomes=list(outcomes.values())
+    )
 
 
 def keys(call: Call) -> list[str]:

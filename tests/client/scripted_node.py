@@ -1,7 +1,9 @@
 """A node whose answers the test writes, behind a real gRPC server on a free port.
 
 It does what it is asked, as if every op applied and every key were unbound, unless the test has
-said what it does with its next calls. Everything it is asked is noted.
+said what it does with its next calls. Everything it is asked is noted. Each request of a write
+stream is a call of "Write" to the script: it is noted and answered as one, whatever becomes of the
+stream's others.
 """
 
 import asyncio
@@ -27,7 +29,15 @@ Step = Callable[[Any, Context], Awaitable[Any]]
 
 END: Final = "the node ends the stream"
 Part = pb.WatchResponse | Step | str
-"""One thing to do in a stream: send a message, carry out a step, or END."""
+"""One thing to do in a watch: send a message, carry out a step, or END."""
+
+
+class InParts:
+    """An answer to a write that comes bit by bit: positions, and how their ops ended."""
+
+    def __init__(self, *parts: Mapping[int, pb.Outcome] | asyncio.Event) -> None:
+        """At an event, the next part is held until it is set."""
+        self.parts = parts
 
 
 def say(response: Any) -> Step:
@@ -55,6 +65,11 @@ async def hang(request: Any, context: Context) -> Any:
     await asyncio.Event().wait()
 
 
+async def end_stream(request: Any, context: Context) -> Any:
+    """End the write stream in good order, whatever is under way on it."""
+    return END
+
+
 @contextmanager
 def dead_address() -> Iterator[str]:
     """An address at which nobody listens, nor will."""
@@ -71,6 +86,8 @@ class ScriptedNode(pb_grpc.GlobalTableServiceServicer):
         self.address = ""
         self.asked: dict[str, list[Any]] = defaultdict(list)
         """By method, every request in the order of arrival."""
+        self.write_streams = 0
+        """Begun so far."""
         self._distance_s = distance_s
         self._next: dict[str, deque[Step]] = defaultdict(deque)
         self._otherwise: dict[str, Step] = {}
@@ -89,6 +106,13 @@ class ScriptedNode(pb_grpc.GlobalTableServiceServicer):
             else self._server.add_insecure_port("127.0.0.1:0")
         )
         self.address = f"127.0.0.1:{port}"
+        await self._server.start()
+
+    async def restart(self) -> None:
+        """Come back, at the same address."""
+        self._server = grpc.aio.server()
+        pb_grpc.add_GlobalTableServiceServicer_to_server(self, self._server)
+        self._server.add_insecure_port(self.address)
         await self._server.start()
 
     async def stop(self) -> None:
@@ -129,9 +153,14 @@ class ScriptedNode(pb_grpc.GlobalTableServiceServicer):
 
     # --- the service -----------------------------------------------------------------------------
 
-    async def Write(self, request: pb.WriteRequest, context: Context) -> pb.WriteResponse:  # noqa: N802
-        response: pb.WriteResponse = await self._serve("Write", request, context)
-        return response
+    async def WriteStream(  # noqa: N802
+        self, requests: AsyncIterator[pb.WriteStreamRequest], context: Context
+    ) -> None:
+        self.write_streams += 1
+        await _ServedStream(self._write, requests, context).serve()
+
+    async def _write(self, request: pb.WriteStreamRequest, context: Context) -> Any:
+        return await self._serve("Write", request.write, context)
 
     async def Read(self, request: pb.ReadRequest, context: Context) -> pb.ReadResponse:  # noqa: N802
         response: pb.ReadResponse = await self._serve("Read", request, context)
@@ -181,6 +210,78 @@ class ScriptedNode(pb_grpc.GlobalTableServiceServicer):
                 return pb.ScanResponse()
             case _:
                 return pb.StatusResponse(node=self.address)
+
+
+class _ServedStream:
+    """One write stream: each of its requests is served in a task of its own."""
+
+    def __init__(
+        self,
+        answer: Callable[[pb.WriteStreamRequest, Context], Awaitable[Any]],
+        requests: AsyncIterator[pb.WriteStreamRequest],
+        context: Context,
+    ) -> None:
+        self._answer = answer
+        self._requests = requests
+        self._context = context
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sending = asyncio.Lock()
+        self._tasks = [asyncio.create_task(self._take())]
+
+    async def serve(self) -> None:
+        """Until the caller or the script ends it."""
+        try:
+            await self._over
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _take(self) -> None:
+        async for request in self._requests:
+            self._tasks.append(asyncio.create_task(self._carry(request)))
+        await asyncio.gather(*self._tasks[1:])
+        self._end(None)
+
+    async def _carry(self, request: pb.WriteStreamRequest) -> None:
+        try:
+            answer = await self._answer(request, self._context)
+            match answer:
+                case str():
+                    self._end(None)
+                case pb.WriteStreamResponse():
+                    await self._send(answer)
+                case pb.WriteResponse():
+                    await self._send(_part(request, dict(enumerate(answer.outcomes))))
+                case InParts():
+                    for part in answer.parts:
+                        if isinstance(part, asyncio.Event):
+                            await part.wait()
+                        else:
+                            await self._send(_part(request, part))
+        except Exception as error:
+            self._end(error)
+
+    async def _send(self, response: pb.WriteStreamResponse) -> None:
+        async with self._sending:
+            await self._context.write(response)
+
+    def _end(self, error: Exception | None) -> None:
+        if self._over.done():
+            return
+        if error is None:
+            self._over.set_result(None)
+        else:
+            self._over.set_exception(error)
+
+
+def _part(
+    request: pb.WriteStreamRequest, outcomes: Mapping[int, pb.Outcome]
+) -> pb.WriteStreamResponse:
+    part = pb.WritePart(
+        number=request.number, positions=list(outcomes), outcomes=list(outcomes.values())
+    )
+    return pb.WriteStreamResponse(parts=[part])
 
 
 def applied(op: pb.Op) -> pb.Outcome:

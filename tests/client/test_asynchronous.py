@@ -10,7 +10,6 @@ import pytest
 
 from globaltable import limits
 from globaltable.client import Binding, ClientClosed
-from globaltable.client._settings import CALLS_MAX
 from globaltable.errors import (
     ConnectFailed,
     GlobalTableError,
@@ -81,6 +80,22 @@ class TestLife:
         assert dead in str(failed.value) and "refused" in str(failed.value)
         with pytest.raises(ClientClosed):
             await client.open()
+
+    async def test_who_opens_it_meanwhile_waits_until_it_is_open(self, near: ScriptedNode) -> None:
+        released = near.hold("Status", 2)
+        client = connect(near)
+        opening = [asyncio.ensure_future(client.open()) for _ in range(3)]
+        await near.until_asked("Status")
+        assert not any(task.done() for task in opening)
+        released.set()
+        assert await asyncio.gather(*opening) == [client] * 3
+        assert (await client.bind("k", "A")).created
+        await client.close()
+
+    async def test_or_is_told_that_it_is_not_to_be(self, dead: str) -> None:
+        client = connect(dead, timeout=0.2)
+        told = await asyncio.gather(client.open(), client.open(), return_exceptions=True)
+        assert [type(error) for error in told] == [ConnectFailed, ClientClosed]
 
     async def test_opening_can_be_given_up(self, near: ScriptedNode) -> None:
         near.always("Status", hang)
@@ -171,20 +186,20 @@ class TestPacking:
         assert [len(request.keys) for request in near.asked["Read"]] == [500]
 
     async def test_what_comes_while_all_calls_are_under_way_packs_up_behind_them(
-        self, near: ScriptedNode
+        self, near: ScriptedNode, few_calls: int
     ) -> None:
-        released = near.hold("Write", CALLS_MAX)
+        released = near.hold("Write", few_calls)
         async with connect(near) as client:
             early = []
-            for number in range(CALLS_MAX):
+            for number in range(few_calls):
                 early.append(asyncio.ensure_future(client.bind(f"early {number}", "A")))
                 await near.until_asked("Write", number + 1)
             late = [asyncio.ensure_future(client.bind(f"late {n}", "A")) for n in range(100)]
             await client.get("k")
-            assert len(near.asked["Write"]) == CALLS_MAX
+            assert len(near.asked["Write"]) == few_calls
             released.set()
             await asyncio.gather(*early, *late)
-        assert [len(r.ops) for r in near.asked["Write"]] == [1] * CALLS_MAX + [100]
+        assert [len(r.ops) for r in near.asked["Write"]] == [1] * few_calls + [100]
 
     async def test_beyond_pending_max_a_caller_is_refused_at_once(self, near: ScriptedNode) -> None:
         released = near.hold("Write")

@@ -10,7 +10,6 @@ import pytest
 
 from globaltable import limits
 from globaltable.client import ClientClosed
-from globaltable.client._settings import CALLS_MAX, GRACE_S
 from globaltable.errors import DeadlineExceeded, NoQuorum, OutcomeUnknown, Overloaded
 from globaltable.v1 import globaltable_pb2 as pb
 from tests.client.asking import ASKING, SLACK_S, connect
@@ -93,7 +92,7 @@ class TestDeadlines:
         ],
     )
     async def test_of_a_silent_node_only_who_writes_is_told_it_may_have_happened(
-        self, near: ScriptedNode, method: str, told: type
+        self, near: ScriptedNode, method: str, told: type, short_grace: float
     ) -> None:
         for name in ("Write", "Read", "Scan"):
             near.always(name, hang)
@@ -101,7 +100,7 @@ class TestDeadlines:
             began_at = time.monotonic()
             with pytest.raises(DeadlineExceeded) as passed:
                 await ASKING[method](client, timeout=0.1)
-            assert 0.1 <= time.monotonic() - began_at < 0.1 + GRACE_S + SLACK_S
+            assert 0.1 <= time.monotonic() - began_at < 0.1 + short_grace + SLACK_S
         assert type(passed.value) is told
 
     async def test_a_call_has_its_own_and_none_is_none(self, near: ScriptedNode) -> None:
@@ -172,11 +171,13 @@ class TestCancellation:
             released.set()
             assert [(await callers[n]).created for n in (0, 2)] == [True, True]
 
-    async def test_what_was_not_sent_yet_is_not_sent(self, near: ScriptedNode) -> None:
-        released = near.hold("Write", CALLS_MAX)
+    async def test_what_was_not_sent_yet_is_not_sent(
+        self, near: ScriptedNode, few_calls: int
+    ) -> None:
+        released = near.hold("Write", few_calls)
         async with connect(near) as client:
             early = []
-            for number in range(CALLS_MAX):
+            for number in range(few_calls):
                 early.append(asyncio.ensure_future(client.bind("early", "A")))
                 await near.until_asked("Write", number + 1)
             gone, stays = (asyncio.ensure_future(client.bind(key, "A")) for key in ("gone", "k"))

@@ -1,12 +1,14 @@
 """Watches of the asyncio client over real streams: cut, resumed elsewhere, closed, given up."""
 
 import asyncio
+import time
 from typing import Any
 
 import grpc
 import pytest
 
 from globaltable.client import Change, ChangeKind, ClientClosed, GlobalTable, Watch
+from globaltable.client._attempts import RETRY_DELAY_S_MAX
 from globaltable.errors import (
     Compacted,
     ConnectFailed,
@@ -18,7 +20,7 @@ from globaltable.errors import (
     WatchError,
 )
 from globaltable.v1 import globaltable_pb2 as pb
-from tests.client.asking import connect
+from tests.client.asking import SLACK_S, connect
 from tests.client.desk import TABLE
 from tests.client.scripted_node import (
     END,
@@ -32,6 +34,13 @@ from tests.client.scripted_node import (
 )
 
 Reason = pb.ErrorDetail
+
+# A node that asks for as much patience as it is believed to need.
+PAUSE = refuse(
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    reason=Reason.REASON_OVERLOADED,
+    retry_delay_ms=round(1000 * RETRY_DELAY_S_MAX),
+)
 
 
 async def _keys(watch: Watch, count: int) -> str:
@@ -99,6 +108,18 @@ class TestStart:
             ripe.set()
             assert await waiting == "a"
         assert len(near.asked["Watch"]) == 1
+
+    async def test_if_all_that_are_up_have_failed_it_they_are_asked_again(
+        self, near: ScriptedNode, far: ScriptedNode
+    ) -> None:
+        """Not one that is down, though that alone has not failed it."""
+        far.always("Status", hang)
+        near.stream(position({0: 4}))
+        async with connect(far, near) as client:
+            watch = client.watch(prefix="")
+            watch._progress.avoided = 0b10
+            await watch.start()
+        assert (len(near.asked["Watch"]), len(far.asked["Watch"])) == (1, 0)
 
     @pytest.mark.parametrize(
         ("part", "told"),
@@ -277,6 +298,26 @@ class TestClose:
             await client.close()
             with pytest.raises(ClientClosed, match="the client is closed"):
                 await waiting
+
+    @pytest.mark.parametrize("what", ["client", "watch"])
+    async def test_closing_ends_a_pause_between_two_streams_at_once(
+        self, near: ScriptedNode, what: str
+    ) -> None:
+        near.stream(position({0: 4}), PAUSE)
+        client = await connect(near)
+        watch = client.watch(prefix="")
+        waiting = asyncio.ensure_future(anext(watch, None))
+        while not watch._progress._attempts.count:
+            await asyncio.sleep(0.001)
+        began_at = time.monotonic()
+        await (client if what == "client" else watch).close()
+        if what == "client":
+            with pytest.raises(ClientClosed, match="the client is closed"):
+                await waiting
+        else:
+            assert await waiting is None
+        assert time.monotonic() - began_at < SLACK_S < RETRY_DELAY_S_MAX
+        await client.close()
 
     async def test_what_had_arrived_by_then_is_still_handed_out(self, near: ScriptedNode) -> None:
         near.stream(position({0: 4}), position({0: 6}, ("a", 5), ("b", 6)))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from globaltable import limits
-from globaltable.client._attempts import Failure, FailureKind
+from globaltable.client._attempts import RETRY_DELAY_S_MAX, Failure, FailureKind
 from globaltable.client._lanes import (
     Lane,
     OpeningLane,
@@ -14,7 +14,9 @@ from globaltable.client._lanes import (
     StatusLane,
     Ticket,
     WriteLane,
+    WritePart,
     read_outcome,
+    read_parts,
 )
 from globaltable.client.values import Status
 from globaltable.errors import InvalidArgument, NotBound, ProtocolError, VersionConflict
@@ -118,22 +120,60 @@ def _weight(payload: Any) -> int:
 class TestWriteLane:
     lane = WriteLane(TABLE, client_id=77)
 
-    def test_a_request_carries_the_ops_as_they_are_and_whose_they_are(self) -> None:
-        request = pb.WriteRequest.FromString(self.lane.request([BIND, MOVE, UNBIND]))
-        assert request == pb.WriteRequest(table=TABLE, client_id=77, ops=[BIND, MOVE, UNBIND])
+    @pytest.mark.parametrize(
+        ("timeout_s", "timeout_ms"),
+        [(2.0, 2_000), (0.25, 250), (0.0011, 1), (1e-9, 1), (1e9, 2**32 - 1)],
+    )
+    def test_a_request_carries_the_ops_as_they_are_whose_they_are_and_until_when(
+        self, timeout_s: float, timeout_ms: int
+    ) -> None:
+        data = self.lane.numbered_request(12, [BIND, MOVE, UNBIND], timeout_s)
+        assert pb.WriteStreamRequest.FromString(data) == pb.WriteStreamRequest(
+            number=12,
+            write=pb.WriteRequest(table=TABLE, client_id=77, ops=[BIND, MOVE, UNBIND]),
+            timeout_ms=timeout_ms,
+        )
 
-    def test_answers_come_in_the_order_of_the_ops(self) -> None:
-        response = pb.WriteResponse(
-            outcomes=[applied("A", 1), UNAVAILABLE, OVERLOADED], retry_delay_ms=400
+    def test_a_message_holds_parts_of_the_answers_to_many_requests(self) -> None:
+        response = pb.WriteStreamResponse(
+            parts=[
+                pb.WritePart(number=3, positions=[2, 0], outcomes=[applied(), OVERLOADED]),
+                pb.WritePart(number=2),
+            ],
+            retry_delay_ms=400,
         )
-        answers = self.lane.read(
-            _tickets(self.lane, BIND, MOVE, UNBIND), response.SerializeToString()
-        )
-        assert answers == [
-            Binding("A", 1, 2, created=True),
-            Failure(FailureKind.NO_QUORUM, "no leader"),
-            Failure(FailureKind.OVERLOADED, "full", 0.4),
+        assert read_parts(response.SerializeToString()) == [
+            WritePart(3, [2, 0], [applied(), OVERLOADED], 0.4),
+            WritePart(2, [], [], 0.4),
         ]
+
+    def test_a_node_that_asks_for_too_much_patience_is_not_believed(self) -> None:
+        part = pb.WritePart(number=1, positions=[0], outcomes=[OVERLOADED])
+        response = pb.WriteStreamResponse(parts=[part], retry_delay_ms=4_000_000)
+        (read,) = read_parts(response.SerializeToString())
+        assert read.retry_delay_s == RETRY_DELAY_S_MAX
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"\xff\xff\xff",
+            pb.WriteStreamResponse(
+                parts=[pb.WritePart(number=1, positions=[0, 1], outcomes=[applied()])]
+            ).SerializeToString(),
+            pb.WriteStreamResponse(
+                parts=[
+                    pb.WritePart(number=1, positions=[0], outcomes=[applied()]),
+                    pb.WritePart(number=2, outcomes=[applied()]),
+                ]
+            ).SerializeToString(),
+        ],
+        ids=["garbage", "one too few", "one too many"],
+    )
+    def test_a_message_that_makes_no_sense_is_a_protocol_error_as_a_whole(
+        self, data: bytes
+    ) -> None:
+        with pytest.raises(ProtocolError):
+            read_parts(data)
 
     def test_only_it_must_not_be_repeated_under_another_identity(self) -> None:
         lanes = [ReadLane(TABLE, False), ScanLane(), StatusLane(), OpeningLane()]
@@ -208,18 +248,6 @@ _HALF_A_BINDING = pb.Binding(version=1)
 
 # What no correct node answers: the lane, what was asked, the bytes.
 NONSENSICAL: dict[str, tuple[Lane, list[Any], bytes]] = {
-    "write: garbage": (TestWriteLane.lane, [BIND, MOVE], b"\xff\xff\xff"),
-    "write: nothing": (TestWriteLane.lane, [BIND, MOVE], b""),
-    "write: one too few": (
-        TestWriteLane.lane,
-        [BIND, MOVE],
-        pb.WriteResponse(outcomes=[applied()]).SerializeToString(),
-    ),
-    "write: one too many": (
-        TestWriteLane.lane,
-        [BIND],
-        pb.WriteResponse(outcomes=[applied()] * 2).SerializeToString(),
-    ),
     "read: garbage": (ReadLane(TABLE, False), [("1", "2"), ("3",)], b"\xff\xff\xff"),
     # As many results as there are callers, but not as there are keys.
     "read: one too few": (

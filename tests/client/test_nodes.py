@@ -28,6 +28,31 @@ def _round(nodes: Nodes) -> list[int]:
     return order
 
 
+class _Asker:
+    avoided = 0
+
+
+class TestRounds:
+    def test_those_that_failed_are_passed_over_until_all_that_are_up_have(self) -> None:
+        nodes = _up(0.001, 0.030, 0.060)
+        asker = _Asker()
+        asked = []
+        for _ in range(4):
+            asked.append(nodes.next_for(asker))
+            asker.avoided |= 1 << asked[-1]
+        assert asked == [0, 1, 2, 0]
+        assert asker.avoided == 0b001
+
+    def test_one_whose_every_node_that_is_up_has_failed_it_begins_another_round(self) -> None:
+        """Not with one that is down, though it has not asked that."""
+        nodes = _up(0.001, 0.030, 0.060)
+        asker = _Asker()
+        asker.avoided = 0b110
+        nodes.failed(0, NOW)
+        assert nodes.next_for(asker) == 1
+        assert asker.avoided == 0
+
+
 class TestOrder:
     @pytest.mark.parametrize(
         ("round_trips_s", "order"),

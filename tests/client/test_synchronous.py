@@ -11,7 +11,7 @@ import pytest
 
 from globaltable import limits
 from globaltable.client import Binding, ClientClosed, SyncGlobalTable
-from globaltable.client._settings import CALLS_MAX, GRACE_S
+from globaltable.client._lanes import WriteLane
 from globaltable.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -188,18 +188,18 @@ class TestThreads:
         assert len(sent) == len(set(sent)) == 32 * 20
 
     def test_what_comes_while_all_calls_are_under_way_packs_up_behind_them(
-        self, nodes: NodeThread, threads: ThreadPoolExecutor
+        self, nodes: NodeThread, threads: ThreadPoolExecutor, few_calls: int
     ) -> None:
         near = nodes.near
-        released = near.hold("Write", CALLS_MAX)
+        released = near.hold("Write", few_calls)
         with connect_sync(near) as client:
-            early = [threads.submit(client.bind, f"early {n}", "A") for n in range(CALLS_MAX)]
-            nodes.until_asked(near, "Write", CALLS_MAX)
+            early = [threads.submit(client.bind, f"early {n}", "A") for n in range(few_calls)]
+            nodes.until_asked(near, "Write", few_calls)
             late = [threads.submit(client.bind, f"late {n}", "A") for n in range(40)]
-            _until_pending(client, CALLS_MAX + 40)
+            _until_pending(client, few_calls + 40)
             nodes.release(released)
             assert all(called.result(PATIENCE_S).created for called in early + late)
-        assert [len(r.ops) for r in near.asked["Write"]] == [1] * CALLS_MAX + [40]
+        assert [len(r.ops) for r in near.asked["Write"]] == [1] * few_calls + [40]
 
     def test_beyond_pending_max_a_caller_is_refused_at_once(
         self, nodes: NodeThread, threads: ThreadPoolExecutor
@@ -215,18 +215,19 @@ class TestThreads:
             assert client.bind("c", "A").created
 
     def test_the_traceback_of_an_error_is_each_callers_own(
-        self, nodes: NodeThread, threads: ThreadPoolExecutor
+        self, nodes: NodeThread, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        released = nodes.near.hold("Write", CALLS_MAX)
+        monkeypatch.setattr(WriteLane, "calls_max", 1)
+        released = nodes.near.hold("Write")
         nodes.near.then("Write", refuse(grpc.StatusCode.PERMISSION_DENIED))
         with connect_sync(nodes.near) as client:
-            early = [threads.submit(client.bind, "early", "A") for _ in range(CALLS_MAX)]
-            nodes.until_asked(nodes.near, "Write", CALLS_MAX)
+            early = threads.submit(client.bind, "early", "A")
+            nodes.until_asked(nodes.near, "Write")
             refused = [threads.submit(client.bind, "late", "A") for _ in range(8)]
-            _until_pending(client, CALLS_MAX + 8)
+            _until_pending(client, 1 + 8)
             nodes.release(released)
             errors = [called.exception(PATIENCE_S) for called in refused]
-            assert not any(called.exception(PATIENCE_S) for called in early)
+            assert early.result(PATIENCE_S).created
         assert len({id(error) for error in errors}) == 8
         assert len({str(error) for error in errors}) == 1
 
@@ -281,7 +282,7 @@ class TestFailures:
         [("bind", OutcomeUnknown), ("get", DeadlineExceeded), ("scan", DeadlineExceeded)],
     )
     def test_of_a_silent_node_only_who_writes_is_told_it_may_have_happened(
-        self, nodes: NodeThread, method: str, told: type
+        self, nodes: NodeThread, method: str, told: type, short_grace: float
     ) -> None:
         for name in ("Write", "Read", "Scan"):
             nodes.near.always(name, hang)
@@ -289,7 +290,7 @@ class TestFailures:
             began_at = time.monotonic()
             with pytest.raises(DeadlineExceeded) as passed:
                 ASKING_SYNC[method](client, timeout=0.1)
-            assert 0.1 <= time.monotonic() - began_at < 0.1 + GRACE_S + SLACK_S
+            assert 0.1 <= time.monotonic() - began_at < 0.1 + short_grace + SLACK_S
         assert type(passed.value) is told
 
     def test_known_not_to_have_happened_is_told_so(self, nodes: NodeThread) -> None:
@@ -311,20 +312,20 @@ class TestFailures:
 
 
 def test_closing_tells_each_that_waits_what_is_true_of_it(
-    nodes: NodeThread, threads: ThreadPoolExecutor
+    nodes: NodeThread, threads: ThreadPoolExecutor, few_calls: int
 ) -> None:
     nodes.near.always("Write", hang)
     nodes.near.always("Read", hang)
     client = connect_sync(nodes.near)
-    sent = [threads.submit(client.bind, "sent", "A", timeout=None) for _ in range(CALLS_MAX)]
-    nodes.until_asked(nodes.near, "Write", CALLS_MAX)
+    sent = [threads.submit(client.bind, "sent", "A", timeout=None) for _ in range(few_calls)]
+    nodes.until_asked(nodes.near, "Write", few_calls)
     unsent = threads.submit(client.bind, "unsent", "A", timeout=None)
     read = threads.submit(client.get, "k", timeout=None)
     nodes.until_asked(nodes.near, "Read")
-    _until_pending(client, CALLS_MAX + 2)
+    _until_pending(client, few_calls + 2)
     client.close()
     told: list[Future[Any]] = [*sent, unsent, read]
     errors = [type(called.exception(PATIENCE_S)) for called in told]
-    assert errors == [OutcomeUnknown] * CALLS_MAX + [ClientClosed] * 2
-    assert len(nodes.near.asked["Write"]) == CALLS_MAX
+    assert errors == [OutcomeUnknown] * few_calls + [ClientClosed] * 2
+    assert len(nodes.near.asked["Write"]) == few_calls
     assert not _clients_threads()

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -11,6 +12,7 @@ import grpc
 import pytest
 
 from globaltable.client import Change, ChangeKind, ClientClosed, SyncGlobalTable, SyncWatch
+from globaltable.client._attempts import RETRY_DELAY_S_MAX
 from globaltable.errors import (
     Compacted,
     ConnectFailed,
@@ -22,12 +24,19 @@ from globaltable.errors import (
     WatchError,
 )
 from globaltable.v1 import globaltable_pb2 as pb
-from tests.client.asking import connect_sync
+from tests.client.asking import SLACK_S, connect_sync
 from tests.client.desk import TABLE
 from tests.client.node_thread import NodeThread
 from tests.client.scripted_node import END, PATIENCE_S, Part, after, hang, position, refuse
 
 Reason = pb.ErrorDetail
+
+# A node that asks for as much patience as it is believed to need.
+PAUSE = refuse(
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    reason=Reason.REASON_OVERLOADED,
+    retry_delay_ms=round(1000 * RETRY_DELAY_S_MAX),
+)
 
 
 @pytest.fixture
@@ -91,6 +100,18 @@ class TestStart:
             nodes.release(ripe)
             assert waiting.result(PATIENCE_S) == "a"
         assert len(nodes.near.asked["Watch"]) == 1
+
+    def test_if_all_that_are_up_have_failed_it_they_are_asked_again(
+        self, nodes: NodeThread
+    ) -> None:
+        """Not one that is down, though that alone has not failed it."""
+        nodes.far.always("Status", hang)
+        nodes.near.stream(position({0: 4}))
+        with connect_sync(nodes.far, nodes.near) as client:
+            watch = client.watch(prefix="")
+            watch._progress.avoided = 0b10
+            watch.start()
+        assert (len(nodes.near.asked["Watch"]), len(nodes.far.asked["Watch"])) == (1, 0)
 
     @pytest.mark.parametrize(
         ("part", "told"),
@@ -251,6 +272,26 @@ class TestClose:
         client.close()
         error = waiting.exception(PATIENCE_S)
         assert type(error) is ClientClosed and "the client is closed" in str(error)
+
+    @pytest.mark.parametrize("what", ["client", "watch"])
+    def test_closing_ends_a_pause_between_two_streams_at_once(
+        self, nodes: NodeThread, thread: ThreadPoolExecutor, what: str
+    ) -> None:
+        nodes.near.stream(position({0: 4}), PAUSE)
+        client = connect_sync(nodes.near)
+        watch = client.watch(prefix="")
+        waiting = thread.submit(next, watch, None)
+        while not watch._progress._attempts.count:
+            time.sleep(0.001)
+        began_at = time.monotonic()
+        (client if what == "client" else watch).close()
+        if what == "client":
+            error = waiting.exception(PATIENCE_S)
+            assert type(error) is ClientClosed and "the client is closed" in str(error)
+        else:
+            assert waiting.result(PATIENCE_S) is None
+        assert time.monotonic() - began_at < SLACK_S < RETRY_DELAY_S_MAX
+        client.close()
 
     def test_what_had_arrived_by_then_is_still_handed_out(self, nodes: NodeThread) -> None:
         nodes.near.stream(position({0: 4}), position({0: 6}, ("a", 5), ("b", 6)))
