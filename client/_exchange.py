@@ -37,7 +37,7 @@ from globaltable.client._lanes import (
 )
 from globaltable.client._nodes import Nodes
 from globaltable.client._settings import GRACE_S, ClientClosed, Settings
-from globaltable.errors import GlobalTableError, Overloaded, ProtocolError
+from globaltable.errors import GlobalTableError, Overloaded, ProtocolError, Rejected
 
 _PROBE_TIMEOUT_S: Final = 1.0
 _FULL_RETRY_DELAY_S: Final = 0.05
@@ -45,6 +45,12 @@ _TIMEOUT_S_MIN: Final = 0.001
 
 # A node none of whose outcomes is better than these has probably lost its majority.
 _SAYS_CUT_OFF: Final = (FailureKind.NO_QUORUM, FailureKind.UNKNOWN)
+
+_SAYS_NOTHING_HAPPENED: Final = (
+    FailureKind.UNREACHED,
+    FailureKind.NO_QUORUM,
+    FailureKind.OVERLOADED,
+)
 
 AnyTicket = Ticket[Any]
 
@@ -96,6 +102,8 @@ class Exchange:
         self._delayed_count = 0
         self._in_flight: dict[tuple[Lane, int], int] = {}
         self._streamed: dict[int, Call] = {}
+        self._answering: set[int] = set()
+        """Nodes whose present stream has carried an answer."""
         self._expiring: Deadlines[Call] = Deadlines()
         self._numbers = itertools.count(1)
         self._settled: list[Settled] = []
@@ -271,6 +279,7 @@ class Exchange:
         except ProtocolError as error:
             self.stream_failed(node, Failure(FailureKind.FINAL, str(error), error=error), now)
             return
+        self._answering.add(node)
         tickets: list[AnyTicket] = []
         answers: list[Any] = []
         for part in parts:
@@ -320,7 +329,15 @@ class Exchange:
             self._attempt_failed(ticket, call.node, failure, now)
 
     def stream_failed(self, node: int, failure: Failure, now: float) -> None:
-        """The node's write stream is over, and with it all that was under way on it."""
+        """The node's write stream is over, and with it all that was under way on it.
+
+        Once it has carried an answer, no refusal of the stream as a whole says that what was under
+        way on it did not happen: whoever ended it need not have been the node.
+        """
+        denies = isinstance(failure.error, Rejected) or failure.kind in _SAYS_NOTHING_HAPPENED
+        if node in self._answering and denies:
+            failure = Failure(FailureKind.UNKNOWN, failure.message)
+        self._answering.discard(node)
         self.note_failure(node, failure, now, 0.0)
         for call in [call for call in self._streamed.values() if call.node == node]:
             self._expiring.remove(call)

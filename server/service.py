@@ -126,9 +126,10 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
     async def WriteStream(  # noqa: N802
         self, requests: AsyncIterator[pb.WriteStreamRequest], context: Context
     ) -> AsyncIterator[pb.WriteStreamResponse]:
-        stream = WriteStream(self._backend)
         if self._draining:
-            stream.drain()
+            # Of what it would carry nothing is read, and so nothing happens.
+            await _abort(context, NoQuorum("this node is stopping"))
+        stream = WriteStream(self._backend)
         self._streams.add(stream)
         reading = asyncio.create_task(stream.read(requests))
         try:

@@ -24,7 +24,7 @@ from globaltable.raft.messages import Ack, Append, Heartbeat, Held, Message, Sen
 from globaltable.raft.progress import Progress
 from globaltable.raft.snapshots import SnapshotSender
 
-EARLY_ENTRIES_MAX: Final = int(__import__("os").environ.get("GT_EARLY", "4"))
+EARLY_ENTRIES_MAX: Final = 4
 """Appends leave before they are durable while fewer entries than this await their commit."""
 
 

@@ -250,6 +250,27 @@ class TestBreaks:
         desk.break_stream(0, LOST)
         assert [op.key for op in ops(desk.call())] == ["b"]
 
+    @pytest.mark.parametrize("kind", [FailureKind.NO_QUORUM, FailureKind.OVERLOADED])
+    def test_a_refusal_is_believed_of_a_stream_that_has_not_answered_yet(
+        self, kind: FailureKind
+    ) -> None:
+        desk = desk_of_three(timeout_s=0.5)
+        caller = desk.bind()
+        desk.break_stream(desk.call().node, failure(kind))
+        desk.until(lambda: caller in desk.told, lambda call: desk.fail(call, UNREACHED))
+        assert not isinstance(desk.told[caller], OutcomeUnknown)
+
+    @pytest.mark.parametrize("kind", [FailureKind.NO_QUORUM, FailureKind.OVERLOADED])
+    def test_but_not_of_one_that_has(self, kind: FailureKind) -> None:
+        """Whoever ended it need not have been the node that took the ops."""
+        desk = desk_of_three(timeout_s=0.5)
+        caller = desk.bind("a")
+        desk.bind("b")
+        desk.answer_some(desk.call(), {1: applied()})
+        desk.break_stream(0, failure(kind))
+        desk.until(lambda: caller in desk.told, lambda call: desk.fail(call, UNREACHED))
+        assert type(desk.told[caller]) is OutcomeUnknown
+
     def test_the_node_counts_as_down_though_nothing_was_under_way(self) -> None:
         desk = desk_of_three()
         desk.break_stream(0, LOST)

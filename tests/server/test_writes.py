@@ -445,10 +445,13 @@ class TestDrain:
             served.service.drain()
             assert await stream.code() is grpc.StatusCode.OK
 
-    async def test_one_that_comes_later_ends_at_once(self, served: _Served) -> None:
+    async def test_one_that_comes_later_is_told_that_nothing_of_it_happens(
+        self, served: _Served
+    ) -> None:
         served.service.drain()
         async with served.stream() as stream:
-            assert await stream.code() is grpc.StatusCode.OK
+            with pytest.raises(grpc.aio.AioRpcError, match="this node is stopping"):
+                await stream.code()
         assert served.node.submitted == []
 
     async def test_what_is_bad_is_still_told_so(self, served: _Served) -> None:
