@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from globaltable import limits, model
+from globaltable import limits, validation
 from globaltable.client._lanes import (
     OpeningLane,
     ReadLane,
@@ -70,15 +70,15 @@ class BaseGlobalTable:
         return Ticket(self._opening_lane, self._settings.addresses, self._settings.timeout_s)
 
     def _bind_ticket(self, key: str, unit: str, timeout: Timeout) -> Ticket[Binding]:
-        model.require_key(key)
-        model.require_unit(unit)
+        validation.require_key(key)
+        validation.require_unit(unit)
         op = pb.Op(kind=pb.OP_KIND_BIND, key=key, unit=unit, sequence=next(self._sequence))
         return Ticket(self._write_lane, op, self._timeout_s(timeout))
 
     def _move_ticket(self, key: str, to: str, version: int, timeout: Timeout) -> Ticket[Binding]:
-        model.require_key(key)
-        model.require_unit(to)
-        model.require_version(version)
+        validation.require_key(key)
+        validation.require_unit(to)
+        validation.require_version(version)
         op = pb.Op(
             kind=pb.OP_KIND_MOVE,
             key=key,
@@ -89,8 +89,8 @@ class BaseGlobalTable:
         return Ticket(self._write_lane, op, self._timeout_s(timeout))
 
     def _unbind_ticket(self, key: str, version: int, timeout: Timeout) -> Ticket[None]:
-        model.require_key(key)
-        model.require_version(version)
+        validation.require_key(key)
+        validation.require_version(version)
         op = pb.Op(kind=pb.OP_KIND_UNBIND, key=key, version=version, sequence=next(self._sequence))
         return Ticket(self._write_lane, op, self._timeout_s(timeout))
 
@@ -98,7 +98,7 @@ class BaseGlobalTable:
         self, keys: Sequence[str], linearizable: bool, timeout: Timeout
     ) -> Ticket[list[Binding | None]]:
         for key in keys:
-            model.require_key(key)
+            validation.require_key(key)
         lane = self._linearizable_lane if linearizable else self._local_lane
         return Ticket(lane, keys, self._timeout_s(timeout), weight=len(keys))
 
@@ -145,7 +145,7 @@ class BaseGlobalTable:
         self, key: str | None, prefix: str, after: Mapping[int, int] | None
     ) -> WatchProgress:
         if key is not None:
-            model.require_key(key)
+            validation.require_key(key)
             if prefix:
                 raise InvalidArgument(f"watch a key or a prefix, not both: {key!r}, {prefix!r}")
         _require_prefix(prefix)
@@ -160,7 +160,7 @@ class BaseGlobalTable:
 
 def _require_prefix(prefix: str) -> None:
     if prefix != "":
-        model.require_key(prefix)
+        validation.require_key(prefix)
 
 
 def bound(

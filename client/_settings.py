@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from globaltable import limits, model
+from globaltable import limits, validation
 from globaltable.errors import GlobalTableError, InvalidArgument
 
 TIMEOUT_S_DEFAULT: Final = 5.0
@@ -68,7 +68,7 @@ class Settings:
             _require_address(address)
         if len(set(self.addresses)) != len(self.addresses):
             raise InvalidArgument(f"an address is given twice: {list(self.addresses)}")
-        model.require_table(self.table)
+        validation.require_table(self.table)
         require_timeout("timeout", self.timeout_s)
         if self.attempt_timeout_s is None:
             raise InvalidArgument("attempt_timeout must be seconds, not None")

@@ -24,10 +24,8 @@
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from globaltable.model import Binding
+from globaltable.model import Binding
 
 
 class GlobalTableError(Exception):
@@ -57,7 +55,7 @@ class NotBound(Rejected):
 class VersionConflict(Rejected):
     """The key's version is not the one the caller holds."""
 
-    def __init__(self, key: str, expected: int, current: "Binding") -> None:
+    def __init__(self, key: str, expected: int, current: Binding) -> None:
         super().__init__(
             f"{key!r} is at version {current.version} in unit {current.unit!r}, not at version "
             f"{expected}; decide anew from the current binding"

@@ -1,7 +1,7 @@
 """The plain values everything else is about: ops, outcomes, bindings.
 
-Responsible for what a request and its result *are*, and for refusing values that are not. It
-knows nothing of encodings (`wire`), of how ops take effect (`table`) or of replication (`group`).
+Responsible for what a request and its result *are*. It knows nothing of what makes them valid
+(`validation`), of encodings (`wire`), of how ops take effect (`table`) or of replication (`group`).
 
 A key is named inside the core by its *qualified name*: the table, a NUL byte, and the key, in
 UTF-8. Tables hold no NUL, so names of different tables never collide and a table's names share a
@@ -10,9 +10,6 @@ prefix.
 
 import enum
 from typing import Final, NamedTuple
-
-from globaltable import limits
-from globaltable.errors import InvalidArgument, LimitExceeded
 
 _SEPARATOR: Final = b"\0"
 
@@ -90,41 +87,3 @@ def split_name(name: bytes) -> tuple[str, str]:
     table, separator, key = name.partition(_SEPARATOR)
     assert separator, name
     return table.decode(), key.decode()
-
-
-def _require_text(what: str, value: str, bytes_max: int) -> None:
-    if not isinstance(value, str):
-        raise InvalidArgument(f"{what} must be a string, not {type(value).__name__}: {value!r}")
-    if not value:
-        raise InvalidArgument(f"{what} is empty; it must hold 1 to {bytes_max} bytes")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidArgument(f"{what} is not valid Unicode: {value!r}") from error
-    if size > bytes_max:
-        raise LimitExceeded(f"{what} is {size} bytes long; at most {bytes_max} are allowed")
-
-
-def require_table(table: str) -> None:
-    """Refuse what cannot name a table."""
-    _require_text("table", table, limits.TABLE_BYTES_MAX)
-    if not all(c.isalnum() or c in "._-" for c in table):
-        raise InvalidArgument(f"table {table!r} may hold letters, digits, '.', '_' and '-' only")
-
-
-def require_key(key: str) -> None:
-    """Refuse what cannot be a key."""
-    _require_text("key", key, limits.KEY_BYTES_MAX)
-
-
-def require_unit(unit: str) -> None:
-    """Refuse what cannot name a unit."""
-    _require_text("unit", unit, limits.UNIT_BYTES_MAX)
-
-
-def require_version(version: int) -> None:
-    """Refuse what no binding's version can be."""
-    if isinstance(version, bool) or not isinstance(version, int):
-        raise InvalidArgument(f"version must be an int, not {type(version).__name__}: {version!r}")
-    if not 1 <= version <= limits.VERSION_MAX:
-        raise InvalidArgument(f"version {version} is out of range: 1 to {limits.VERSION_MAX}")

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from globaltable.errors import ConfigError, InvalidArgument
-from globaltable.model import require_table
 from globaltable.topology import REPLICAS_ALLOWED, SLOTS_DEFAULT, Topology, spread
+from globaltable.validation import require_table
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("json", "text")

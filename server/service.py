@@ -23,7 +23,7 @@ from globaltable.errors import (
     Overloaded,
     WatchError,
 )
-from globaltable.model import Binding, OpKind, qualified_name, require_key
+from globaltable.model import Binding, OpKind, qualified_name
 from globaltable.server.watches import Change, Watcher, Watches
 from globaltable.server.writes import (
     WriteBackend,
@@ -35,6 +35,7 @@ from globaltable.server.writes import (
 )
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
+from globaltable.validation import require_key
 
 ERROR_TRAILER: Final = "globaltable-error-bin"
 SCAN_PAGE_DEFAULT: Final = 1_000

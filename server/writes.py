@@ -15,18 +15,9 @@ from typing import Final, Protocol
 
 from globaltable import limits
 from globaltable.errors import InvalidArgument, LimitExceeded
-from globaltable.model import (
-    Binding,
-    Op,
-    OpKind,
-    Outcome,
-    OutcomeStatus,
-    qualified_name,
-    require_key,
-    require_unit,
-    require_version,
-)
+from globaltable.model import Binding, Op, OpKind, Outcome, OutcomeStatus, qualified_name
 from globaltable.v1 import globaltable_pb2 as pb
+from globaltable.validation import require_key, require_unit, require_version
 
 RETRY_DELAY_MS: Final = 50
 STREAM_OPS_MAX: Final = 4 * limits.WRITE_OPS_MAX

@@ -17,8 +17,9 @@ import globaltable
 ROOT: Final = Path(globaltable.__file__).parent
 
 LAYERS: Final = (
-    ("limits", "errors"),
-    ("model",),
+    ("limits", "model"),
+    ("errors",),
+    ("validation",),
     ("topology", "wire", "wire.packing"),
     ("wire.batches", "wire.rows"),
     ("history",),
@@ -77,7 +78,7 @@ ONLY_IN: Final = {
 """What has one place in the core; `store`'s protocols are what the rest knows of a disk."""
 
 MAY_IMPORT: Final = {
-    "client": {"client", "v1", "errors", "limits", "model"},
+    "client": {"client", "v1", "errors", "limits", "model", "validation"},
     "server": {"server", "v1", *(name.partition(".")[0] for name in LAYER_OF)},
     "v1": {"v1"},
 }
@@ -168,7 +169,7 @@ def test_a_package_above_the_core_knows_only_what_it_should(package: str) -> Non
                 assert known in MAY_IMPORT[package], f"{name} imports {imported}"
 
 
-@pytest.mark.parametrize("module", ["client", "errors", "model"])
+@pytest.mark.parametrize("module", ["client", "errors", "model", "validation"])
 def test_a_client_loads_nothing_that_only_a_server_has_installed(module: str) -> None:
     """grpcio and protobuf are the client's only dependencies."""
     script = f"import sys, globaltable.{module}; print(*sys.modules, sep='\\n')"

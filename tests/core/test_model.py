@@ -6,14 +6,8 @@ import pytest
 
 from globaltable import limits
 from globaltable.errors import InvalidArgument, LimitExceeded, Rejected
-from globaltable.model import (
-    qualified_name,
-    require_key,
-    require_table,
-    require_unit,
-    require_version,
-    split_name,
-)
+from globaltable.model import qualified_name, split_name
+from globaltable.validation import require_key, require_table, require_unit, require_version
 
 REQUIRE = {"table": require_table, "key": require_key, "unit": require_unit}
 BYTES_MAX = {
