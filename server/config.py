@@ -83,7 +83,7 @@ class Limits:
     pending_ops_per_group: int = 16_384
     log_entries_per_group: int = 8_192
     log_bytes_per_group: int = 67_108_864
-    flush_ops: int = 32_768
+    flush_ops: int = 4_096
     peer_buffer_bytes: int = 67_108_864
     watchers: int = 10_000
     snapshot_chunk_bytes: int = 262_144

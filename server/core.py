@@ -107,6 +107,7 @@ class NodeCore:
         self._table = table
         self._flush_rows = flush_rows
         self._flush_interval_s = flush_interval_s
+        self._flush_chance = random.Random(rng.getrandbits(128))
         self._timing = timing
         self.replicas: dict[int, Replica] = {}
         self.failures: dict[int, str] = {}
@@ -133,7 +134,7 @@ class NodeCore:
         self._draining = False
         self._tick_at = now
         self._flushing: Sequence[int] = ()
-        self._flush_at = now + flush_interval_s
+        self._plan_flush(now)
         self._flush_check_at = now
         self._installed: list[int] = []
 
@@ -268,14 +269,20 @@ class NodeCore:
         replicas = self.replicas.values()
         due = (
             now >= self._flush_at
-            or sum(replica.table.dirty_rows for replica in replicas) >= self._flush_rows
+            or sum(replica.table.dirty_rows for replica in replicas) >= self._flush_rows_due
             or any(replica.wants_flush for replica in replicas)
         )
         return self.begin_flush(now) if due else None
 
+    def _plan_flush(self, now: float) -> None:
+        """Replicas of a group change alike, but need not all be busy flushing at once."""
+        share = self._flush_chance.uniform(0.5, 1.0)
+        self._flush_at = now + self._flush_interval_s * share
+        self._flush_rows_due = max(1, int(self._flush_rows * share))
+
     def begin_flush(self, now: float) -> FlushJob | None:
         """Everything that has changed, to be flushed at once; None if nothing has."""
-        self._flush_at = now + self._flush_interval_s
+        self._plan_flush(now)
         flushes = [
             (number, flush)
             for number, replica in self.replicas.items()
