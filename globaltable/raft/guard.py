@@ -246,6 +246,7 @@ class Guard:
 
     def tick(self) -> list[Entry]:
         """Let time pass: elections, commit, sending. Returns the entries to apply, in order."""
+        self.journal.require_persisted()
         self._elections.hold_for_pre_vote(may_campaign=not self.installing)
         self._replication.before_tick()
         term = self.term

@@ -130,6 +130,17 @@ class Journal(list[Entry]):
         self._hard_state_changed = False
         return LogWrite(self._group, first, truncate_from, entries, hard_state)
 
+    def require_persisted(self) -> None:
+        """Refuse to go on before the write that was taken last is durable.
+
+        A leader counts itself as one that holds its log (Raft thesis §10.2.1).
+        """
+        if self._durable != self._being_written:
+            raise InvariantViolated(
+                f"group {self._group}: a step before entries {self._durable + 1} to "
+                f"{self._being_written} were durable"
+            )
+
     def persisted(self) -> None:
         """The write that was taken last is durable."""
         self._durable = self._being_written

@@ -27,8 +27,6 @@ class Progress:
     in_flight: list[tuple[int, int]] = field(default_factory=list)
     """(last index, bytes) of each append with entries that is not acknowledged, oldest first."""
     in_flight_bytes: int = 0
-    beyond: int = 0
-    """What it has acknowledged (`Ack.next_index`) beyond what is durable at the leader; or 0."""
 
     @property
     def last_sent(self) -> int:
@@ -58,6 +56,5 @@ class Progress:
     def begin_round(self) -> None:
         """Of what was in flight no answer is awaited, and no rejection heeded."""
         self.round += 1
-        self.beyond = 0
         self.in_flight.clear()
         self.in_flight_bytes = 0

@@ -5,10 +5,11 @@ a bound, and has no snapshot for one that needs it: so its loop of sends to a fo
 once that has been sent enough for now. Answers come here only if they are to the leader of the
 present term (`elections`).
 
-Appends may leave before what they carry is durable here (Raft thesis §10.2.1). This replica then
-does not count as one that holds it before it is, and followers are told so, as `Held`. That spares
-a write one sync of its two, and costs a message to each follower; so while many entries are under
-way appends wait for the sync instead, and say themselves what is held.
+Appends may leave before what they carry is durable here (Raft thesis §10.2.1). This replica does
+not count as one that holds it before it is: the library counts in its tick alone, and there is none
+before the write of the last one is durable (asserted by `journal`); followers are told by `Held`.
+That spares a write one sync of its two, and costs a message to each follower; so while many entries
+are under way appends wait for the sync instead, and say themselves what is held.
 
 Invariants: an entry is committed only if a majority holds it durably; no follower acknowledges what
 its leader does not have; a rejection is heeded only if it answers the present attempt to find where
@@ -122,39 +123,23 @@ class Replication:
         if reset:
             progress.begin_round()
             self.wants_send = True
-        self._deliver(sender, message._replace(reset=reset))
+        self._adaptor.deliver(sender, message._replace(reset=reset))
         if message.success:
             # The library would send all that is in flight again, at every acknowledgement. Links
             # keep order and lose nothing but by breaking; what is lost all the same leaves a gap
             # before the next append or heartbeat, which is then rejected.
             self._adaptor.rewind(sender, max(progress.last_sent + 1, message.next_index))
-
-    def _deliver(self, sender: str, message: Ack) -> None:
-        """The library counts its own replica as one that holds the whole log. So what reaches
-        beyond what is durable here is kept from it until it is (Raft thesis §10.2.1)."""
-        durable = self._journal.durable_index
-        if message.success and message.next_index - 1 > durable:
-            self._progress[sender].beyond = message.next_index
-            message = message._replace(next_index=durable + 1)
-        self._adaptor.deliver(sender, message)
-        if message.success and message.next_index - 1 > self._adaptor.commit_index:
-            self.may_commit = True
+            self.may_commit |= message.next_index - 1 > self._adaptor.commit_index
 
     def persisted(self) -> list[tuple[str, Message]]:
-        """More of the log is durable here: that counts from now on, and followers are told."""
-        durable, term = self._journal.durable_index, self._adaptor.term
-        if self._adaptor.role is not Role.LEADER:
+        """More of the log is durable here: followers are told."""
+        held = (self._adaptor.term, self._journal.durable_index)
+        # With more voters than three a follower could make nothing of it.
+        silent = self._adaptor.role is not Role.LEADER or self._voters != 3
+        if silent or self._told_held >= held:
             return []
-        for peer, progress in self._progress.items():
-            if progress.beyond:
-                next_index, progress.beyond = progress.beyond, 0
-                self._deliver(peer, Ack(term, progress.round, next_index, True, False))
-                self._adaptor.rewind(peer, max(progress.last_sent + 1, next_index))
-        if self._told_held >= (term, durable) or self._voters != 3:
-            # With more voters a follower could make nothing of it.
-            return []
-        self._told_held = (term, durable)
-        return [(peer, Held(term, durable)) for peer in self._progress]
+        self._told_held = held
+        return [(peer, Held(*held)) for peer in self._progress]
 
     def on_snapshot_ack(self, sender: str, message: SnapshotAck) -> None:
         next_index = self._snapshots.on_ack(sender, message)

@@ -327,17 +327,15 @@ class TestFollowerSideCommit:
 class TestALeaderCountsWhatItHolds:
     """Entries leave it before they are durable there; it counts only then (Raft thesis §10.2.1)."""
 
-    def test_an_acknowledgement_beyond_that_is_kept_until_then(self) -> None:
+    def test_it_does_not_count_before_its_last_write_is_durable(self) -> None:
         rig = Rig(1).elect()
         rig.tell("b", ack(2, 3))
         rig.guard.append(command(4))
         rig.turn(durable=False)
-        assert rig.guard.receive("b", ack(2, 4)) is False
-        rig.guard.set_now(rig.now)
-        rig.applied += rig.guard.tick()
-        assert rig.guard.commit_index == 3
+        rig.guard.receive("b", ack(2, 4))
+        with pytest.raises(InvariantViolated, match="before entries 4 to 4 were durable"):
+            rig.guard.tick()
         rig.guard.persisted()
-        assert rig.guard.wants_tick
         rig.turn()
         assert rig.guard.commit_index == 4
 
