@@ -60,6 +60,17 @@ def refuse(code: grpc.StatusCode, **detail: Any) -> Step:
     return step
 
 
+def refuse_when(event: asyncio.Event, code: grpc.StatusCode) -> Step:
+    """End the call with a code once the event is set."""
+    refused = refuse(code)
+
+    async def step(request: Any, context: Context) -> Any:
+        await event.wait()
+        return await refused(request, context)
+
+    return step
+
+
 async def hang(request: Any, context: Context) -> Any:
     """Never answer."""
     await asyncio.Event().wait()

@@ -1,5 +1,6 @@
 """The client for threads against real nodes on real sockets, whose answers the tests write."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,6 @@ import pytest
 
 from globaltable import limits
 from globaltable.client import Binding, ClientClosed, SyncGlobalTable
-from globaltable.client._lanes import WriteLane
 from globaltable.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -19,13 +19,22 @@ from globaltable.errors import (
     OutcomeUnknown,
     Overloaded,
     ProtocolError,
+    Rejected,
     VersionConflict,
 )
 from globaltable.v1 import globaltable_pb2 as pb
 from tests.client.asking import ASKING_SYNC, SLACK_S, connect_sync
 from tests.client.desk import TABLE
 from tests.client.node_thread import NodeThread
-from tests.client.scripted_node import PATIENCE_S, Step, hang, identities, refuse, say
+from tests.client.scripted_node import (
+    PATIENCE_S,
+    Step,
+    hang,
+    identities,
+    refuse,
+    refuse_when,
+    say,
+)
 
 
 @pytest.fixture
@@ -215,19 +224,17 @@ class TestThreads:
             assert client.bind("c", "A").created
 
     def test_the_traceback_of_an_error_is_each_callers_own(
-        self, nodes: NodeThread, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+        self, nodes: NodeThread, threads: ThreadPoolExecutor
     ) -> None:
-        monkeypatch.setattr(WriteLane, "calls_max", 1)
-        released = nodes.near.hold("Write")
-        nodes.near.then("Write", refuse(grpc.StatusCode.PERMISSION_DENIED))
+        """One refusal of the stream ends what all of them asked for."""
+        refused = asyncio.Event()
+        nodes.near.always("Write", refuse_when(refused, grpc.StatusCode.PERMISSION_DENIED))
         with connect_sync(nodes.near) as client:
-            early = threads.submit(client.bind, "early", "A")
-            nodes.until_asked(nodes.near, "Write")
-            refused = [threads.submit(client.bind, "late", "A") for _ in range(8)]
-            _until_pending(client, 1 + 8)
-            nodes.release(released)
-            errors = [called.exception(PATIENCE_S) for called in refused]
-            assert early.result(PATIENCE_S).created
+            callers = [threads.submit(client.bind, "k", "A") for _ in range(8)]
+            _until_pending(client, 8)
+            nodes.release(refused)
+            errors = [called.exception(PATIENCE_S) for called in callers]
+        assert all(isinstance(error, Rejected) for error in errors)
         assert len({id(error) for error in errors}) == 8
         assert len({str(error) for error in errors}) == 1
 

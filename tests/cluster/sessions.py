@@ -10,6 +10,8 @@ from globaltable.model import Binding
 from globaltable.testing import LocalCluster
 
 TABLE = "im.session"
+RACING_AT_A_TIME = 50
+"""Binds of a region under way, so that no region is through before the others have begun."""
 
 
 def connect(cluster: LocalCluster, *regions: str, timeout: float = 10.0) -> SyncGlobalTable:
@@ -37,9 +39,15 @@ async def _race(
         start = len(keys) * regions.index(region) // len(regions)
         order = keys[start:] + keys[:start]
         address = cluster.addresses[region]
+        room = asyncio.Semaphore(RACING_AT_A_TIME)
+
+        async def bind(client: GlobalTable, key: str) -> Binding:
+            async with room:
+                return await client.bind(key, region.upper())
+
         async with GlobalTable.connect([address], table=TABLE, timeout=20) as client:
             await ready.wait()
-            bindings = await asyncio.gather(*(client.bind(key, region.upper()) for key in order))
+            bindings = await asyncio.gather(*(bind(client, key) for key in order))
         for key, binding in zip(order, bindings, strict=True):
             told[key].append(binding)
 
