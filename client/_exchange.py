@@ -274,12 +274,13 @@ class Exchange:
 
     def answered_in_part(self, node: int, data: bytes, now: float) -> None:
         """A message came on the node's write stream."""
+        self._answering.add(node)
         try:
             parts = read_parts(data)
         except ProtocolError as error:
-            self.stream_failed(node, Failure(FailureKind.FINAL, str(error), error=error), now)
+            failure = Failure(FailureKind.FINAL, str(error), error=error)
+            self._fail_all_on_stream(node, failure, now)
             return
-        self._answering.add(node)
         tickets: list[AnyTicket] = []
         answers: list[Any] = []
         for part in parts:
@@ -338,6 +339,9 @@ class Exchange:
         if node in self._answering and denies:
             failure = Failure(FailureKind.UNKNOWN, failure.message)
         self._answering.discard(node)
+        self._fail_all_on_stream(node, failure, now)
+
+    def _fail_all_on_stream(self, node: int, failure: Failure, now: float) -> None:
         self.note_failure(node, failure, now, 0.0)
         for call in [call for call in self._streamed.values() if call.node == node]:
             self._expiring.remove(call)

@@ -72,6 +72,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.maybe: set[int] = set()
         """Binds an attempt of which may have happened."""
         self.gone: set[int] = set()
+        self.answering: set[int] = set()
+        """Nodes whose present stream has carried an answer: no refusal of it is believed."""
 
     # --- what callers do -------------------------------------------------------------------------
 
@@ -148,6 +150,7 @@ class AnyOrder(RuleBasedStateMachine):
         for position, outcome in outcomes.items():
             if outcome.status == pb.OUTCOME_STATUS_UNKNOWN:
                 self.maybe.add(waiting[position].waiter)
+        self.answering.add(call.node)
         self.desk.answer_some(call, outcomes, retry_delay_ms=20)
         if not call.tickets:
             self.end(call)
@@ -155,13 +158,18 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(node=st.integers(0, len(ADDRESSES) - 1), failed=st.sampled_from(FAILURES))
     def break_stream(self, node: int, failed: Any) -> None:
-        self._end_stream(node, failed.kind is FailureKind.UNKNOWN)
-        self.desk.break_stream(node, failed)
+        self.break_off(node, failed)
         self.look()
+
+    def break_off(self, node: int, failed: Any) -> None:
+        self._end_stream(node, failed.kind is FailureKind.UNKNOWN or node in self.answering)
+        self.answering.discard(node)
+        self.desk.break_stream(node, failed)
 
     @rule(node=st.integers(0, len(ADDRESSES) - 1))
     def speak_nonsense(self, node: int) -> None:
         waiting = self._end_stream(node, False)
+        self.answering.add(node)
         self.desk.receive(node, b"\xff")
         for caller in waiting - self.gone:
             assert isinstance(self.desk.told[caller], GlobalTableError)
@@ -183,7 +191,9 @@ class AnyOrder(RuleBasedStateMachine):
         """For a request that was given up, broken off or answered: it must not count."""
         before = dict(self.desk.told)
         pending = self.desk.exchange.pending
-        self.desk.answer_some(self.over[choice % len(self.over)], {0: outcome})
+        call = self.over[choice % len(self.over)]
+        self.answering.add(call.node)
+        self.desk.answer_some(call, {0: outcome})
         assert self.desk.told == before and self.desk.exchange.pending == pending
 
     @rule(choice=CHOICES, failed=st.sampled_from([None, *FAILURES]))
@@ -274,8 +284,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.desk.fail(call, self.ending or LOST._replace(timed_out=True))
         if self.ending is not None:
             for node in {call.node for call in self.flying}:
-                self._end_stream(node, self.ending.kind is FailureKind.UNKNOWN)
-                self.desk.break_stream(node, self.ending)
+                self.break_off(node, self.ending)
 
 
 TestAnyOrder = AnyOrder.TestCase
