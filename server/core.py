@@ -156,7 +156,7 @@ class NodeCore:
             try:
                 if replica.receive(peer, message):
                     self._awake.add(group)
-            except InvariantViolated as error:
+            except (InvariantViolated, AssertionError) as error:
                 self._fail(group, error)
 
     def set_connected(self, peer: str, up: bool) -> None:
