@@ -151,8 +151,8 @@ class Replica:
     def submit(self, ops: Sequence[Op], ticket: Any, deadline: float) -> bool:
         """Queue ops, to be settled together under `ticket`; False, and nothing queued, if full.
 
-        Without ops it is a read barrier: once settled with no outcomes, this replica's table
-        holds everything that was acknowledged anywhere before the call.
+        Without ops it is a read barrier: once settled with no outcome, this replica's table holds
+        everything that was acknowledged anywhere before the call; with one, it may not.
         """
         return self._proposals.submit(ops, ticket, deadline)
 

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.__main__ import report, run_seeds
-from tests.simulation.schedule import FAULT_SECONDS, KINDS, LEADER, Fault, Schedule, draw
+from tests.simulation.faults import KINDS
+from tests.simulation.schedule import FAULT_SECONDS, LEADER, Fault, Schedule, draw
 from tests.simulation.world import run
 
 SEEDS = 90
@@ -65,7 +66,7 @@ def test_the_same_seed_gives_the_same_trace_in_any_process() -> None:
 _FAULTS = st.builds(
     Fault,
     at=st.integers(0, int(FAULT_SECONDS * 10)).map(lambda tenths: tenths / 10),
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(list(KINDS)),
     node=st.integers(LEADER, 2),
     other=st.integers(0, 1),
     seconds=st.sampled_from((0.1, 0.4, 1.0, 2.0)),
