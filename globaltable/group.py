@@ -272,13 +272,16 @@ class Replica:
 
     def _propose_again(self, messages: list[tuple[str, Message]]) -> None:
         """To a new leader at once; to the same one after a while, for messages get lost."""
+        leader = self._guard.leader
+        if leader is None:
+            return
+        present = (leader, self._guard.term)
+        lost_before = self._now - self._timing.election_max_s
         for proposal in self._proposals.sealed():
-            target = self._proposes_to
-            if target is None:
-                return
-            lost = self._now - proposal.proposed_at > self._timing.election_max_s
-            if lost or proposal.proposed_to != (target, self._guard.term):
-                self._propose(proposal, target, messages)
+            if proposal.proposed_to != present or proposal.proposed_at < lost_before:
+                if self._proposes_to is None:
+                    return
+                self._propose(proposal, leader, messages)
 
     # --- leadership ------------------------------------------------------------------------------
 

@@ -189,7 +189,8 @@ class NodeCore:
             self._awake.update(self.replicas)
             self._tick_at = now + self._timing.heartbeat_s / 2
         effects = Effects()
-        self._take_installed(effects)
+        if self._installed:
+            self._take_installed(effects)
         outboxes: _Outboxes = {}
         stepped: dict[int, Ready] = {}
         persisting: dict[int, Ready] = {}
@@ -204,7 +205,8 @@ class NodeCore:
                 continue
             stepped[number] = ready
             effects.settled += ready.settled
-            _post(outboxes, number, ready.at_once)
+            if ready.at_once:
+                _post(outboxes, number, ready.at_once)
             if ready.write is None:
                 self._take_effect(number, ready, effects, outboxes)
             else:
@@ -215,7 +217,8 @@ class NodeCore:
         flush = self._begin_flush(now)
         if flush is not None:
             effects.jobs.append(flush)
-        effects.frames += _frames(outboxes)
+        if outboxes:
+            effects.frames += _frames(outboxes)
         return Turn(effects, stepped, persisting)
 
     def complete(self, turns: Iterable[Turn]) -> Effects:
@@ -238,16 +241,20 @@ class NodeCore:
         if replica is None:
             # It failed while it was being persisted.
             return
-        _post(outboxes, number, ready.messages)
+        if ready.messages:
+            _post(outboxes, number, ready.messages)
         try:
             completed = replica.complete()
         except (InvariantViolated, StorageError, AssertionError, ProtocolError) as error:
             self._fail(number, error)
             return
-        _post(outboxes, number, completed.messages)
+        if completed.messages:
+            _post(outboxes, number, completed.messages)
         effects.settled += completed.settled
-        effects.changed += [(number, changed) for changed in completed.changed]
-        effects.jobs += [GroupJob(number, job) for job in ready.jobs]
+        if completed.changed:
+            effects.changed += [(number, changed) for changed in completed.changed]
+        if ready.jobs:
+            effects.jobs += [GroupJob(number, job) for job in ready.jobs]
 
     def _wants_step(self, number: int) -> bool:
         return number in self.replicas and self.replicas[number].wants_step
@@ -349,6 +356,9 @@ def _post(outboxes: _Outboxes, group: int, messages: Iterable[tuple[str, Message
 def _frames(outboxes: _Outboxes) -> Iterator[tuple[str, bytes]]:
     """Split by size, for a frame is read and decoded as a whole."""
     for peer, envelopes in outboxes.items():
+        if len(envelopes) == 1:
+            yield peer, encode_frame(envelopes)
+            continue
         part: list[Envelope] = []
         size = 0
         for envelope in envelopes:

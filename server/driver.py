@@ -68,6 +68,7 @@ class Driver:
         self._worker: JobWorker
         self._turn_is_due = False
         self._timer: Cancellable | None = None
+        self._timer_at: float | None = None
         self._stopped = False
 
     def attach(self, writer: TurnWriter, worker: JobWorker) -> None:
@@ -104,11 +105,16 @@ class Driver:
     def _wake_for_next(self) -> None:
         if self._core.has_work:
             self.wake()
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self._stopped:
-            self._timer = self._clock.call_at(self._core.next_tick, self.wake)
+        due_at = self._core.next_tick
+        if due_at != self._timer_at and not self._stopped:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = due_at
+            self._timer = self._clock.call_at(due_at, self._tick_is_due)
+
+    def _tick_is_due(self) -> None:
+        self._timer_at = None
+        self.wake()
 
     def _carry_out(self, effects: Effects) -> None:
         for peer, frame in effects.frames:

@@ -24,7 +24,7 @@ from tests.simulation.timeline import ProcessClock
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-TIMING: Final = Timing(heartbeat_s=0.08, election_min_s=0.3, election_max_s=0.6)
+TIMING: Final = Timing(heartbeat_s=0.095, election_min_s=0.3, election_max_s=0.6)
 LIMITS: Final = ReplicaLimits(pending_ops=64, log_entries=12, log_bytes=1 << 20)
 FLUSH_ROWS: Final = 6
 FLUSH_INTERVAL_S: Final = 0.4

@@ -4,7 +4,7 @@ import random
 from typing import Final, NamedTuple
 
 NODES: Final = ("a", "b", "c", "d", "e")
-FAULT_SECONDS: Final = 2.5
+FAULT_SECONDS: Final = 1.6
 """Faults begin within this time; then all is healed, and the cluster must recover."""
 
 LEADER: Final = -1
@@ -64,7 +64,7 @@ def draw(seed: int) -> Schedule:
     """The schedule of a seed. `Random` of a string does not depend on the process's hash seed."""
     rng = random.Random(f"schedule {seed}")
     nodes = 5 if rng.random() < 0.2 else 3
-    faults = [draw_fault(rng, nodes) for _ in range(rng.randint(2, 10))]
+    faults = [draw_fault(rng, nodes) for _ in range(rng.randint(2, 8))]
     return Schedule(
         seed=seed,
         nodes=nodes,
@@ -81,6 +81,6 @@ def draw(seed: int) -> Schedule:
 def draw_fault(rng: random.Random, nodes: int) -> Fault:
     node = LEADER if rng.random() < 0.3 else rng.randrange(nodes)
     at = round(rng.random() * FAULT_SECONDS, 3)
-    seconds = round(0.05 + rng.random() * 1.5, 3)
+    seconds = round(0.05 + rng.random() * 1.3, 3)
     (kind,) = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
     return Fault(at, kind, node, rng.randrange(nodes), seconds)

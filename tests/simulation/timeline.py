@@ -78,7 +78,7 @@ class ProcessClock:
         self._random = rng.random
         self._rate = rate
         self._ahead_s = 0.0
-        self._paused = False
+        self._stands_still = False
         self._dead = False
         self._missed: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._soon: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
@@ -96,7 +96,10 @@ class ProcessClock:
     def _pass(self) -> None:
         soon, self._soon = self._soon, []
         for callback, args in soon:
-            self.run(callback, *args)
+            if self._stands_still:
+                self.run(callback, *args)
+            else:
+                callback(*args)
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         timer = Timer(self, callback)
@@ -108,25 +111,24 @@ class ProcessClock:
 
     def run(self, callback: Callable[..., object], *args: Any) -> None:
         """Something happens in the process, or later if it is paused, or never if it is dead."""
-        if self._paused:
-            self._missed.append((callback, args))
-        elif not self._dead:
+        if not self._stands_still:
             callback(*args)
+        elif not self._dead:
+            self._missed.append((callback, args))
 
     def jump(self, seconds: float) -> None:
         self._ahead_s += seconds
 
     def pause(self) -> None:
-        self._paused = True
+        self._stands_still = True
 
     def resume(self) -> None:
-        self._paused = False
+        self._stands_still = self._dead
         missed, self._missed = self._missed, []
         for callback, args in missed:
             self.run(callback, *args)
 
     def die(self) -> None:
-        self._dead = True
-        self._paused = False
+        self._dead = self._stands_still = True
         self._missed.clear()
         self._soon.clear()
