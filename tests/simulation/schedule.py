@@ -1,5 +1,6 @@
 """What happens to a cluster in one run, as data: drawn from a seed, or by hypothesis."""
 
+import json
 import random
 from typing import Final, NamedTuple
 
@@ -84,3 +85,13 @@ def draw_fault(rng: random.Random, nodes: int) -> Fault:
     seconds = round(0.05 + rng.random() * 1.3, 3)
     (kind,) = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
     return Fault(at, kind, node, rng.randrange(nodes), seconds)
+
+
+def encode(schedule: Schedule) -> str:
+    """On one line, to be run again from a shell."""
+    return json.dumps(schedule._asdict(), separators=(",", ":"))
+
+
+def decode(text: str) -> Schedule:
+    fields = json.loads(text)
+    return Schedule(**{**fields, "faults": tuple(Fault(*fault) for fault in fields["faults"])})
