@@ -94,6 +94,7 @@ class Checks:
             state = replica.table
             self._lives[node, number] = _Life(replica.guard.commit_index, state.applied)
             self._lives[node, number].changed = state.applied
+            self._log_matching(node, number, replica, replica.guard.journal)
             self._same_bindings(node, number, replica)
 
     def begun(self, node: str, core: NodeCore, turn: Turn) -> None:

@@ -36,6 +36,14 @@ def _isolate(world: "World", node: "SimNode", other: "SimNode", fault: Fault) ->
             _cut_both_ways(world, node, peer, fault)
 
 
+def _split(world: "World", node: "SimNode", other: "SimNode", fault: Fault) -> None:
+    """These two on one side, all others on the other."""
+    for peer in world.nodes.values():
+        if peer not in (node, other):
+            _cut_both_ways(world, node, peer, fault)
+            _cut_both_ways(world, other, peer, fault)
+
+
 def _slow_link(world: "World", node: "SimNode", other: "SimNode", fault: Fault) -> None:
     world.network.slow(node.name, other.name, _SLOW_LINK)
     world.timeline.after(fault.seconds, world.network.slow, node.name, other.name, 1 / _SLOW_LINK)
@@ -116,6 +124,7 @@ KINDS: Final[Mapping[str, Inflict]] = MappingProxyType(
         "cut": _cut,
         "cut both ways": _cut_both_ways,
         "isolate": _isolate,
+        "split": _split,
         "slow link": _slow_link,
         "pause": _pause,
         "clock jump": _clock_jump,

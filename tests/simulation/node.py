@@ -90,6 +90,7 @@ class _Life:
             on_out_of_service=node.out_of_service,
         )
         writer = LogThread(
+            node=node.name,
             timeline=world.timeline,
             clock=self.clock,
             rng=rng,

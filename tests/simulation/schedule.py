@@ -15,6 +15,7 @@ WEIGHTS: Final = {
     "cut": 4,
     "cut both ways": 2,
     "isolate": 4,
+    "split": 3,
     "slow link": 2,
     "pause": 4,
     "clock jump": 2,

@@ -24,6 +24,7 @@ class LogThread:
     def __init__(
         self,
         *,
+        node: str,
         timeline: Timeline,
         clock: ProcessClock,
         rng: random.Random,
@@ -34,6 +35,7 @@ class LogThread:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         """`crash` is told of each point at which the process may die; True if it did."""
+        self._node = node
         self._timeline = timeline
         self._clock = clock
         self._rng = rng
@@ -74,14 +76,14 @@ class LogThread:
 
     def _tell(self, turns: Sequence[Turn]) -> None:
         self._on_durable(turns)
-        if any(_gives_vote(turn) for turn in turns):
+        if any(self._gives_vote(turn) for turn in turns):
             # The vote has left; the process does not live to remember giving it.
             self._crash("crash after a vote")
 
-
-def _gives_vote(turn: Turn) -> bool:
-    states = [write.hard_state for write in turn.writes]
-    return any(state is not None and state.voted_for is not None for state in states)
+    def _gives_vote(self, turn: Turn) -> bool:
+        """To another: a candidate that dies of its own vote is no candidate."""
+        states = [write.hard_state for write in turn.writes]
+        return any(s is not None and s.voted_for not in (None, self._node) for s in states)
 
 
 class TableThread(Executor):
