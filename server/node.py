@@ -243,7 +243,9 @@ class Node:
         told: int | None = None
         while True:
             replicas = self._core.replicas.values()
-            well = not self._core.failures and all(r.guard.leader is not None for r in replicas)
+            well = not self._core.failures and all(
+                r.guard.leader is not None and not r.rebuilding for r in replicas
+            )
             status = serving if well else not_serving
             if status != told:
                 told = status
@@ -298,7 +300,9 @@ class Node:
             self._worker.submit(job)
         for failure in self._core.new_failures:
             log.error("replica out of service", group=failure.group, reason=failure.reason)
-        self._core.new_failures.clear()
+        if self._core.new_failures:
+            self._core.new_failures.clear()
+            self._backend.watches.wake_all()
 
     def _settle(self, settled: Iterable[Settled]) -> None:
         for (told, positions), outcomes in settled:
