@@ -157,6 +157,8 @@ class Replication:
             self._snapshots.end(sender)
             self._progress[sender].begin_round()
             self._adaptor.forget_match(sender)
+            # As of a peer that has not answered yet: it is asked at the end of the log.
+            self._adaptor.rewind(sender, self._journal.last_index + 1)
 
     # --- appends ---------------------------------------------------------------------------------
 
