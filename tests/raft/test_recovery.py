@@ -44,8 +44,8 @@ OF_ELECTIONS: list[Message] = [
 ]
 
 
-def _asking(voters: str = "abc", **state: int) -> Rig:
-    return Rig(voters=voters, rebuilding=True, **state)
+def _asking(voters: str = "abc", term: int = 0) -> Rig:
+    return Rig(voters=voters, rebuilding=True, term=term)
 
 
 def _nonce(rig: Rig) -> int:
