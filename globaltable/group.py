@@ -315,8 +315,10 @@ class Replica:
         if not self.is_leader or preferred == self._node or self._handing_over is not None:
             self._successor_ready_since = None
             return
-        behind = self._guard.commit_index - self._guard.match_index(preferred)
-        if not self._guard.is_connected(preferred) or behind > 64:
+        held = self._guard.match_index(preferred)
+        behind = self._guard.commit_index - held
+        # Of one that has not answered, or is being rebuilt, nothing is known to be held.
+        if not self._guard.is_connected(preferred) or held == 0 or behind > 64:
             self._successor_ready_since = None
         elif self._successor_ready_since is None:
             self._successor_ready_since = self._now

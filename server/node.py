@@ -137,6 +137,7 @@ class Node:
         """Listen for peers and clients. Raises `StorageError` or `OSError` if it cannot."""
         for failure in self._core.failures.items():
             log.error("replica out of service", group=failure[0], reason=failure[1])
+        self._core.new_failures.clear()
         await self._links.start()
         self._server = grpc.aio.server(
             options=[

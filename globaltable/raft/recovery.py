@@ -63,7 +63,14 @@ class Phase(Enum):
     WHOLE = "whole"
 
 
-_OF_ELECTIONS: Final = (PreVote, PreVoteReply, RequestVote, Vote, TimeoutNow)
+_UNHEARD_WHILE_CATCHING_UP: Final = (
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    Vote,
+    TimeoutNow,
+    Recover,
+)
 
 
 class Recovery:
@@ -103,24 +110,20 @@ class Recovery:
     @property
     def waits_for(self) -> str:
         """For people; empty once whole."""
-        match self._phase:
-            case Phase.ASKING:
-                unheard = ", ".join(peer for peer in self._peers if peer not in self._terms)
-                return f"waits for an answer of {unheard}"
-            case Phase.CATCHING_UP:
-                return "catches up with its leader"
-            case Phase.WHOLE:
-                return ""
+        if self._phase is Phase.WHOLE:
+            return ""
+        if self._phase is Phase.ASKING:
+            unheard = ", ".join(peer for peer in self._peers if peer not in self._terms)
+            return f"waits for an answer of {unheard}"
+        return "catches up with its leader"
 
     def hears(self, message: Message) -> bool:
         """Whether a message of a voter concerns a replica in this phase."""
-        match self._phase:
-            case Phase.ASKING:
-                return isinstance(message, RecoverReply)
-            case Phase.CATCHING_UP:
-                return not isinstance(message, (*_OF_ELECTIONS, Recover, RecoverReply))
-            case Phase.WHOLE:
-                return not isinstance(message, RecoverReply)
+        if self._phase is Phase.WHOLE:
+            return True
+        if self._phase is Phase.ASKING:
+            return isinstance(message, RecoverReply)
+        return not isinstance(message, _UNHEARD_WHILE_CATCHING_UP)
 
     def ask(self) -> None:
         """Time has passed: ask who has not answered, once a heartbeat."""
@@ -138,7 +141,8 @@ class Recovery:
         self._send(sender, RecoverReply(message.nonce, self._adaptor.term))
 
     def on_reply(self, sender: str, message: RecoverReply) -> None:
-        if message.nonce != self._nonce:
+        """Late ones, and those to an earlier life, count for nothing."""
+        if self._phase is not Phase.ASKING or message.nonce != self._nonce:
             return
         self._terms[sender] = max(message.term, self._terms.get(sender, 0))
         if len(self._terms) == len(self._peers):

@@ -296,6 +296,18 @@ class TestWhole:
         assert rig.hard_state == HardState(5, "a")
         assert rig.tell("b", RequestVote(5, 9, 5, False)) == []
 
+    def test_an_answer_that_comes_late_changes_nothing(self) -> None:
+        rig = _asking()
+        nonce = _nonce(rig)
+        for peer in "bcbc":
+            rig.tell(peer, RecoverReply(nonce, 5))
+        rig.tell("b", RecoverReply(nonce, 9))
+        assert rig.hard_state == HardState(5, "a", rebuilding=True)
+        rig.guard.recovery.barrier_applied()
+        rig.tell("b", RecoverReply(nonce, 9))
+        assert rig.guard.recovery.is_whole
+        assert rig.hard_state == HardState(5, "a")
+
     def test_it_campaigns_and_answers_as_anybody(self) -> None:
         rig = _catching_up(term=5)
         rig.guard.recovery.barrier_applied()
