@@ -57,6 +57,8 @@ class GroupStatus(NamedTuple):
     last_log_index: int
     failed: bool
     failure: str
+    rebuilding: str
+    """What a replica that is being rebuilt from its peers waits for; empty if it is whole."""
 
 
 class PeerStatus(NamedTuple):
@@ -126,6 +128,7 @@ def read_status(message: pb.StatusResponse) -> Status:
                 last_log_index=group.last_log_index,
                 failed=group.failed,
                 failure=group.failure,
+                rebuilding=group.rebuilding,
             )
             for group in message.groups
         ),

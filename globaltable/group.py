@@ -29,6 +29,7 @@ from globaltable.raft.adaptor import Role, Timing
 from globaltable.raft.guard import Guard
 from globaltable.raft.journal import Journal, is_no_op
 from globaltable.raft.messages import Append, Message, Propose
+from globaltable.raft.recovery import Phase
 from globaltable.raft.transfer import Job
 from globaltable.store.log import Entry, LogImage, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
@@ -39,6 +40,9 @@ from globaltable.wire.rows import HistoryRow
 
 _SETTLE_S: Final = 1.0
 """How long a leader watches its preferred successor keep up before it hands over."""
+
+_OWN_BARRIER: Final = object()
+"""The ticket of the barrier behind which a replica that is rebuilt is whole (`raft.recovery`)."""
 
 
 class Changed(NamedTuple):
@@ -117,6 +121,7 @@ class Replica:
         self._handing_over: tuple[str, float] | None = None
         self._successor_ready_since: float | None = None
         self._committed: Sequence[Entry] = ()
+        self._barrier_submitted = False
 
     def _load_table(self) -> Table:
         number = self.group.number
@@ -129,6 +134,12 @@ class Replica:
     def guard(self) -> Guard:
         """For status, and for the tests that check the invariants."""
         return self._guard
+
+    @property
+    def rebuilding(self) -> str:
+        """What a replica that is being rebuilt waits for; until then it serves nobody. Empty for
+        one that is whole."""
+        return self._guard.recovery.waits_for
 
     @property
     def is_leader(self) -> bool:
@@ -149,11 +160,14 @@ class Replica:
     # --- inputs ----------------------------------------------------------------------------------
 
     def submit(self, ops: Sequence[Op], ticket: Any, deadline: float) -> bool:
-        """Queue ops, to be settled together under `ticket`; False, and nothing queued, if full.
+        """Queue ops, to be settled together under `ticket`; False, and nothing queued, if full,
+        or if this replica is being rebuilt.
 
         Without ops it is a read barrier: once settled with no outcome, this replica's table holds
         everything that was acknowledged anywhere before the call; with one, it may not.
         """
+        if not self._guard.recovery.is_whole:
+            return False
         return self._proposals.submit(ops, ticket, deadline)
 
     def receive(self, sender: str, message: Message) -> bool:
@@ -213,6 +227,7 @@ class Replica:
         self._guard.set_now(self._now)
         settled = self._proposals.expire(self._now)
         at_once: list[tuple[str, Message]] = []
+        self._submit_own_barrier()
         self._seal(at_once)
         self._propose_again(at_once)
         if may_hand_over:
@@ -240,7 +255,11 @@ class Replica:
             batch = decode_batch(command[1:])
             applied = self.table.apply(index, term, batch)
             changed.append(Changed(index, applied.rows))
-            settled += self._proposals.settle(batch.batch_id, applied.outcomes)
+            for one in self._proposals.settle(batch.batch_id, applied.outcomes):
+                if one.ticket is _OWN_BARRIER:
+                    self._guard.recovery.barrier_applied()
+                else:
+                    settled.append(one)
         self._committed = ()
         return Completed(messages, settled, changed)
 
@@ -254,6 +273,14 @@ class Replica:
             ready = self._handing_over is None and self._guard.can_append
             return leader if ready and self.is_leader else None
         return leader if leader is not None and self._guard.is_connected(leader) else None
+
+    def _submit_own_barrier(self) -> None:
+        """Rebuilt, and all voters have answered: what they had committed stands before a batch that
+        is made now. It is proposed until it is applied here."""
+        if self._guard.recovery.phase is Phase.CATCHING_UP and not self._barrier_submitted:
+            self._barrier_submitted = True
+            submitted = self._proposals.submit((), _OWN_BARRIER, float("inf"))
+            assert submitted, "nobody else has submitted anything"
 
     def _seal(self, messages: list[tuple[str, Message]]) -> None:
         """Close what is open into batches, and propose them."""
@@ -291,8 +318,10 @@ class Replica:
         if not self.is_leader or preferred == self._node or self._handing_over is not None:
             self._successor_ready_since = None
             return
-        behind = self._guard.commit_index - self._guard.match_index(preferred)
-        if not self._guard.is_connected(preferred) or behind > 64:
+        held = self._guard.match_index(preferred)
+        behind = self._guard.commit_index - held
+        # Of one that has not answered, or is being rebuilt, nothing is known to be held.
+        if not self._guard.is_connected(preferred) or held == 0 or behind > 64:
             self._successor_ready_since = None
         elif self._successor_ready_since is None:
             self._successor_ready_since = self._now
@@ -349,4 +378,4 @@ class Replica:
 
     def stop(self) -> list[Settled]:
         """The replica will not be stepped again: end everything that waits."""
-        return self._proposals.stop()
+        return [one for one in self._proposals.stop() if one.ticket is not _OWN_BARRIER]

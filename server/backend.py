@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from globaltable.errors import NoQuorum, Overloaded
+from globaltable.errors import NoQuorum, Overloaded, StorageError
 from globaltable.group import Replica
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
 from globaltable.server.config import Config
@@ -20,9 +20,6 @@ from globaltable.table import SLOT_BYTES
 from globaltable.v1 import globaltable_pb2 as pb
 
 _OVERLOADED: Final = Outcome(OutcomeStatus.OVERLOADED, None, "the group's queue is full")
-_NOT_HERE: Final = Outcome(
-    OutcomeStatus.UNAVAILABLE, None, "this node's replica of the group is out of service"
-)
 _NOT_CONFIRMED: Final = "no majority confirmed the read in time; retry"
 
 
@@ -70,10 +67,16 @@ class NodeBackend:
         self.watches = Watches(self._replica)
 
     def _replica(self, group: int) -> Replica:
-        replica = self._core.replicas.get(group)
-        if replica is None:
-            raise NoQuorum(f"{_NOT_HERE.detail}: group {group}")
-        return replica
+        refusal = self._core.refusal(group)
+        if refusal:
+            raise NoQuorum(refusal)
+        return self._core.replicas[group]
+
+    def _met_damage(self, group: int, error: StorageError) -> NoQuorum:
+        """A record that proves damaged as it is read puts the group's replica out of service."""
+        self._core.fail(group, error)
+        self._wake()
+        return NoQuorum(self._core.refusal(group))
 
     def _deadline(self, timeout_s: float | None) -> float:
         bound = self._config.timeouts.request_s
@@ -86,8 +89,10 @@ class NodeBackend:
             by_group.setdefault(group_of(op.name), []).append(position)
         deadline = self._deadline(timeout_s)
         for group, positions in by_group.items():
-            if group not in self._core.replicas:
-                told(positions, [_NOT_HERE] * len(positions))
+            refusal = self._core.refusal(group)
+            if refusal:
+                outcome = Outcome(OutcomeStatus.UNAVAILABLE, None, refusal)
+                told(positions, [outcome] * len(positions))
                 continue
             own = [ops[position] for position in positions]
             if not self._core.submit(group, own, (told, positions), deadline):
@@ -115,8 +120,12 @@ class NodeBackend:
             raise NoQuorum(_NOT_CONFIRMED) from error
 
     def read(self, name: bytes) -> tuple[Binding | None, int]:
-        table = self._replica(self._topology.group_of(name)).table
-        return table.get(name), table.applied
+        group = self._topology.group_of(name)
+        table = self._replica(group).table
+        try:
+            return table.get(name), table.applied
+        except StorageError as error:
+            raise self._met_damage(group, error) from error
 
     def scan(
         self, table: str, prefix: str, token: bytes, count: int
@@ -133,10 +142,13 @@ class NodeBackend:
             if group not in scanners:
                 scanners[group] = self._replica(group).table.scanner()
             start = max(head + name, token + b"\0") if token else head + name
-            for key, binding in scanners[group](start, head + name + b"\xff"):
-                entries.append((split_name(key[SLOT_BYTES:])[1], binding))
-                if len(entries) == count:
-                    return entries, key
+            try:
+                for key, binding in scanners[group](start, head + name + b"\xff"):
+                    entries.append((split_name(key[SLOT_BYTES:])[1], binding))
+                    if len(entries) == count:
+                        return entries, key
+            except StorageError as error:
+                raise self._met_damage(group, error) from error
             slot += 1
         return entries, b""
 

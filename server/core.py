@@ -12,8 +12,8 @@ The node's loop and the simulator drive it in the same way. A turn is:
 Effects are frames to send, tickets that have ended, changes for the watchers, and jobs for the
 table's worker. Several turns may be under way, but a replica that is being persisted is not stepped
 again before its turn is complete: what comes for it meanwhile waits, for nothing it could say may
-leave earlier. The others do not wait for it. A replica in which an invariant breaks is stopped and
-reported; the others go on.
+leave earlier. The others do not wait for it. A replica in which an invariant breaks, or that meets
+a damaged record, is stopped and reported, and who waits for it is told; the others go on.
 """
 
 import random
@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from globaltable.errors import ProtocolError, StorageError
+from globaltable.errors import Corrupt, ProtocolError, StorageError
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
 from globaltable.model import Op
 from globaltable.proposals import Settled
@@ -112,6 +112,7 @@ class NodeCore:
         self.replicas: dict[int, Replica] = {}
         self.failures: dict[int, str] = {}
         self.new_failures: list[ReplicaFailure] = []
+        self._ended: list[Settled] = []
         for group in topology.groups:
             if node not in group.replicas:
                 continue
@@ -127,8 +128,8 @@ class NodeCore:
                     rng=random.Random(rng.getrandbits(128)),
                     now=now,
                 )
-            except (StorageError, InvariantViolated) as error:
-                self._fail(group.number, error)
+            except (StorageError, InvariantViolated, AssertionError) as error:
+                self.fail(group.number, error)
         self._awake: set[int] = set(self.replicas)
         self._persisting: set[int] = set()
         self._draining = False
@@ -157,7 +158,7 @@ class NodeCore:
                 if replica.receive(peer, message):
                     self._awake.add(group)
             except (InvariantViolated, AssertionError) as error:
-                self._fail(group, error)
+                self.fail(group, error)
 
     def set_connected(self, peer: str, up: bool) -> None:
         for number, replica in self.replicas.items():
@@ -182,7 +183,7 @@ class NodeCore:
     @property
     def has_work(self) -> bool:
         """`begin` would find something to do."""
-        return not self._awake <= self._persisting
+        return bool(self._ended) or not self._awake <= self._persisting
 
     def begin(self, now: float) -> Turn:
         if now >= self._tick_at:
@@ -191,6 +192,8 @@ class NodeCore:
         effects = Effects()
         if self._installed:
             self._take_installed(effects)
+        if self._ended:
+            self._take_ended(effects)
         outboxes: _Outboxes = {}
         stepped: dict[int, Ready] = {}
         persisting: dict[int, Ready] = {}
@@ -200,8 +203,8 @@ class NodeCore:
                 continue
             try:
                 ready = replica.step(now, may_hand_over=not self._draining)
-            except (InvariantViolated, AssertionError) as error:
-                self._fail(number, error)
+            except (InvariantViolated, StorageError, AssertionError) as error:
+                self.fail(number, error)
                 continue
             stepped[number] = ready
             effects.settled += ready.settled
@@ -231,6 +234,7 @@ class NodeCore:
                 self._take_effect(number, ready, effects, outboxes)
                 if self._wants_step(number):
                     self._awake.add(number)
+        self._take_ended(effects)
         effects.frames += _frames(outboxes)
         return effects
 
@@ -246,7 +250,7 @@ class NodeCore:
         try:
             completed = replica.complete()
         except (InvariantViolated, StorageError, AssertionError, ProtocolError) as error:
-            self._fail(number, error)
+            self.fail(number, error)
             return
         if completed.messages:
             _post(outboxes, number, completed.messages)
@@ -259,12 +263,31 @@ class NodeCore:
     def _wants_step(self, number: int) -> bool:
         return number in self.replicas and self.replicas[number].wants_step
 
-    def _fail(self, group: int, error: Exception) -> None:
+    def fail(self, group: int, error: BaseException) -> None:
         """Stop a replica rather than the truth."""
-        self.replicas.pop(group, None)
+        if group in self.failures:
+            return
+        replica = self.replicas.pop(group, None)
         reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, Corrupt):
+            reason += (
+                "; to have this replica rebuilt from its peers, stop the node and run `globaltable "
+                f"rebuild --region {self.node} --group {group} --config` with its configuration"
+            )
         self.failures[group] = reason
         self.new_failures.append(ReplicaFailure(group, reason))
+        if replica is not None:
+            self._ended += replica.stop()
+
+    def refusal(self, group: int) -> str:
+        """Why this node's replica of a group serves nobody now; empty if it does."""
+        if group in self.failures:
+            return f"group {group} is out of service on {self.node}: {self.failures[group]}"
+        if group not in self.replicas:
+            return f"group {group} has no replica on {self.node}"
+        if self.replicas[group].rebuilding:
+            return f"group {group} is being rebuilt on {self.node}"
+        return ""
 
     # --- the table's worker ----------------------------------------------------------------------
 
@@ -340,12 +363,20 @@ class NodeCore:
         self._table.refresh()
         for group in jumped:
             if group in self.replicas:
-                effects.settled += self.replicas[group].snapshot_installed()
+                try:
+                    effects.settled += self.replicas[group].snapshot_installed()
+                except (InvariantViolated, StorageError, AssertionError) as error:
+                    self.fail(group, error)
         effects.jumped += jumped
+
+    def _take_ended(self, effects: Effects) -> None:
+        """What waited for replicas that have failed."""
+        effects.settled += self._ended
+        self._ended = []
 
     def stop(self) -> list[Settled]:
         """No turn will follow: end everything that waits."""
-        return [s for replica in self.replicas.values() for s in replica.stop()]
+        return self._ended + [s for replica in self.replicas.values() for s in replica.stop()]
 
 
 def _post(outboxes: _Outboxes, group: int, messages: Iterable[tuple[str, Message]]) -> None:

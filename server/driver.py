@@ -127,9 +127,11 @@ class Driver:
         tell(effects.settled)
         for job in effects.jobs:
             self._worker.submit(job)
-        for failure in self._core.new_failures:
-            self._on_out_of_service(failure)
-        self._core.new_failures.clear()
+        if self._core.new_failures:
+            for failure in self._core.new_failures:
+                self._on_out_of_service(failure)
+            self._core.new_failures.clear()
+            self._watches.wake_all()
 
 
 def tell(settled: Iterable[Settled]) -> None:

@@ -145,6 +145,7 @@ class Node:
         """Listen for peers and clients. Raises `StorageError` or `OSError` if it cannot."""
         for failure in self._core.failures.items():
             log.error("replica out of service", group=failure[0], reason=failure[1])
+        self._core.new_failures.clear()
         await self._links.start()
         self._server = grpc.aio.server(
             options=[
@@ -250,7 +251,9 @@ class Node:
         told: int | None = None
         while True:
             replicas = self._core.replicas.values()
-            well = not self._core.failures and all(r.guard.leader is not None for r in replicas)
+            well = not self._core.failures and all(
+                r.guard.leader is not None and not r.rebuilding for r in replicas
+            )
             status = serving if well else not_serving
             if status != told:
                 told = status

@@ -211,7 +211,7 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                         await watcher.awake.wait()
                 except TimeoutError:
                     pass  # nothing matched; tell how far the watch has come all the same
-        except Lagged as error:
+        except (Lagged, NoQuorum) as error:
             await _abort(context, error)
         finally:
             self._backend.watches.remove(watcher)

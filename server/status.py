@@ -61,4 +61,5 @@ def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.
         applied_revision=replica.table.applied,
         first_log_index=guard.journal.first_index,
         last_log_index=guard.journal.last_index,
+        rebuilding=replica.rebuilding,
     )

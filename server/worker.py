@@ -1,13 +1,15 @@
 """The table's worker: carries out the core's jobs on `table/`, in order, off the loop's thread.
 
-Results go back to the core on the loop's thread, as inputs of a later turn.
+Results go back to the core on the loop's thread, as inputs of a later turn. A damaged record puts
+the replica that it belongs to out of service, and no other; a disk that cannot be written ends the
+node.
 """
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from globaltable.errors import ProtocolError
+from globaltable.errors import Corrupt, ProtocolError
 from globaltable.raft.transfer import EndRead, InstallSnapshot, ReadChunk, StageChunk
 from globaltable.server.core import FlushJob, GroupJob, NodeCore
 from globaltable.store.table import SnapshotSource, TableStore
@@ -37,7 +39,7 @@ class TableWorker:
     def submit(self, job: GroupJob | FlushJob) -> None:
         """Queue a job. The queue is as long as what the core has under way, which is bounded."""
         if isinstance(job, FlushJob):
-            self._run(lambda: self._store.flush(job.flushes), lambda _: self._core.flushed())
+            self._run(lambda: self._flush(job), self._flushed)
             return
         group, task = job
         match task:
@@ -45,17 +47,21 @@ class TableWorker:
                 self._run(
                     lambda: self._read(group, task),
                     lambda read: self._core.chunk_read(group, task, *read),
+                    group,
                 )
             case EndRead():
                 self._run(lambda: self._end_read(group, task), lambda _: None)
             case StageChunk():
                 self._run(
-                    lambda: self._stage(group, task), lambda kept: self._staged(group, task, kept)
+                    lambda: self._stage(group, task),
+                    lambda kept: self._staged(group, task, kept),
+                    group,
                 )
             case InstallSnapshot():
                 self._run(
                     lambda: self._store.install(group, task.state),
                     lambda _: self._core.snapshot_installed(group),
+                    group,
                 )
 
     def sweep(self) -> None:
@@ -67,19 +73,29 @@ class TableWorker:
 
         self._run(self._store.sweep, swept)
 
-    def _run(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    def _run(
+        self,
+        work: Callable[[], Any],
+        then: Callable[[Any], None],
+        group: int | None = None,
+    ) -> None:
+        """`group` is the one that the work is for, if it is for one."""
+
         def done(future: Future[Any]) -> None:
             if not future.cancelled():
-                self._call_soon(self._finish, future, then)
+                self._call_soon(self._finish, future, then, group)
 
         self._thread.submit(work).add_done_callback(done)
 
-    def _finish(self, future: Future[Any], then: Callable[[Any], None]) -> None:
+    def _finish(self, future: Future[Any], then: Callable[[Any], None], group: int | None) -> None:
         error = future.exception()
-        if error is not None:
+        if isinstance(error, Corrupt) and group is not None:
+            self._core.fail(group, error)
+        elif error is not None:
             self._on_failure(error)
             return
-        then(future.result())
+        else:
+            then(future.result())
         self._wake()
 
     def close(self) -> None:
@@ -90,6 +106,23 @@ class TableWorker:
         self._sources.clear()
 
     # --- on the worker's thread ------------------------------------------------------------------
+
+    def _flush(self, job: FlushJob) -> list[tuple[int, Corrupt]]:
+        """The groups whose table could not be read, and so not be added to."""
+        try:
+            self._store.flush(job.flushes)
+        except Corrupt:
+            return self._flush_one_by_one(job)
+        return []
+
+    def _flush_one_by_one(self, job: FlushJob) -> list[tuple[int, Corrupt]]:
+        damaged = []
+        for group, flush in job.flushes:
+            try:
+                self._store.flush([(group, flush)])
+            except Corrupt as error:
+                damaged.append((group, error))
+        return damaged
 
     def _read(self, group: int, job: ReadChunk) -> tuple[Any, Any]:
         key = (group, job.peer, job.transfer)
@@ -111,6 +144,11 @@ class TableWorker:
         return True
 
     # --- on the loop's thread --------------------------------------------------------------------
+
+    def _flushed(self, damaged: list[tuple[int, Corrupt]]) -> None:
+        for group, error in damaged:
+            self._core.fail(group, error)
+        self._core.flushed()
 
     def _staged(self, group: int, job: StageChunk, kept: bool) -> None:
         if kept:

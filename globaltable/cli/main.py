@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import globaltable
-from globaltable.cli import demo, node, sessions, status
+from globaltable.cli import demo, node, rebuild, sessions, status
 from globaltable.cli.exits import ExitStatus, status_of
 from globaltable.errors import GlobalTableError
 
@@ -47,6 +47,7 @@ def _root(
 
 for _command in (
     node.node,
+    rebuild.rebuild,
     demo.demo,
     sessions.bind,
     sessions.get,

@@ -81,6 +81,15 @@ def _nodes(statuses: "dict[str, Status]") -> Table:
     return table
 
 
+def _standing(replica: "GroupStatus") -> str:
+    """How far a replica has applied its group, or why it serves nobody."""
+    if replica.failed:
+        return f"failed: {replica.failure}"
+    if replica.rebuilding:
+        return f"rebuilding: {replica.rebuilding}"
+    return str(replica.applied_revision)
+
+
 def _groups(statuses: "dict[str, Status]") -> Table:
     """One line a group: its leader, and how far each region has applied it."""
     table = Table(box=None, pad_edge=False, padding=(1, 3, 0, 0), collapse_padding=True)
@@ -94,9 +103,6 @@ def _groups(statuses: "dict[str, Status]") -> Table:
             by_group.setdefault(group.group, []).append(group)
     for number, replicas in sorted(by_group.items()):
         latest = max(replicas, key=lambda replica: (replica.term, replica.leader_region))
-        applied = [
-            f"failed: {replica.failure}" if replica.failed else str(replica.applied_revision)
-            for replica in replicas
-        ]
+        applied = [_standing(replica) for replica in replicas]
         table.add_row(str(number), latest.leader_region or "none", str(latest.term), *applied)
     return table

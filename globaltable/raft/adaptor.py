@@ -198,6 +198,7 @@ class Adaptor:
         send: Callable[[str, Said], None],
     ) -> None:
         self._now = now
+        self._node = node
         self._journal = journal
         self._links = _Links(send)
         self._nodes = {name: _Peer(name) for name in sorted(voters)}
@@ -337,6 +338,18 @@ class Adaptor:
         self._core._SyncObj__raftLeader = None
         self.forget_transfer()
         self.postpone_election()
+
+    def forswear_vote(self, term: int) -> None:
+        """Be a follower of nobody in `term`, in which this replica gives no vote: it is its own."""
+        assert term >= self.term, (term, self.term)
+        self._core._SyncObj__setCurrentTerm(term, self._node)
+        self._core._SyncObj__setState(Role.FOLLOWER.value)
+        self._core._SyncObj__raftLeader = None
+        self.postpone_election()
+
+    def forget_match(self, peer: str) -> None:
+        """As a leader: nothing is known any more of what the peer holds."""
+        self._core._SyncObj__raftMatchIndex[self._nodes[peer]] = 0
 
     def forget_transfer(self) -> None:
         """The leader that asked this replica to campaign is of the past."""

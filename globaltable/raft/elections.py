@@ -101,7 +101,8 @@ class Elections:
     def hold_for_pre_vote(self, *, may_campaign: bool) -> None:
         """The library campaigns when its deadline passes; hold it until a majority would agree.
 
-        And while a snapshot is being installed, for good: a leader's log cannot be replaced.
+        And for good while a snapshot is being installed, for a leader's log cannot be replaced, and
+        while this replica is being rebuilt (`recovery`).
         """
         adaptor = self._adaptor
         if adaptor.role is Role.LEADER or adaptor.election_deadline >= adaptor.now:

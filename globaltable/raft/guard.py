@@ -2,7 +2,8 @@
 
 Every message a replica receives passes `receive` before the library sees it, and every message the
 library sends passes `_on_library_message` before it leaves. What the library would do wrong is put
-right there, by whom it concerns: `elections`, `follower`, `replication`, `snapshots`.
+right there, by whom it concerns: `elections`, `follower`, `replication`, `snapshots`; `recovery`
+says what a replica that is being rebuilt hears at all.
 
 The caller's contract, as in `group`: after `tick`, make `take_write()` durable; only then send
 `take_outbox()` but for a leader's appends, tell `persisted`, and apply what `tick` returned.
@@ -31,6 +32,8 @@ from globaltable.raft.messages import (
     PreVote,
     PreVoteReply,
     Propose,
+    Recover,
+    RecoverReply,
     RequestVote,
     SnapshotAck,
     SnapshotPart,
@@ -38,6 +41,7 @@ from globaltable.raft.messages import (
     Vote,
 )
 from globaltable.raft.progress import size_bytes
+from globaltable.raft.recovery import Recovery
 from globaltable.raft.replication import Replication
 from globaltable.raft.snapshots import SnapshotReceiver, SnapshotSender
 from globaltable.raft.transfer import Job
@@ -77,6 +81,14 @@ class Guard:
             rng=rng,
             now=now,
             send=self._on_library_message,
+        )
+        self.recovery = Recovery(
+            peers=self._peers,
+            adaptor=adaptor,
+            journal=journal,
+            timing=timing,
+            nonces=rng,
+            send=self._send,
         )
         self._elections = Elections(
             node=node,
@@ -200,9 +212,9 @@ class Guard:
     def receive(self, sender: str, message: Message) -> bool:
         """One message of a peer; whether it makes a step due that does not wait for the clock.
 
-        Messages of who is no voter are dropped.
+        Messages of who is no voter are dropped, and what a replica that is rebuilt must not heed.
         """
-        if sender not in self._peers:
+        if sender not in self._peers or not self.recovery.hears(message):
             return False
         match message:
             case Append(term):
@@ -238,6 +250,11 @@ class Guard:
             case SnapshotAck(term):
                 if self._elections.heed_follower(term):
                     self._replication.on_snapshot_ack(sender, message)
+            case Recover():
+                self._replication.on_recover(sender)
+                self.recovery.on_recover(sender, message)
+            case RecoverReply():
+                self.recovery.on_reply(sender, message)
             case Propose():
                 raise AssertionError("proposals are the group's")
         return True
@@ -247,7 +264,9 @@ class Guard:
     def tick(self) -> list[Entry]:
         """Let time pass: elections, commit, sending. Returns the entries to apply, in order."""
         self.journal.require_persisted()
-        self._elections.hold_for_pre_vote(may_campaign=not self.installing)
+        self.recovery.ask()
+        may_campaign = self.recovery.is_whole and not self.installing
+        self._elections.hold_for_pre_vote(may_campaign=may_campaign)
         self._replication.before_tick()
         term = self.term
         applicable = self._adaptor.tick()

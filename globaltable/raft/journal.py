@@ -7,8 +7,8 @@ Invariants: entries are contiguous and there is always at least one, the base; t
 shrinks below the commit index (a breach is fatal to the replica: acknowledged entries would go).
 """
 
-from globaltable.errors import GlobalTableError
-from globaltable.store.log import Entry, HardState, LogImage, LogWrite
+from globaltable.errors import Corrupt, GlobalTableError
+from globaltable.store.log import Entry, LogImage, LogWrite
 
 NO_OP = b"\x01"
 """PySyncObj's command for an entry without content (a new leader's first entry)."""
@@ -30,7 +30,8 @@ class Journal(list[Entry]):
         super().__init__(image.entries)
         self._group = group
         self._hard_state = image.hard_state
-        self._hard_state_changed = False
+        # A new log's base and its term are written together: one without the other is damage.
+        self._hard_state_changed = not image.entries
         self._commit_index = applied
         self._bytes = sum(len(entry.command) for entry in self)
         # On disk: entries [_disk_first, _disk_last]. Changed in memory: those from _dirty_from.
@@ -49,9 +50,9 @@ class Journal(list[Entry]):
             if self.term_at(applied) == applied_term:
                 return
         elif self and self.first_index > applied:
-            raise InvariantViolated(
+            raise Corrupt(
                 f"group {self._group}: the log begins at {self.first_index} but the table ends at "
-                f"{applied}; entries between are missing; rebuild this replica from its peers"
+                f"{applied}; entries between are missing"
             )
         self.reset(applied, applied_term)
 
@@ -77,6 +78,16 @@ class Journal(list[Entry]):
     @property
     def commit_index(self) -> int:
         return self._commit_index
+
+    @property
+    def rebuilding(self) -> bool:
+        """The mark of a replica that lost what it had persisted (`recovery`)."""
+        return self._hard_state.rebuilding
+
+    def clear_rebuilding(self) -> None:
+        """The replica is whole. Durable before anything leaves that says so."""
+        self._hard_state = self._hard_state._replace(rebuilding=False)
+        self._hard_state_changed = True
 
     @property
     def durable_index(self) -> int:
@@ -189,7 +200,7 @@ class Journal(list[Entry]):
         return self._commit_index
 
     def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:  # noqa: N802, N803
-        state = HardState(term, votedForNodeId)
+        state = self._hard_state._replace(term=term, voted_for=votedForNodeId)
         if term < self._hard_state.term:
             raise InvariantViolated(f"group {self._group}: term fell to {state} from {term}")
         if state != self._hard_state:

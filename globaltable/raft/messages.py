@@ -1,7 +1,8 @@
 """What the replicas of a group say to each other: plain values.
 
 Every message carries its sender's term (Raft §5.1), but for those of the pre-vote, whose `term` is
-the one the candidate would campaign in (Raft thesis §9.6), and `Propose`, which is not Raft's.
+the one the candidate would campaign in (Raft thesis §9.6), and `Propose` and `Recover`, which are
+not Raft's.
 """
 
 from collections.abc import Callable
@@ -112,6 +113,19 @@ class Propose(NamedTuple):
     payload: bytes
 
 
+class Recover(NamedTuple):
+    """I have lost what I had persisted: what is your term? `nonce` is of this life of mine."""
+
+    nonce: int
+
+
+class RecoverReply(NamedTuple):
+    """`term` is durable at the sender; `nonce` is the question's."""
+
+    nonce: int
+    term: int
+
+
 Message = (
     PreVote
     | PreVoteReply
@@ -125,6 +139,8 @@ Message = (
     | SnapshotPart
     | SnapshotAck
     | Propose
+    | Recover
+    | RecoverReply
 )
 
 Send = Callable[[str, Message], None]

@@ -147,6 +147,19 @@ class Replication:
             self._progress[sender].begin_round()
             self._send_from(sender, min(next_index, self._journal.last_index + 1))
 
+    def on_recover(self, sender: str) -> None:
+        """The follower has lost its log: it holds nothing of what it has acknowledged.
+
+        What was committed because it did stays committed (`recovery`). A question that comes late,
+        of one that is whole again, costs no more than an acknowledgement to know so.
+        """
+        if self._adaptor.role is Role.LEADER:
+            self._snapshots.end(sender)
+            self._progress[sender].begin_round()
+            self._adaptor.forget_match(sender)
+            # As of a peer that has not answered yet: it is asked at the end of the log.
+            self._adaptor.rewind(sender, self._journal.last_index + 1)
+
     # --- appends ---------------------------------------------------------------------------------
 
     def on_library_heartbeat(self, peer: str, message: Heartbeat) -> None:

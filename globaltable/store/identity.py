@@ -16,18 +16,37 @@ FORMAT_VERSION: Final = 1
 _FILE: Final = "identity"
 
 
-def claim(directory: Path, *, cluster: str, node: str, groups: int, slots: int) -> int:
-    """Make `directory` this node's, or check that it is. Returns a descriptor that holds the lock.
+class DamagedIdentity(StorageError):
+    """What says whose the directory is does not decode."""
 
-    Raises `ConfigError` if it is somebody else's or in use, `StorageError` if the disk fails.
-    """
-    wanted = {
+
+def _record(cluster: str, node: str, groups: int, slots: int) -> dict[str, Any]:
+    return {
         "format": FORMAT_VERSION,
         "cluster": cluster,
         "node": node,
         "groups": groups,
         "slots": slots,
     }
+
+
+def write(directory: Path, *, cluster: str, node: str, groups: int, slots: int) -> None:
+    """Make a directory that is held, and whose identity is damaged, this node's anew."""
+    try:
+        _write(directory / _FILE, _record(cluster, node, groups, slots))
+    except OSError as error:
+        raise StorageError(f"data directory {directory} cannot be used: {error}") from error
+
+
+def claim(
+    directory: Path, *, cluster: str, node: str, groups: int, slots: int, if_damaged: bool = False
+) -> int:
+    """Make `directory` this node's, or check that it is. Returns a descriptor that holds the lock.
+
+    Raises `ConfigError` if it is somebody else's or in use, `StorageError` if the disk fails, or if
+    the identity is damaged; `if_damaged` takes the directory all the same.
+    """
+    wanted = _record(cluster, node, groups, slots)
     path = directory / _FILE
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -41,7 +60,7 @@ def claim(directory: Path, *, cluster: str, node: str, groups: int, slots: int) 
             ) from error
         try:
             if path.exists():
-                _compare(directory, path.read_bytes(), wanted)
+                _compare(directory, path.read_bytes(), wanted, if_damaged)
             else:
                 _write(path, wanted)
         except BaseException:
@@ -52,11 +71,16 @@ def claim(directory: Path, *, cluster: str, node: str, groups: int, slots: int) 
     return lock
 
 
-def _compare(directory: Path, data: bytes, wanted: dict[str, Any]) -> None:
+def _compare(directory: Path, data: bytes, wanted: dict[str, Any], if_damaged: bool) -> None:
     try:
         found = dict(unpack(data))
     except (ProtocolError, TypeError, ValueError) as error:
-        raise StorageError(f"{directory / _FILE} is damaged: {error}") from error
+        if if_damaged:
+            return
+        raise DamagedIdentity(
+            f"{directory / _FILE} is damaged: {error}; `globaltable rebuild --all` has the "
+            "replicas of this node rebuilt from their peers"
+        ) from error
     for name, value in wanted.items():
         if found.get(name) != value:
             raise ConfigError(

@@ -38,7 +38,7 @@ def _sealed(key: bytes, body: bytes) -> bytes:
 def _unsealed(key: bytes, value: bytes, what: str) -> bytes:
     crc, body = value[:_CRC_BYTES], value[_CRC_BYTES:]
     if zlib.crc32(body, zlib.crc32(key)).to_bytes(_CRC_BYTES, "big") != crc:
-        raise Corrupt(f"{what} fails its checksum; rebuild this replica from its peers")
+        raise Corrupt(f"{what} fails its checksum")
     return body
 
 
@@ -54,7 +54,10 @@ class LmdbLogStore:
             self._entries = self._env.open_db(b"entries")
             self._states = self._env.open_db(b"states")
         except lmdb.Error as error:
-            raise StorageError(f"log {directory} cannot be opened: {error}") from error
+            raise StorageError(
+                f"log {directory} cannot be opened: {error}; if it is damaged, `globaltable "
+                "rebuild --all` has the replicas of this node rebuilt from their peers"
+            ) from error
 
     def close(self) -> None:
         self._env.close()
@@ -65,17 +68,17 @@ class LmdbLogStore:
                 state = transaction.get(_group_key(group), db=self._states)
                 entries = self._load_entries(group, transaction)
         except lmdb.Error as error:
-            raise StorageError(f"log of group {group} cannot be read: {error}") from error
+            raise Corrupt(f"log of group {group} cannot be read: {error}") from error
         if state is None:
             if entries:
                 raise Corrupt(f"group {group} has log entries but no term")
             return LogImage()
         body = _unsealed(_group_key(group), state, f"term and vote of group {group}")
         try:
-            term, voted_for = unpack(body)
+            hard_state = HardState(*unpack(body))
         except (ProtocolError, TypeError, ValueError) as error:
             raise Corrupt(f"term and vote of group {group} do not decode: {error}") from error
-        return LogImage(entries, HardState(term, voted_for))
+        return LogImage(entries, hard_state)
 
     def _load_entries(self, group: int, transaction: lmdb.Transaction) -> tuple[Entry, ...]:
         entries: list[Entry] = []
@@ -118,8 +121,10 @@ class LmdbLogStore:
             body = term.to_bytes(_TERM_BYTES, "big") + command
             transaction.put(key, _sealed(key, body), db=self._entries)
         if write.hard_state is not None:
-            key = _group_key(group)
-            transaction.put(key, _sealed(key, pack(write.hard_state)), db=self._states)
+            key, state = _group_key(group), write.hard_state
+            # Of a whole replica it is term and vote, as it was before there was a mark.
+            body = pack(state if state.rebuilding else state[:2])
+            transaction.put(key, _sealed(key, body), db=self._states)
 
     def _delete(self, transaction: lmdb.Transaction, start: bytes, end: bytes) -> None:
         with transaction.cursor(self._entries) as cursor:

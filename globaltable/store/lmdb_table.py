@@ -21,7 +21,7 @@ import lmdb
 from globaltable.errors import Corrupt, ProtocolError, StorageError
 from globaltable.history import HistoryRecord
 from globaltable.store.table import ROOT_STATE, SnapshotChunk, TableImage
-from globaltable.table import Flush, TableState
+from globaltable.table import SLOT_BYTES, Flush, TableState
 from globaltable.wire.packing import pack, unpack
 
 MAP_BYTES: Final = 1 << 40
@@ -45,8 +45,18 @@ def _seal(key: bytes, body: bytes) -> bytes:
 def _unseal(key: bytes, value: bytes, what: str) -> bytes:
     body = value[_CRC_BYTES:]
     if zlib.crc32(body, zlib.crc32(key)).to_bytes(_CRC_BYTES, "big") != value[:_CRC_BYTES]:
-        raise Corrupt(f"{what} {key.hex()} of table/ fails its checksum; rebuild this replica")
+        raise Corrupt(f"{what} {_legible(key)} of table/ fails its checksum")
     return body
+
+
+def _legible(key: bytes) -> str:
+    """A row by its name, for people; anything else in hexadecimal."""
+    table, _, name = key[_GENERATION_BYTES + SLOT_BYTES :].partition(b"\0")
+    try:
+        text = f"{table.decode()} {name.decode()}"
+    except UnicodeDecodeError:
+        return key.hex()
+    return f"{text!r} ({key.hex()})" if name and text.isprintable() else key.hex()
 
 
 def _prefix(generation: int) -> bytes:
@@ -72,7 +82,7 @@ class _Pointer:
     @classmethod
     def decoded(cls, key: bytes, value: bytes) -> "_Pointer":
         try:
-            generation, state = unpack(_unseal(key, value, "group"))
+            generation, state = unpack(_unseal(key, value, "state of group"))
             return cls(generation, TableState(*state))
         except (ProtocolError, TypeError, ValueError) as error:
             raise Corrupt(f"group {key.hex()} of table/ does not decode: {error}") from error
@@ -87,16 +97,22 @@ class _Rows:
 
     def get(self, key: bytes) -> bytes | None:
         full = self._prefix + key
-        value = self._store.reader.get(full, db=self._store.rows_db)
+        try:
+            value = self._store.reader.get(full, db=self._store.rows_db)
+        except lmdb.Error as error:
+            raise Corrupt(f"row {_legible(full)} of table/ cannot be read: {error}") from error
         return None if value is None else _unseal(full, value, "row")
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        with self._store.reader.cursor(self._store.rows_db) as cursor:
-            stop = self._prefix + end
-            found = cursor.set_range(self._prefix + start)
-            while found and (key := bytes(cursor.key())) < stop:
-                yield key[_GENERATION_BYTES:], _unseal(key, bytes(cursor.value()), "row")
-                found = cursor.next()
+        try:
+            with self._store.reader.cursor(self._store.rows_db) as cursor:
+                stop = self._prefix + end
+                found = cursor.set_range(self._prefix + start)
+                while found and (key := bytes(cursor.key())) < stop:
+                    yield key[_GENERATION_BYTES:], _unseal(key, bytes(cursor.value()), "row")
+                    found = cursor.next()
+        except lmdb.Error as error:
+            raise Corrupt(f"rows of table/ cannot be read: {error}") from error
 
 
 class LmdbTableStore:
@@ -115,7 +131,10 @@ class LmdbTableStore:
             self._meta_db = self._env.open_db(b"meta")
             self.reader = self._env.begin()
         except lmdb.Error as error:
-            raise StorageError(f"table {directory} cannot be opened: {error}") from error
+            raise StorageError(
+                f"table {directory} cannot be opened: {error}; if it is damaged, `globaltable "
+                "rebuild --all` has the replicas of this node rebuilt from their peers"
+            ) from error
         self._staging: dict[int, int] = {}
 
     def close(self) -> None:
@@ -132,12 +151,15 @@ class LmdbTableStore:
         pointer = self._pointer(self.reader, group)
         prefix = _prefix(pointer.generation)
         history: list[HistoryRecord] = []
-        with self.reader.cursor(self.history_db) as cursor:
-            found = cursor.set_range(prefix)
-            while found and (key := bytes(cursor.key())).startswith(prefix):
-                body = _unseal(key, bytes(cursor.value()), "history record")
-                history.append(_history_record(key[_GENERATION_BYTES:], body))
-                found = cursor.next()
+        try:
+            with self.reader.cursor(self.history_db) as cursor:
+                found = cursor.set_range(prefix)
+                while found and (key := bytes(cursor.key())).startswith(prefix):
+                    body = _unseal(key, bytes(cursor.value()), "history record")
+                    history.append(_history_record(key[_GENERATION_BYTES:], body))
+                    found = cursor.next()
+        except lmdb.Error as error:
+            raise Corrupt(f"history of group {group} cannot be read: {error}") from error
         return TableImage(pointer.state, history)
 
     def rows(self, group: int) -> _Rows:
@@ -188,8 +210,12 @@ class LmdbTableStore:
 
     def open_snapshot(self, group: int) -> "LmdbSnapshotSource":
         transaction = self._env.begin()
-        pointer = self._pointer(transaction, group)
-        return LmdbSnapshotSource(self, transaction, pointer, self._chunk_bytes)
+        try:
+            pointer = self._pointer(transaction, group)
+            return LmdbSnapshotSource(self, transaction, pointer, self._chunk_bytes)
+        except BaseException:
+            transaction.abort()
+            raise
 
     def stage(self, group: int, number: int, payload: bytes) -> None:
         try:
@@ -216,6 +242,15 @@ class LmdbTableStore:
         except lmdb.Error as error:
             raise StorageError(f"table cannot be written: {error}") from error
 
+    def discard(self, group: int) -> None:
+        """Empty the group's table, in one small transaction; it need not be readable."""
+        try:
+            with self._env.begin(write=True) as transaction:
+                empty = _Pointer(self._new_generation(transaction), ROOT_STATE)
+                self._point(transaction, group, empty)
+        except lmdb.Error as error:
+            raise StorageError(f"table cannot be written: {error}") from error
+
     def sweep(self) -> bool:
         try:
             with self._env.begin(write=True) as transaction:
@@ -229,6 +264,10 @@ class LmdbTableStore:
                 for database in (self.rows_db, self.history_db):
                     budget = self._sweep(transaction, database, used, budget)
                 return budget == 0
+        except Corrupt:
+            # A group whose pointer is damaged may need any generation. It is out of service; once
+            # it has been rebuilt its pointer is whole.
+            return False
         except lmdb.Error as error:
             raise StorageError(f"table cannot be swept: {error}") from error
 
@@ -250,7 +289,10 @@ class LmdbTableStore:
 
     def _pointer(self, transaction: lmdb.Transaction, group: int) -> _Pointer:
         key = group.to_bytes(2, "big")
-        value = transaction.get(key, db=self.groups_db)
+        try:
+            value = transaction.get(key, db=self.groups_db)
+        except lmdb.Error as error:
+            raise Corrupt(f"group {group} of table/ cannot be read: {error}") from error
         return _Pointer(group, ROOT_STATE) if value is None else _Pointer.decoded(key, bytes(value))
 
     def _point(self, transaction: lmdb.Transaction, group: int, pointer: _Pointer) -> None:
@@ -288,6 +330,12 @@ class LmdbSnapshotSource:
         return self._state
 
     def next_chunk(self) -> SnapshotChunk:
+        try:
+            return self._next_chunk()
+        except lmdb.Error as error:
+            raise Corrupt(f"a snapshot of table/ cannot be read: {error}") from error
+
+    def _next_chunk(self) -> SnapshotChunk:
         pieces: list[list[tuple[bytes, bytes]]] = [[], []]
         size = 0
         while size < self._chunk_bytes:
@@ -300,7 +348,8 @@ class LmdbSnapshotSource:
                 self._cursor = self._transaction.cursor(self._databases[1])
                 self._found = self._cursor.set_range(self._prefix)
                 continue
-            body = _unseal(key, bytes(self._cursor.value()), "row of a snapshot")
+            what = ("row", "history record")[self._database]
+            body = _unseal(key, bytes(self._cursor.value()), what)
             pieces[self._database].append((key[_GENERATION_BYTES:], body))
             size += len(key) + len(body)
             self._found = self._cursor.next()

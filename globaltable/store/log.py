@@ -13,10 +13,16 @@ class Entry(NamedTuple):
 
 
 class HardState(NamedTuple):
-    """What a replica must never forget (Raft §5.1, figure 2): its term, and its vote in it."""
+    """What a replica must never forget (Raft §5.1, figure 2): its term, and its vote in it.
+
+    And that it has forgotten: `rebuilding` is the mark of a replica whose log and table were
+    discarded, and which is not yet whole again (`raft.recovery`). It is one record with the other
+    two, so that no write of one can lose another.
+    """
 
     term: int
     voted_for: str | None
+    rebuilding: bool = False
 
 
 class LogImage(NamedTuple):

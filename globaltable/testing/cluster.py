@@ -170,7 +170,7 @@ class LocalCluster:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Wait until every running node knows the leader of each of its groups."""
+        """Wait until every running node knows the leader of each of its groups, and is whole."""
         deadline = time.monotonic() + timeout_s
         for region in self.regions:
             if region in self._processes:
@@ -184,9 +184,9 @@ class LocalCluster:
                 raise ClusterError(f"node {region} ended with status {code}: {self._tail(region)}")
             try:
                 groups = self.status(region).groups
-                if all(group.leader_region and not group.failed for group in groups):
+                if all(g.leader_region and not g.failed and not g.rebuilding for g in groups):
                     return
-                reason = "a group has no leader"
+                reason = "a group has no leader, or its replica is not whole"
             except grpc.RpcError as error:
                 reason = str(error.code())
             time.sleep(_POLL_S)

@@ -17,6 +17,8 @@ from globaltable.raft.messages import (
     PreVote,
     PreVoteReply,
     Propose,
+    Recover,
+    RecoverReply,
     RequestVote,
     SnapshotAck,
     SnapshotPart,
@@ -44,6 +46,8 @@ _SCHEMA: Final[tuple[tuple[type[Any], tuple[type, ...]], ...]] = (
     (SnapshotAck, (int, int, int)),
     (Propose, (bytes,)),
     (Held, (int, int)),
+    (Recover, (int,)),
+    (RecoverReply, (int, int)),
 )
 _TAG: Final[dict[type[Any], int]] = {kind: tag for tag, (kind, _) in enumerate(_SCHEMA)}
 _COMMANDS: Final = (b"\x00", b"\x01")
@@ -87,6 +91,8 @@ def _decode(row: Any) -> Envelope:
         fields[-1] = _decode_entries(fields[0], fields[2], fields[-1])
     elif kind is SnapshotPart:
         fields[3] = _decode_state(fields[3])
+    elif kind in (Recover, RecoverReply) and min(fields) < 0:
+        raise ProtocolError(f"a number of {kind.__name__} is negative: {fields!r:.200}")
     elif kind is Propose and len(fields[0]) > limits.BATCH_BYTES_MAX:
         raise ProtocolError(f"a proposal of {len(fields[0])} bytes is over the bound")
     message: Message = kind(*fields)

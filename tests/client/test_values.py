@@ -87,6 +87,7 @@ class TestStatus:
                 last_log_index=101,
                 failed=True,
                 failure="the disk is full",
+                rebuilding="waits for an answer of b",
             )
         ],
         peers=[pb.PeerStatus(node="b-1", region="b", connected=True, round_trip_s=0.03)],
@@ -103,7 +104,18 @@ class TestStatus:
             tables=("im.session", "im.doc"),
             groups=(
                 GroupStatus(
-                    3, Role.LEADER, 9, "a", "b", 100, 99, 10, 101, True, "the disk is full"
+                    group=3,
+                    role=Role.LEADER,
+                    term=9,
+                    leader_region="a",
+                    preferred_region="b",
+                    commit_revision=100,
+                    applied_revision=99,
+                    first_log_index=10,
+                    last_log_index=101,
+                    failed=True,
+                    failure="the disk is full",
+                    rebuilding="waits for an answer of b",
                 ),
             ),
             peers=(PeerStatus("b-1", "b", True, 0.03),),

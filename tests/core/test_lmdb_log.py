@@ -7,6 +7,7 @@ import lmdb
 import pytest
 
 from globaltable.errors import Corrupt
+from globaltable.raft.journal import Journal
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.log import Entry, HardState, LogImage, LogWrite
 
@@ -119,6 +120,26 @@ def test_a_map_that_is_full_grows(tmp_path: Path) -> None:
     small_again = LmdbLogStore(tmp_path, map_bytes=65_536)
     assert small_again.load(0).entries == entries
     small_again.close()
+
+
+def test_a_replica_that_never_reached_a_term_is_as_new_after_a_crash(reopen: Reopen) -> None:
+    """A node may be started first, alone, and be killed: its log holds but the root."""
+    write = Journal(0, LogImage(), 1, 0).take_write()
+    assert write is not None
+    reopen().commit([write])
+    assert reopen().load(0) == LogImage(write.entries, HardState(0, None))
+
+
+@pytest.mark.parametrize("vote", [None, "b"])
+def test_the_mark_of_a_replica_that_is_rebuilt_stays_until_it_is_cleared(
+    reopen: Reopen, vote: str | None
+) -> None:
+    marked = HardState(4, vote, rebuilding=True)
+    reopen().commit([_write(entries=_entries(1), state=marked)])
+    reopen().commit([_write(entries=_entries(1, first=2))])
+    assert reopen().load(0) == LogImage(_entries(1, 1), marked)
+    reopen().commit([_write(state=HardState(5, vote))])
+    assert reopen().load(0).hard_state == HardState(5, vote)
 
 
 # --- what cannot be true -----------------------------------------------------------------------

@@ -306,15 +306,14 @@ class TestCorruption:
     @pytest.mark.parametrize(
         ("database", "read", "named"),
         [
-            (b"rows", lambda store: store.rows(5).get(_key(1)), "row 00000005"),
-            (b"rows", lambda store: list(store.rows(5).scan(*EVERYTHING)), "row 00000005"),
-            (b"rows", lambda store: _chunks(store, 5), "row of a snapshot 00000005"),
+            (b"rows", lambda store: store.rows(5).get(_key(1)), "row .*00000005"),
+            (b"rows", lambda store: list(store.rows(5).scan(*EVERYTHING)), "row .*00000005"),
+            (b"rows", lambda store: _chunks(store, 5), "row .*00000005"),
             (b"history", lambda store: store.image(5), "history record 00000005"),
             (b"groups", lambda store: store.image(5), "group 0005"),
             (b"groups", lambda store: store.rows(5), "group 0005"),
-            (b"groups", lambda store: store.sweep(), "group 0005"),
         ],
-        ids=["get", "scan", "snapshot", "history", "state", "pointer", "sweep"],
+        ids=["get", "scan", "snapshot", "history", "state", "pointer"],
     )
     def test_it_is_found_and_named(
         self,
@@ -327,4 +326,20 @@ class TestCorruption:
         store = LmdbTableStore(directory)
         with pytest.raises(Corrupt, match=named):
             read(store)
+        store.close()
+
+    def test_nothing_is_swept_while_a_group_may_need_anything(self, directory: Path) -> None:
+        """The node's other groups go on, so the sweep does not fail; nor does it guess."""
+        store = LmdbTableStore(directory)
+        store.flush([(6, _flush(_rows([3]), [2]))])
+        store.close()
+        self._damage(directory, b"groups")
+        store = LmdbTableStore(directory)
+        assert store.sweep() is False
+        store.refresh()
+        assert _seen(store, 6)[1] == _rows([3])
+        store.discard(5)
+        store.refresh()
+        assert _seen(store, 5) == (TableImage(ROOT_STATE, []), {})
+        assert _seen(store, 6)[1] == _rows([3])
         store.close()

@@ -24,6 +24,8 @@ from globaltable.raft.messages import (
     PreVote,
     PreVoteReply,
     Propose,
+    Recover,
+    RecoverReply,
     RequestVote,
     SnapshotAck,
     SnapshotPart,
@@ -105,6 +107,8 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(SnapshotPart, u63, u63, u63, states, st.binary(max_size=99), st.booleans()),
     st.builds(SnapshotAck, u63, u63, st.integers(-1, 2**63 - 1)),
     st.builds(Propose, batches.map(encode_batch)),
+    st.builds(Recover, u63),
+    st.builds(RecoverReply, u63, u63),
 )
 frames = st.lists(st.tuples(st.integers(0, 9), messages), max_size=5)
 encodings: dict[str, st.SearchStrategy[bytes]] = {
@@ -157,7 +161,8 @@ class TestWhatIsEncodedComesBack:
 
     def test_every_kind_of_message_is_among_them(self) -> None:
         kinds = {Vote, PreVote, PreVoteReply, RequestVote, Append, Heartbeat, Ack, TimeoutNow}
-        assert kinds | {Held, SnapshotPart, SnapshotAck, Propose} == set(get_args(Message))
+        kinds |= {Held, SnapshotPart, SnapshotAck, Propose, Recover, RecoverReply}
+        assert kinds == set(get_args(Message))
 
     def test_the_largest_batch_is_within_the_bound_of_an_entry(self) -> None:
         """So that whatever ops a node packs, no entry is too large to be sent."""

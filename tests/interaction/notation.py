@@ -18,6 +18,8 @@ from globaltable.raft.messages import (
     PreVote,
     PreVoteReply,
     Propose,
+    Recover,
+    RecoverReply,
     RequestVote,
     SnapshotAck,
     SnapshotPart,
@@ -64,6 +66,7 @@ class Notation:
     def __init__(self) -> None:
         self._batches: dict[bytes, int] = {}
         self._transfers: dict[int, int] = {}
+        self._questions: dict[int, int] = {}
 
     def batch(self, payload: bytes) -> str:
         batch = decode_batch(payload)
@@ -81,7 +84,8 @@ class Notation:
         """What a write changes in a log that held `before`."""
         parts = []
         if write.hard_state is not None:
-            parts.append(f"term:{write.hard_state.term} vote:{write.hard_state.voted_for}")
+            mark = " rebuilding" if write.hard_state.rebuilding else ""
+            parts.append(f"term:{write.hard_state.term} vote:{write.hard_state.voted_for}{mark}")
         first = before[0].index if before else 0
         begins = first if write.first is None else write.first
         if before and begins > first:
@@ -132,6 +136,13 @@ class Notation:
                 return f"SnapshotAck term:{term} transfer:{self._transfer(transfer)} {answer}"
             case Propose(payload):
                 return f"Propose {self.batch(payload)}"
+            case Recover(nonce):
+                return f"Recover question:{self._question(nonce)}"
+            case RecoverReply(nonce, term):
+                return f"RecoverReply question:{self._question(nonce)} term:{term}"
+
+    def _question(self, nonce: int) -> int:
+        return self._questions.setdefault(nonce, len(self._questions) + 1)
 
     def _transfer(self, transfer: int) -> int:
         return self._transfers.setdefault(transfer, len(self._transfers) + 1)

@@ -18,6 +18,7 @@ Commands (links are written `from->to`):
     deliver-late             deliver what was kept aside
     cut NODE [NODE]          the link between two, or all links of one, go down · mend
     crash NODE · restart NODE
+    discard NODE             log and table of one that is down are discarded, and it is marked
     hand-over NODE NODE      the leader gives up leadership to another
     flush NODE               the table reaches the disk, so that the log can be compacted
     status · log [NODE] · get NODE KEY
@@ -35,6 +36,7 @@ from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Role, Timing
 from globaltable.raft.messages import Message
 from globaltable.raft.transfer import EndRead, InstallSnapshot, Job, ReadChunk, StageChunk
+from globaltable.store.log import HardState
 from globaltable.store.table import SnapshotSource
 from globaltable.topology import Group
 from tests.interaction import notation
@@ -107,6 +109,7 @@ class Conversation:
             "mend": self._mend,
             "crash": self._crash,
             "restart": self._restart,
+            "discard": self._discard,
             "hand-over": self._hand_over,
             "flush": self._flush,
             "status": self._status,
@@ -170,6 +173,10 @@ class Conversation:
             if peer != name:
                 self._set_link(name, peer, False)
         del self._lives[name]
+
+    def _discard(self, name: str) -> None:
+        assert name not in self._lives, "it is not down"
+        self._platters[name] = Platter(states={GROUP: HardState(0, None, rebuilding=True)})
 
     def _restart(self, name: str) -> None:
         self._start(name)
@@ -399,6 +406,8 @@ class Conversation:
                 what = "campaigns"
             case Role.FOLLOWER:
                 what = f"follows {guard.leader or 'nobody'}"
+                if not guard.recovery.is_whole:
+                    what += f", {guard.recovery.waits_for}"
         journal = guard.journal
         return (
             f"{name} term:{guard.term} log:{journal.first_index}..{journal.last_index}"

@@ -48,9 +48,11 @@ class Rig:
         committed: int = 1,
         voters: str = "abc",
         first: int = 1,
+        rebuilding: bool = False,
+        seed: int = 1,
     ) -> None:
         log = (ROOT, *entries(*terms))[first - 1 :]
-        state = HardState(log[-1].term if term is None else term, voted_for)
+        state = HardState(log[-1].term if term is None else term, voted_for, rebuilding)
         applied_term = log[committed - first].term
         self.journal = Journal(0, LogImage(log, state), committed, applied_term)
         self.now = 100.0
@@ -59,12 +61,14 @@ class Rig:
             voters=list(voters),
             journal=self.journal,
             timing=TIMING,
-            rng=random.Random(1),
+            rng=random.Random(seed),
             now=self.now,
         )
         for peer in voters[1:]:
             self.guard.set_connected(peer, True)
         self.applied: list[Entry] = []
+        self.hard_state = state
+        """As it is on the disk."""
 
     def tell(self, sender: str, *messages: Message) -> list[tuple[str, Message]]:
         """Receive, and step: what is sent in answer."""
@@ -77,7 +81,9 @@ class Rig:
         self.now += seconds
         self.guard.set_now(self.now)
         self.applied += self.guard.tick()
-        self.guard.take_write()
+        write = self.guard.take_write()
+        if write is not None and write.hard_state is not None:
+            self.hard_state = write.hard_state
         sent = self.guard.take_outbox()
         return sent + self.guard.persisted() if durable else sent
 

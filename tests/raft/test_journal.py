@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from globaltable.errors import Corrupt
 from globaltable.raft.journal import NO_OP, InvariantViolated, Journal
 from globaltable.store.log import Entry, HardState, LogImage, LogWrite
 from tests.raft.rig import ROOT, entries
@@ -102,7 +103,7 @@ class TestTheBase:
         assert (journal.first_index, journal.last_index, journal.last_term) == (3, 3, 2)
 
     def test_a_gap_between_table_and_log_is_fatal(self) -> None:
-        with pytest.raises(InvariantViolated, match="rebuild this replica"):
+        with pytest.raises(Corrupt, match="entries between are missing"):
             Journal(0, LogImage(entries(1, 1, after=5)), 3, 1)
 
 

@@ -4,19 +4,23 @@ import random
 
 import pytest
 
-from globaltable.errors import ProtocolError
+from globaltable.errors import Corrupt, ProtocolError
 from globaltable.group import Replica, ReplicaLimits
+from globaltable.model import Op, OpKind, OutcomeStatus, qualified_name
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import InvariantViolated
 from globaltable.raft.messages import Heartbeat, Message
 from globaltable.server.core import NodeCore
+from globaltable.store.log import HardState
 from globaltable.topology import spread
 from globaltable.wire.frames import encode_frame
 from tests.simulation.disk import Platter, SimLog, SimTable
 
 
-def _core() -> NodeCore:
+def _core(*, rebuilding: int | None = None) -> NodeCore:
     platter = Platter()
+    if rebuilding is not None:
+        platter.states[rebuilding] = HardState(0, None, rebuilding=True)
     return NodeCore(
         topology=spread("im", ["a", "b", "c"], 2, 3, slots=16),
         node="a",
@@ -55,3 +59,33 @@ def test_a_message_for_a_group_that_is_not_here_is_the_peers_fault() -> None:
     with pytest.raises(ProtocolError, match="group 7, which is not here"):
         core.receive("b", encode_frame([(7, Heartbeat(1))]))
     assert list(core.replicas) == [0, 1]
+
+
+def test_a_replica_that_meets_a_damaged_record_is_stopped_and_says_how_to_have_it_rebuilt() -> None:
+    core = _core()
+    core.fail(0, Corrupt("log entry 7 of group 0 fails its checksum"))
+    core.fail(0, AssertionError("what is met first is what is told"))
+    assert core.refusal(0).startswith("group 0 is out of service on a: Corrupt: log entry 7 of")
+    assert "globaltable rebuild --region a --group 0" in core.refusal(0)
+    assert core.refusal(1) == ""
+
+
+def test_who_waits_for_a_replica_that_is_stopped_is_told() -> None:
+    core = _core()
+    op = Op(OpKind.BIND, qualified_name("t", "k"), "A", 0, 1, 1)
+    assert core.submit(0, [op], "ticket", 100.0)
+    core.fail(0, Corrupt("row k"))
+    assert core.has_work
+    ((ticket, (outcome,)),) = core.begin(0.0).effects.settled
+    assert (ticket, outcome.status) == ("ticket", OutcomeStatus.UNAVAILABLE)
+    assert core.begin(0.0).effects.settled == []
+
+
+def test_a_replica_that_is_rebuilt_serves_nobody() -> None:
+    core = _core(rebuilding=0)
+    assert core.refusal(0) == "group 0 is being rebuilt on a"
+    assert core.replicas[0].rebuilding == "waits for an answer of b, c"
+    assert not core.submit(0, (), "reader", 100.0)
+    assert core.refusal(1) == ""
+    assert core.submit(1, (), "reader", 100.0)
+    assert [end.ticket for end in core.stop()] == ["reader"], "its own barrier is nobody's"

@@ -1,0 +1,151 @@
+"""`globaltable rebuild`: verify what a stopped node has stored, and discard what is damaged."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from globaltable.cli.exits import ExitStatus
+from globaltable.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from globaltable.server.config import Config, RegionConfig
+    from globaltable.store.verification import Finding, Report
+
+
+def rebuild(
+    config: Annotated[
+        Path,
+        typer.Option("--config", "-c", metavar="FILE", help="The file that all nodes share."),
+    ],
+    region: Annotated[
+        str, typer.Option("--region", "-r", metavar="NAME", help="The region whose node it is.")
+    ],
+    groups: Annotated[
+        list[int] | None,
+        typer.Option("--group", "-g", metavar="N", help="Rebuild this group; may be repeated."),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Rebuild every group, whatever is on the disk, or is not."),
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only verify; exit status 1 if anything is damaged.")
+    ] = False,
+) -> None:
+    """Have damaged replicas of a stopped node rebuilt from their peers.
+
+    Verifies every stored record and discards the groups in which one is damaged (or those named, or
+    all, unread), with a durable mark. Then start the node as usual: each replica asks every other
+    voter of its group once, catches up, and serves again; `globaltable status` shows it. Until then
+    its group has one holder less: rebuild one node at a time, with all others up.
+    """
+    from globaltable.server import config as configuration
+
+    loaded = configuration.load(config)
+    own = loaded.region(region)
+    unknown = sorted(set(groups or ()) - set(range(loaded.groups)))
+    if unknown:
+        raise ConfigError(f"--group {unknown[0]}: the groups are 0 to {loaded.groups - 1}")
+    if groups and everything:
+        raise ConfigError("--group and --all: give one of them")
+    if check:
+        _check(loaded, own)
+    elif everything:
+        _discard_all(loaded, own)
+    else:
+        _discard(loaded, own, groups or ())
+
+
+def _claim(loaded: "Config", own: "RegionConfig", *, if_damaged: bool = False) -> int:
+    from globaltable.store import identity
+
+    return identity.claim(
+        own.data_dir,
+        cluster=loaded.cluster,
+        node=own.name,
+        groups=loaded.groups,
+        slots=loaded.slots,
+        if_damaged=if_damaged,
+    )
+
+
+def _verify(loaded: "Config", own: "RegionConfig") -> "Report":
+    """What is stored, told as it is found. The directory is held."""
+    from globaltable.store import verification
+
+    report = verification.verify(own.data_dir, loaded.groups)
+    for finding in report.findings:
+        print(_line(finding))
+    return report
+
+
+def _line(finding: "Finding") -> str:
+    if finding.damages:
+        return f"group {finding.group}: damaged: {'; '.join(finding.damages)}"
+    standing = "is being rebuilt" if finding.rebuilding else "whole"
+    return f"group {finding.group}: {standing} ({finding.entries} log entries, {finding.rows} rows)"
+
+
+def _check(loaded: "Config", own: "RegionConfig") -> None:
+    from globaltable.store.identity import DamagedIdentity
+
+    if not own.data_dir.exists():
+        raise ConfigError(f"data directory {own.data_dir} does not exist; nothing is stored")
+    try:
+        lock = _claim(loaded, own)
+    except DamagedIdentity as error:
+        print(error)
+        raise typer.Exit(ExitStatus.REJECTED) from None
+    try:
+        report = _verify(loaded, own)
+    finally:
+        os.close(lock)
+    for reason in report.unreadable:
+        print(reason)
+    if not report.is_whole:
+        raise typer.Exit(ExitStatus.REJECTED)
+
+
+def _discard(loaded: "Config", own: "RegionConfig", named: Collection[int]) -> None:
+    from globaltable.store import replacement
+
+    lock = _claim(loaded, own)
+    try:
+        report = _verify(loaded, own)
+        if report.unreadable:
+            raise StorageError("; ".join(report.unreadable))
+        wanted = sorted(set(named or report.damaged))
+        replacement.discard(own.data_dir, wanted)
+    finally:
+        os.close(lock)
+    _tell(own.name, wanted)
+
+
+def _discard_all(loaded: "Config", own: "RegionConfig") -> None:
+    from globaltable.store import identity, replacement
+
+    lock = _claim(loaded, own, if_damaged=True)
+    try:
+        replacement.discard_all(own.data_dir, loaded.groups)
+        identity.write(
+            own.data_dir,
+            cluster=loaded.cluster,
+            node=own.name,
+            groups=loaded.groups,
+            slots=loaded.slots,
+        )
+    finally:
+        os.close(lock)
+    _tell(own.name, list(range(loaded.groups)))
+
+
+def _tell(region: str, discarded: list[int]) -> None:
+    if not discarded:
+        print("nothing is damaged; nothing was discarded")
+        return
+    for group in discarded:
+        print(f"group {group}: discarded, to be rebuilt from its peers")
+    print(f"start the node of {region}, with every other node up; `globaltable status` shows it")
