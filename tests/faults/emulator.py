@@ -180,4 +180,3 @@ class Emulator:
         # A full device or one that goes away loses packets, as devices do.
         with contextlib.suppress(OSError):
             os.write(self._devices[target].descriptor, packet)
-

@@ -52,7 +52,8 @@ class PeerRelay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.call(lambda: [server.close() for server in self._servers])
+        for server in self._servers:
+            self._thread.call(server.close)
         self.reset()
         self._thread.close()
 
