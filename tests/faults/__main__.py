@@ -6,6 +6,7 @@ promises kept and every cluster recovered, 1 not, 2 usage.
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections import Counter
@@ -30,6 +31,8 @@ def main() -> int:
         help=f"of {', '.join(FaultKind)}; all unless given",
     )
     options = parser.parse_args()
+    # Whoever ends it, nodes, namespaces and mounts are put away as after an interrupt.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     left_out = impossible()
     for kind, why in left_out.items():
         print(f"left out: {kind} ({why})")
@@ -49,6 +52,10 @@ def main() -> int:
             if not result.judgement.kept:
                 print(result.judgement)
             print(f"kept: {result.kept_at}", flush=True)
+            again = (
+                f"--seed {result.mix.seed} --seconds {options.seconds} --kinds {' '.join(kinds)}"
+            )
+            print(f"the same faults again: python -m tests.faults --minutes 0 {again}")
             print(f"to judge it again: python -m tests.faults.judge {result.history}", flush=True)
     print(f"{(time.monotonic() - began) / 60:.1f} minutes, {totals}")
     return 1 if totals.failed else 0

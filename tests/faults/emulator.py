@@ -15,6 +15,7 @@ import os
 import random
 import struct
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -75,7 +76,7 @@ class Emulator:
 
     def __init__(self, regions: Sequence[str], seed: int = 0) -> None:
         self.ways = Ways()
-        self.carried = 0
+        self.carried_bytes: Counter[tuple[str, str]] = Counter()
         self.lost = 0
         self.duplicated = 0
         self._rng = random.Random(seed)
@@ -167,16 +168,16 @@ class Emulator:
                 delay_s += self._free_at[source, target] - now
             if delay_s > 0:
                 self._under_way += 1
-                loop.call_later(delay_s, self._late, target, packet)
+                loop.call_later(delay_s, self._late, source, target, packet)
             else:
-                self._deliver(target, packet)
+                self._deliver(source, target, packet)
 
-    def _late(self, target: str, packet: bytes) -> None:
+    def _late(self, source: str, target: str, packet: bytes) -> None:
         self._under_way -= 1
-        self._deliver(target, packet)
+        self._deliver(source, target, packet)
 
-    def _deliver(self, target: str, packet: bytes) -> None:
-        self.carried += 1
+    def _deliver(self, source: str, target: str, packet: bytes) -> None:
+        self.carried_bytes[source, target] += len(packet)
         # A full device or one that goes away loses packets, as devices do.
         with contextlib.suppress(OSError):
             os.write(self._devices[target].descriptor, packet)

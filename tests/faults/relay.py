@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -38,6 +39,7 @@ class PeerRelay:
 
     def __init__(self, regions: Sequence[str]) -> None:
         self.ways = Ways()
+        self.carried_bytes: Counter[tuple[str, str]] = Counter()
         self._thread = LoopThread("relay")
         self._targets: dict[str, Address] = {}
         self._listening: dict[tuple[str, str], Address] = {}
@@ -143,6 +145,7 @@ class PeerRelay:
             if way.bytes_per_s is not None:
                 await asyncio.sleep(len(data) / way.bytes_per_s)
             writer.write(data)
+            self.carried_bytes[source, target] += len(data)
             await writer.drain()
 
 
