@@ -1,4 +1,4 @@
-"""Thousands of clients that ask for a watch and then do nothing: they never read a byte of it.
+"""Thousands of clients that ask for a watch and then do nothing: they never read on.
 
 Responsible for such clients as bare HTTP/2 connections, so that thousands fit into one process.
 Each is an idle client and a slow reader at once: what is sent to it fills its window, then waits in
@@ -19,9 +19,11 @@ from globaltable.v1 import globaltable_pb2 as pb
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _SETTINGS = 0, 1, 4
+_HEAD_BYTES: Final = 9
+_KIND_AT: Final = 3
 _END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
 _RECEIVE_BYTES: Final = 4_096
-_ANSWER_TIMEOUT_S: Final = 10.0
+_ANSWER_TIMEOUT_S: Final = 20.0
 _FILES_SPARE: Final = 256
 
 
@@ -69,9 +71,27 @@ def room_for(wanted: int) -> int:
     return min(wanted, soft - _FILES_SPARE)
 
 
+def _wait_served(client: socket.socket) -> None:
+    """Read until the first message of the watch has begun to come."""
+    received = b""
+    while True:
+        rest = received
+        while len(rest) >= _HEAD_BYTES:
+            if rest[_KIND_AT] == _DATA:
+                return
+            rest = rest[_HEAD_BYTES + int.from_bytes(rest[:_KIND_AT], "big") :]
+        more = client.recv(_RECEIVE_BYTES)
+        if not more:
+            raise ConnectionError("a watch was not served")
+        received += more
+
+
 @contextlib.contextmanager
 def crowd(addresses: list[str], count: int, table: str) -> Iterator[list[socket.socket]]:
-    """So many clients, of these nodes in turn, each watching the table and reading nothing."""
+    """So many clients, of these nodes in turn, each watching the table.
+
+    They read until the watch has begun, and then nothing any more.
+    """
     with contextlib.ExitStack() as stack:
         clients = []
         for number in range(room_for(count)):
@@ -83,4 +103,6 @@ def crowd(addresses: list[str], count: int, table: str) -> Iterator[list[socket.
             client.connect((address.host, address.port))
             client.sendall(watch_request(str(address), table, ""))
             clients.append(client)
+        for client in clients:
+            _wait_served(client)
         yield clients

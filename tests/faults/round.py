@@ -38,6 +38,7 @@ _LEAST_LEFT_S: Final = 2.5
 """With less time left, no further fault is begun."""
 _LOAD_BEYOND_S: Final = 1.5
 _MEASURE_PERIOD_S: Final = 0.5
+_CONNECT_TIMEOUT_S: Final = 30.0
 _ROWS_BEFORE: Final = 3_000
 """So that a snapshot takes a while."""
 _SMALL: Final = Limits(log_entries_per_group=64, flush_ops=200, snapshot_chunk_bytes=1_024)
@@ -132,16 +133,17 @@ async def _under_load(mix: Mix, scene: Scene, seconds: float, recorder: Recorder
     addresses = scene.cluster.addresses
     if mix.has(FaultKind.SNAPSHOT):
         await _fill_table(list(addresses.values()))
-    scene.until = asyncio.get_running_loop().time() + seconds
     plan = Plan(seed=mix.seed, seconds=seconds + _LOAD_BEYOND_S, timeout_s=1.0)
     with contextlib.ExitStack() as standing:
         if mix.idle_watchers:
             gathering = crowd(list(addresses.values()), mix.idle_watchers, TABLE)
             clients = await asyncio.to_thread(standing.enter_context, gathering)
             scene.done["idle watchers"] += len(clients)
+        scene.until = asyncio.get_running_loop().time() + seconds
         async with asyncio.TaskGroup() as group:
             loading = group.create_task(run(plan, addresses, recorder, scene.lives))
             measuring = group.create_task(_measure(scene))
+            await _until_all_ask(recorder, scene.regions)
             group.create_task(_one_after_the_other(scene, [OF_NODES[k] for k in mix.of_nodes]))
             network = [OF_THE_NETWORK[kind] for kind in mix.of_the_network]
             group.create_task(_one_after_the_other(scene, network))
@@ -153,6 +155,16 @@ async def _fill_table(addresses: list[str]) -> None:
     async with GlobalTable.connect(addresses, table=TABLE, timeout=20.0) as client:
         keys = [f"before:{number}" for number in range(_ROWS_BEFORE)]
         await asyncio.gather(*(client.bind(key, "before") for key in keys))
+
+
+async def _until_all_ask(recorder: Recorder, regions: tuple[str, ...]) -> None:
+    """Clients connect before anything fails: that they could not is no op to be judged."""
+    async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+        while True:
+            asking = {event.client for event in recorder.history()}
+            if all(any(client.startswith(region) for client in asking) for region in regions):
+                return
+            await asyncio.sleep(0.05)
 
 
 async def _measure(scene: Scene) -> None:
