@@ -70,7 +70,7 @@ class LocalCluster:
         self._own_directory = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="globaltable-"))
         self._wrappers = dict(wrappers or {})
-        self._seen_by = seen_by or (lambda _, config: config)
+        self._seen_by = seen_by
         hosts = hosts or {}
         ports = iter(free_ports(2 * len(regions)))
         self.config = replace(
@@ -126,8 +126,9 @@ class LocalCluster:
     def config_path(self) -> Path:
         return self._config_path
 
-    def _own_config_path(self, region: str) -> Path:
-        return self.directory / f"{region}.toml"
+    def _read_by(self, region: str) -> Path:
+        """The configuration that a region's node reads: all the same, unless they see it apart."""
+        return self._config_path if self._seen_by is None else self.directory / f"{region}.toml"
 
     def data_dir(self, region: str) -> Path:
         return self.config.region(region).data_dir
@@ -156,15 +157,16 @@ class LocalCluster:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._config_path.write_text(render(self.config), encoding="utf-8")
         for region in self.regions:
-            own = render(self._seen_by(region, self.config))
-            self._own_config_path(region).write_text(own, encoding="utf-8")
+            if self._seen_by is not None:
+                own = render(self._seen_by(region, self.config))
+                self._read_by(region).write_text(own, encoding="utf-8")
             self.start_node(region)
 
     def start_node(self, region: str) -> None:
         """Start one node; it returns before the node serves."""
         assert not self.is_running(region), f"{region} is running"
         command = [*self._wrappers.get(region, ()), sys.executable, "-m", "globaltable", "node"]
-        command += ["--config", str(self._own_config_path(region)), "--region", region]
+        command += ["--config", str(self._read_by(region)), "--region", region]
         with self.log_path(region).open("ab") as log:
             self._processes[region] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -10,9 +10,9 @@ from tests.faults.crowd import crowd
 from tests.faults.recovery import wait_recovered
 from tests.faults.scene import rss_bytes
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-IDLE = 200
+IDLE = 600
 GROWTH_BYTES_MAX = 150 << 20
 
 

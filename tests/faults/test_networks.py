@@ -44,7 +44,7 @@ def _bind_in_time(client: SyncGlobalTable, key: str, tries: int = 10) -> None:
                 raise
 
 
-@pytest.mark.parametrize("who", ["leader", "follower"])
+@pytest.mark.parametrize("who", ["leader", pytest.param("follower", marks=pytest.mark.slow)])
 def test_a_majority_goes_on_without_who_is_cut_off_which_refuses(
     relayed: Relayed, who: str
 ) -> None:
