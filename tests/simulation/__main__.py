@@ -35,7 +35,7 @@ def run_seeds(seeds: Iterable[int], jobs: int) -> Iterator[Result]:
 def _run_all(seeds: range, jobs: int, lines: int, shrinks: bool) -> int:
     began = time.monotonic()
     failed: list[int] = []
-    events = told = changes = installs = elections = 0
+    events = told = changes = installs = elections = rebuilds = 0
     simulated = 0.0
     for result in run_seeds(seeds, jobs):
         events += result.events
@@ -43,6 +43,7 @@ def _run_all(seeds: range, jobs: int, lines: int, shrinks: bool) -> int:
         changes += result.changes_seen
         installs += result.installs
         elections += result.elections
+        rebuilds += result.rebuilds
         simulated += result.seconds
         if result.violation is not None:
             failed.append(result.seed)
@@ -55,6 +56,7 @@ def _run_all(seeds: range, jobs: int, lines: int, shrinks: bool) -> int:
         f"{len(seeds)} seeds from {seeds.start}: {len(failed)} failed"
         f"{' ' + str(failed[:20]) if failed else ''}; {events} events, {told} outcomes, "
         f"{changes} changes watched, {elections} elections, {installs} snapshots installed, "
+        f"{rebuilds} replicas rebuilt, "
         f"{simulated:.0f} s simulated in {took:.1f} s ({len(seeds) / took:.1f} schedules/s)"
     )
     return 1 if failed else 0

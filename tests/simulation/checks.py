@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from globaltable.errors import StorageError
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Role
@@ -71,6 +72,8 @@ class Checks:
     models: dict[int, Model] = field(default_factory=dict)
     acknowledged: dict[int, int] = field(default_factory=dict)
     """By group, the highest revision that a caller has been told of."""
+    damaged: set[tuple[str, int]] = field(default_factory=set)
+    """Replicas whose records the schedule has damaged: they alone may stop themselves."""
     told: int = 0
     changes: int = 0
     installs: int = 0
@@ -89,32 +92,47 @@ class Checks:
     # --- at every turn ---------------------------------------------------------------------------
 
     def started(self, node: str, core: NodeCore) -> None:
-        require(not core.failures, f"{node} stopped replicas at start:", core.failures)
-        for number, replica in core.replicas.items():
+        self._require_service(node, core)
+        for number, replica in list(core.replicas.items()):
             state = replica.table
             self._lives[node, number] = _Life(replica.guard.commit_index, state.applied)
             self._lives[node, number].changed = state.applied
             self._log_matching(node, number, replica, replica.guard.journal)
-            self._same_bindings(node, number, replica)
+            try:
+                self._same_bindings(node, number, replica)
+            except StorageError as error:
+                core.fail(number, error)
+
+    def _require_service(self, node: str, core: NodeCore) -> None:
+        for group, reason in core.failures.items():
+            if (node, group) not in self.damaged:
+                raise Violation(f"{node} stopped its replica of group {group}: {reason}")
 
     def begun(self, node: str, core: NodeCore, turn: Turn) -> None:
         """A turn has stepped; what needed nothing to be persisted has taken effect."""
-        require(not core.failures, f"{node} stopped replicas:", core.failures)
-        at_once = {n: ready for n, ready in turn.stepped.items() if n not in turn.persisting}
-        for number in turn.effects.jumped:
+        self._require_service(node, core)
+        stepped = {n: ready for n, ready in turn.stepped.items() if n in core.replicas}
+        at_once = {n: ready for n, ready in stepped.items() if n not in turn.persisting}
+        jumped = [number for number in turn.effects.jumped if number in core.replicas]
+        for number in jumped:
             applied = at_once[number].committed if number in at_once else ()
             last = applied[0].index - 1 if applied else core.replicas[number].table.applied
             self._installed(node, number, core.replicas[number], last)
-        for number, ready in turn.stepped.items():
+        for number, ready in stepped.items():
             self._stepped(node, number, core.replicas[number], ready)
         self._took_effect(node, at_once.items(), turn.effects)
-        for number in turn.effects.jumped:
+        for number in jumped:
             self._same_bindings(node, number, core.replicas[number])
 
     def completed(self, node: str, core: NodeCore, turns: Sequence[Turn], effects: Effects) -> None:
         """Turns have become durable, and taken effect."""
-        require(not core.failures, f"{node} stopped replicas:", core.failures)
-        readies = [item for turn in turns for item in turn.persisting.items()]
+        self._require_service(node, core)
+        readies = [
+            (number, ready)
+            for turn in turns
+            for number, ready in turn.persisting.items()
+            if number in core.replicas
+        ]
         self._took_effect(node, readies, effects)
 
     def _stepped(self, node: str, number: int, replica: Replica, ready: Ready) -> None:

@@ -34,8 +34,25 @@ class Platter:
     entries: dict[int, dict[int, Entry]] = field(default_factory=dict)
     states: dict[int, HardState] = field(default_factory=dict)
     tables: dict[int, "_Generation"] = field(default_factory=dict)
+    damaged_entries: set[tuple[int, int]] = field(default_factory=set)
+    """Group and index of log records that fail their checksum."""
+    damaged_rows: set[tuple[int, bytes]] = field(default_factory=set)
     full: bool = False
     fails_next: bool = False
+
+    def is_damaged(self, group: int) -> bool:
+        return any(g == group for g, _ in (*self.damaged_entries, *self.damaged_rows))
+
+    def rows(self, group: int) -> list[bytes]:
+        return sorted(self.tables.get(group, _NEW).rows)
+
+    def discard(self, group: int) -> None:
+        """What `globaltable rebuild` does to a group."""
+        self.entries.pop(group, None)
+        self.tables.pop(group, None)
+        self.states[group] = HardState(0, None, rebuilding=True)
+        self.damaged_entries = {place for place in self.damaged_entries if place[0] != group}
+        self.damaged_rows = {place for place in self.damaged_rows if place[0] != group}
 
     def require_room(self) -> None:
         """Before each transaction; one that raises has changed nothing."""
@@ -55,6 +72,9 @@ class SimLog:
     def load(self, group: int) -> LogImage:
         entries = self._platter.entries.get(group, {})
         ordered = tuple(entries[index] for index in sorted(entries))
+        for index in entries:
+            if (group, index) in self._platter.damaged_entries:
+                raise Corrupt(f"log entry {index} of group {group} fails its checksum")
         for before, after in pairwise(ordered):
             if after.index != before.index + 1:
                 raise Corrupt(f"entry {after.index} follows entry {before.index}")
@@ -69,6 +89,7 @@ class SimLog:
                 below = first is not None and index < first
                 if below or (truncate_from is not None and index >= truncate_from):
                     del entries[index]
+                    self._platter.damaged_entries.discard((write.group, index))
             for entry in write.entries:
                 entries[entry.index] = entry
             if write.hard_state is not None:
@@ -93,12 +114,14 @@ class _Rows:
         self._group = group
 
     def get(self, key: bytes) -> bytes | None:
+        self._store.require_sound(self._group, key)
         return self._store.visible(self._group).rows.get(key)
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         rows = self._store.visible(self._group).rows
         for key in sorted(rows):
             if start <= key < end:
+                self._store.require_sound(self._group, key)
                 yield key, rows[key]
 
 
@@ -114,6 +137,10 @@ class SimTable:
 
     def visible(self, group: int) -> _Generation:
         return self._visible.get(group, _NEW)
+
+    def require_sound(self, group: int, key: bytes) -> None:
+        if (group, key) in self._platter.damaged_rows:
+            raise Corrupt(f"row {key.hex()} of group {group} fails its checksum")
 
     def refresh(self) -> None:
         self._visible = dict(self._platter.tables)
@@ -135,11 +162,12 @@ class SimTable:
                 records[revision] for revision in sorted(records) if revision > flush.state.floor
             )
             rows = {**old.rows, **flush.rows}
+            self._platter.damaged_rows -= {(group, key) for key in flush.rows}
             self._platter.tables[group] = _Generation(flush.state, rows, history)
         self._crashes("crash after a flush")
 
     def open_snapshot(self, group: int) -> "SimSnapshot":
-        return SimSnapshot(self._platter.tables.get(group, _NEW))
+        return SimSnapshot(self, group, self._platter.tables.get(group, _NEW))
 
     def stage(self, group: int, number: int, payload: bytes) -> None:
         self._platter.require_room()
@@ -154,6 +182,9 @@ class SimTable:
     def install(self, group: int, state: TableState) -> None:
         self._platter.require_room()
         rows, history = self._staged.pop(group)
+        self._platter.damaged_rows = {
+            place for place in self._platter.damaged_rows if place[0] != group
+        }
         self._platter.tables[group] = _Generation(state, rows, tuple(history))
         self._crashes("crash after an install")
 
@@ -164,7 +195,9 @@ class SimTable:
 class SimSnapshot:
     """`SnapshotSource`."""
 
-    def __init__(self, generation: _Generation) -> None:
+    def __init__(self, store: SimTable, group: int, generation: _Generation) -> None:
+        self._store = store
+        self._group = group
         self._state = generation.state
         self._rows = sorted(generation.rows.items())
         self._history = list(generation.history)
@@ -175,6 +208,8 @@ class SimSnapshot:
 
     def next_chunk(self) -> SnapshotChunk:
         rows, self._rows = self._rows[:CHUNK_ROWS], self._rows[CHUNK_ROWS:]
+        for key, _ in rows:
+            self._store.require_sound(self._group, key)
         room = 0 if self._rows else CHUNK_RECORDS
         history, self._history = self._history[:room], self._history[room:]
         return SnapshotChunk(pack([rows, history]), last=not (self._rows or self._history))

@@ -118,6 +118,37 @@ def _disk_error(world: "World", node: "SimNode", other: "SimNode", fault: Fault)
     node.platter.fails_next = True
 
 
+def _damaged_log(world: "World", node: "SimNode", other: "SimNode", fault: Fault) -> None:
+    """A record rots, and is met when the process starts again."""
+    group = _group_to_damage(world, node)
+    if group is not None and (indexes := sorted(node.platter.entries.get(group, {}))):
+        index = world.rng.choice(indexes)
+        world.note("fault", "damaged", f"log entry {index} of group {group}")
+        world.checks.damaged.add((node.name, group))
+        node.platter.damaged_entries.add((group, index))
+        _crash(world, node, other, fault)
+
+
+def _damaged_row(world: "World", node: "SimNode", other: "SimNode", fault: Fault) -> None:
+    """A row rots, and is met by whoever reads it."""
+    group = _group_to_damage(world, node)
+    if group is not None and (rows := node.platter.rows(group)):
+        key = world.rng.choice(rows)
+        world.note("fault", "damaged", f"row {key.hex()} of group {group}")
+        world.checks.damaged.add((node.name, group))
+        node.platter.damaged_rows.add((group, key))
+
+
+def _group_to_damage(world: "World", node: "SimNode") -> int | None:
+    """One that no other replica is without: what the last but one has lost nobody can rebuild."""
+    whole = [
+        group.number
+        for group in world.topology.groups
+        if not any(each.lacks(group.number) for each in world.nodes.values())
+    ]
+    return world.rng.choice(whole) if whole else None
+
+
 KINDS: Final[Mapping[str, Inflict]] = MappingProxyType(
     {
         "reset": _reset,
@@ -141,6 +172,8 @@ KINDS: Final[Mapping[str, Inflict]] = MappingProxyType(
         "slow disk": _slow_disk,
         "disk full": _disk_full,
         "disk error": _disk_error,
+        "damaged log": _damaged_log,
+        "damaged row": _damaged_row,
     }
 )
 

@@ -29,6 +29,7 @@ LIMITS: Final = ReplicaLimits(pending_ops=64, log_entries=12, log_bytes=1 << 20)
 FLUSH_ROWS: Final = 6
 FLUSH_INTERVAL_S: Final = 0.4
 _DOWN_AFTER_FAILURE_S: Final = 0.3
+_OPERATOR_S: Final = 0.1
 
 
 class Ticket(Protocol):
@@ -111,10 +112,10 @@ class _Life:
         self.driver.attach(writer, worker)
 
     def _replica(self, group: int) -> Replica:
-        replica = self.core.replicas.get(group)
-        if replica is None:
-            raise NoQuorum(f"group {group} is out of service")
-        return replica
+        refusal = self.core.refusal(group)
+        if refusal:
+            raise NoQuorum(refusal)
+        return self.core.replicas[group]
 
 
 class SimNode:
@@ -183,6 +184,23 @@ class SimNode:
 
     def out_of_service(self, failure: ReplicaFailure) -> None:
         self._world.note(self.name, "out of service", failure.group, failure.reason)
+        self._world.timeline.after(_OPERATOR_S, self._rebuild, failure.group)
+
+    def lacks(self, group: int) -> bool:
+        """Whether its replica of a group is damaged, or not yet whole again."""
+        state = self.platter.states.get(group)
+        return self.platter.is_damaged(group) or (state is not None and state.rebuilding)
+
+    def _rebuild(self, group: int) -> None:
+        """The operator stops the node, discards what is damaged, and starts it."""
+        if self.life is None:
+            self._world.timeline.after(_OPERATOR_S, self._rebuild, group)
+        elif group in self.life.core.failures:
+            self._world.note(self.name, "is to rebuild", group)
+            self.down_s = _OPERATOR_S
+            self.crash()
+            self.platter.discard(group)
+            self._world.rebuilds += 1
 
     def pause(self) -> None:
         if self.life is not None:
@@ -230,6 +248,9 @@ class SimNode:
         self, life: _Life, group: int, ops: Sequence[Op], ticket: Ticket, patience_s: float
     ) -> None:
         ticket.submitted()
+        if life.core.refusal(group):
+            ticket.told(self.name, (Outcome(OutcomeStatus.UNAVAILABLE),))
+            return
         deadline = life.clock.time() + patience_s
         if not life.core.submit(group, ops, (ticket.told, self.name), deadline):
             ticket.told(self.name, (Outcome(OutcomeStatus.OVERLOADED),))

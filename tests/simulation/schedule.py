@@ -32,6 +32,8 @@ WEIGHTS: Final = {
     "slow disk": 4,
     "disk full": 1,
     "disk error": 2,
+    "damaged log": 3,
+    "damaged row": 2,
 }
 """How often each kind of fault is drawn; `faults` says what it does."""
 

@@ -8,7 +8,7 @@ begin anew at the present, as a client that scans would.
 import random
 from typing import TYPE_CHECKING, Final
 
-from globaltable.errors import WatchError
+from globaltable.errors import NoQuorum, WatchError
 from globaltable.model import OutcomeStatus
 from globaltable.server.watches import Change, Watcher
 from tests.simulation.checks import Checks, require
@@ -49,7 +49,7 @@ class Watching:
         node = self._world.nodes[self._rng.choice(list(self._world.nodes))]
         life = node.life
         groups = [group.number for group in self._world.topology.groups]
-        if life is None or any(group not in life.core.replicas for group in groups):
+        if life is None or any(life.core.refusal(group) for group in groups):
             return
         # A replica that has not yet got as far as this watcher has nothing for it.
         if any(life.core.replicas[g].table.applied < at for g, at in self._position.items()):
@@ -67,6 +67,9 @@ class Watching:
     def _take(self, life: "_Life", watcher: Watcher) -> None:
         try:
             changes = life.watches.take(watcher)
+        except NoQuorum:
+            self._at = None
+            return
         except WatchError:
             life.watches.remove(watcher)
             self._at = None

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from globaltable import history, limits
+from globaltable.errors import StorageError
 from globaltable.raft import guard, progress
 from globaltable.topology import Topology, spread
 from tests.simulation.checks import Checks, Violation
@@ -50,6 +51,8 @@ class Result(NamedTuple):
     installs: int
     """Of snapshots."""
     elections: int
+    rebuilds: int
+    """Of replicas."""
 
 
 class World:
@@ -63,6 +66,7 @@ class World:
         self._digest = hashlib.blake2b(digest_size=16)
         self._trace: deque[tuple[float, tuple[Any, ...]]] = deque(maxlen=TRACE_LINES)
         self.checks = Checks(LIMITS)
+        self.rebuilds = 0
         names = list(NODES[: schedule.nodes])
         self.topology: Topology = spread(
             "simulated", names, schedule.groups, schedule.nodes, slots=16
@@ -106,6 +110,7 @@ class World:
             sum(watcher.seen for watcher in self._watchers),
             self.checks.installs,
             self.checks.elections,
+            self.rebuilds,
         )
 
     def _run(self) -> None:
@@ -167,11 +172,19 @@ class World:
         return all(client.idle for client in self.clients)
 
     def _equal(self) -> bool:
-        return all(
-            self.checks.recovered(name, number, replica)
-            for name, node in self.nodes.items()
-            for number, replica in (node.core.replicas if node.core else {}).items()
-        )
+        """All replicas are whole, and hold the same; what is met damaged now is rebuilt first."""
+        equal = True
+        for name, node in self.nodes.items():
+            for group in self.topology.groups:
+                core, number = node.core, group.number
+                if core is None or core.refusal(number):
+                    equal = False
+                    continue
+                try:
+                    equal &= self.checks.recovered(name, number, core.replicas[number])
+                except StorageError as error:
+                    core.fail(number, error)
+        return equal
 
     def _all_seen(self) -> bool:
         return all(watcher.has_seen_all for watcher in self._watchers)
@@ -185,7 +198,7 @@ class World:
                     f"{name}/{number}: {raft.role.name} of {raft.leader} in term {raft.term}, "
                     f"commit {raft.commit_index}, log {raft.journal.first_index}.."
                     f"{raft.journal.last_index}, applied {replica.table.applied} of "
-                    f"{self.checks.model(number).last}"
+                    f"{self.checks.model(number).last} {replica.rebuilding}"
                 )
         return "\n  ".join(lines)
 

@@ -8,8 +8,9 @@ from globaltable.raft.adaptor import Adaptor
 from globaltable.raft.elections import Elections
 from globaltable.raft.follower import Follower
 from globaltable.raft.journal import Journal
-from globaltable.raft.messages import Append, RequestVote, SnapshotPart
+from globaltable.raft.messages import Append, RecoverReply, RequestVote, SnapshotPart
 from globaltable.raft.reconcile import Accept, Reject, reconcile
+from globaltable.raft.recovery import Phase, Recovery
 from globaltable.raft.snapshots import SnapshotReceiver
 from globaltable.store.log import Entry
 from tests.simulation import world
@@ -108,11 +109,18 @@ def _commit_earlier_term(self: Follower, leader: str) -> None:
         _commit_unmatched(self._adaptor, index)
 
 
+def _whole_at_once(self: Recovery, sender: str, message: RecoverReply) -> None:
+    _on_reply(self, sender, message)
+    if self.phase is Phase.CATCHING_UP:
+        self.barrier_applied()
+
+
 def _no_step_down(self: Elections, term: int) -> bool:
     later: bool = term > self._adaptor.term
     return later
 
 
+_on_reply = Recovery.on_reply
 _on_append = Follower.on_append
 _on_part = SnapshotReceiver.on_part
 _on_request_vote = Elections.on_request_vote
@@ -126,6 +134,17 @@ _MINORITIES: Final = tuple(
     )
 )
 """A leader that reaches one other alone, and then dies."""
+
+_LEADERS_GO_AS_OTHERS_LOSE: Final = tuple(
+    fault
+    for node in range(3)
+    for fault in (
+        Fault(0.45 * node + 0.1, "split", LEADER, node, 0.3),
+        Fault(0.45 * node + 0.25, "damaged log", node, 0, 0.01),
+        Fault(0.45 * node + 0.4, "isolate", LEADER, 0, 0.6),
+    )
+)
+"""What the leader and one other hold is lost by that one, and the leader cannot be reached."""
 
 MUTANTS: Final[dict[str, Mutant]] = {
     "truncate behind every append": Mutant(
@@ -187,6 +206,18 @@ MUTANTS: Final[dict[str, Mutant]] = {
         lambda: [(Follower, "_commit_by_itself", _commit_earlier_term), _SHORT_APPENDS],
         100,
         fixed={"nodes": 3, "faults": _MINORITIES},
+    ),
+    "rebuilt, and at once a voter": Mutant(
+        "a replica that lost what it had promised votes only once it is whole",
+        lambda: [(Journal, "rebuilding", False)],
+        100,
+        fixed={"nodes": 3, "faults": _LEADERS_GO_AS_OTHERS_LOSE},
+    ),
+    "rebuilt, and whole without a barrier": Mutant(
+        "a replica is whole behind a batch of its own, not before",
+        lambda: [(Recovery, "on_reply", _whole_at_once)],
+        100,
+        fixed={"nodes": 3, "faults": _LEADERS_GO_AS_OTHERS_LOSE},
     ),
     "no step down before a higher term": Mutant(
         "a leader that hears a higher term steps down",
