@@ -163,8 +163,8 @@ class Replica:
         """Queue ops, to be settled together under `ticket`; False, and nothing queued, if full,
         or if this replica is being rebuilt.
 
-        Without ops it is a read barrier: once settled with no outcomes, this replica's table
-        holds everything that was acknowledged anywhere before the call.
+        Without ops it is a read barrier: once settled with no outcome, this replica's table holds
+        everything that was acknowledged anywhere before the call; with one, it may not.
         """
         if not self._guard.recovery.is_whole:
             return False
@@ -299,13 +299,16 @@ class Replica:
 
     def _propose_again(self, messages: list[tuple[str, Message]]) -> None:
         """To a new leader at once; to the same one after a while, for messages get lost."""
+        leader = self._guard.leader
+        if leader is None:
+            return
+        present = (leader, self._guard.term)
+        lost_before = self._now - self._timing.election_max_s
         for proposal in self._proposals.sealed():
-            target = self._proposes_to
-            if target is None:
-                return
-            lost = self._now - proposal.proposed_at > self._timing.election_max_s
-            if lost or proposal.proposed_to != (target, self._guard.term):
-                self._propose(proposal, target, messages)
+            if proposal.proposed_to != present or proposal.proposed_at < lost_before:
+                if self._proposes_to is None:
+                    return
+                self._propose(proposal, leader, messages)
 
     # --- leadership ------------------------------------------------------------------------------
 

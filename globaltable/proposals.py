@@ -29,7 +29,10 @@ _EXPIRE_PERIOD_S: Final = 0.02
 
 
 class Settled(NamedTuple):
-    """Ops submitted together have ended: `outcomes` are in their order. Readers have none."""
+    """Ops submitted together have ended: `outcomes` are in their order.
+
+    A reader that may pass has none; one that may not has one, that says why.
+    """
 
     ticket: Any
     outcomes: Sequence[Outcome]
@@ -116,8 +119,13 @@ class Proposals:
 
     # --- ends ------------------------------------------------------------------------------------
 
-    def settle(self, batch_id: bytes, outcomes: Sequence[Outcome]) -> list[Settled]:
-        """A batch was applied. Another replica's batch is nobody's here."""
+    def settle(
+        self, batch_id: bytes, outcomes: Sequence[Outcome], *, applied: bool = True
+    ) -> list[Settled]:
+        """A batch was applied, or has ended without; readers in it pass only if it was.
+
+        Another replica's batch is nobody's here.
+        """
         proposal = self._sealed.pop(batch_id, None)
         if proposal is None:
             return []
@@ -125,23 +133,27 @@ class Proposals:
         settled, start = [], 0
         for segment in proposal.segments:
             if not segment.expired:
-                settled.append(Settled(segment.ticket, outcomes[start : start + segment.count]))
+                own = outcomes[start : start + segment.count]
+                passed = applied or segment.count > 0
+                settled.append(Settled(segment.ticket, own if passed else [_UNKNOWN]))
             start += segment.count
         return settled
 
     def settle_by_history(self, history: History) -> list[Settled]:
         """Batches may have been applied unseen, within a snapshot that was installed.
 
-        Those that the history knows are settled; those it can no longer know are unknown.
+        Those that the history knows are settled; those it can no longer know are unknown. Readers
+        do not pass: an op may be known of an earlier attempt, and the batch still be on its way.
         """
         settled: list[Settled] = []
         for batch_id, proposal in list(self._sealed.items()):
             found = [history.find(op.client_id, op.sequence) for op in proposal.batch.ops]
             outcomes = [outcome for outcome in found if outcome is not None]
             if found and len(outcomes) == len(found):
-                settled += self.settle(batch_id, outcomes)
+                settled += self.settle(batch_id, outcomes, applied=False)
             elif found and proposal.batch.as_of < history.floor:
-                settled += self.settle(batch_id, [outcome or _UNKNOWN for outcome in found])
+                told = [outcome or _UNKNOWN for outcome in found]
+                settled += self.settle(batch_id, told, applied=False)
         return settled
 
     def expire(self, now: float) -> list[Settled]:
@@ -158,7 +170,7 @@ class Proposals:
             for segment in proposal.segments:
                 if segment.deadline <= now and not segment.expired:
                     segment.expired = True
-                    settled.append(Settled(segment.ticket, [_UNKNOWN] * segment.count))
+                    settled.append(Settled(segment.ticket, [_UNKNOWN] * max(1, segment.count)))
             if all(segment.expired for segment in proposal.segments):
                 self.settle(batch_id, ())
         return settled
@@ -171,7 +183,7 @@ class Proposals:
             start += segment.count
             if segment.deadline <= now:
                 self._open_ops -= max(1, segment.count)
-                settled.append(Settled(segment.ticket, [_NOT_PROPOSED] * segment.count))
+                settled.append(Settled(segment.ticket, [_NOT_PROPOSED] * max(1, segment.count)))
             else:
                 kept.append(segment)
                 ops += own
@@ -181,12 +193,13 @@ class Proposals:
     def stop(self) -> list[Settled]:
         """Nothing more will be proposed or applied: end everything that waits."""
         settled = [
-            Settled(segment.ticket, [_NOT_PROPOSED] * segment.count)
+            Settled(segment.ticket, [_NOT_PROPOSED] * max(1, segment.count))
             for opened in self._open
             for segment in opened.segments
         ]
         self._open.clear()
         self._open_ops = 0
         for batch_id, proposal in list(self._sealed.items()):
-            settled += self.settle(batch_id, [_STOPPED] * len(proposal.batch.ops))
+            stopped = [_STOPPED] * len(proposal.batch.ops)
+            settled += self.settle(batch_id, stopped, applied=False)
         return settled

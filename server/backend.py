@@ -20,7 +20,7 @@ from globaltable.table import SLOT_BYTES
 from globaltable.v1 import globaltable_pb2 as pb
 
 _OVERLOADED: Final = Outcome(OutcomeStatus.OVERLOADED, None, "the group's queue is full")
-_EXPIRY_GRACE_S: Final = 1.0
+_NOT_CONFIRMED: Final = "no majority confirmed the read in time; retry"
 
 
 class _Reader:
@@ -32,10 +32,14 @@ class _Reader:
         self.future = future
         self.remaining = 0
 
-    def told(self, _positions: Sequence[int], _outcomes: Sequence[Outcome]) -> None:
-        """A group has let this reader pass its barrier."""
+    def told(self, _positions: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+        """A group has let this reader pass its barrier, or will not."""
         self.remaining -= 1
-        if self.remaining == 0 and not self.future.done():
+        if self.future.done():
+            return
+        if outcomes:
+            self.future.set_exception(NoQuorum(_NOT_CONFIRMED))
+        elif self.remaining == 0:
             self.future.set_result(None)
 
 
@@ -105,14 +109,15 @@ class NodeBackend:
         reader.remaining = len(groups)
         deadline = self._deadline(timeout_s)
         for group in groups:
-            if not self._core.submit(group, (), (reader.told, ()), deadline + _EXPIRY_GRACE_S):
+            if not self._core.submit(group, (), (reader.told, ()), deadline):
+                reader.future.cancel()
                 raise Overloaded(f"the queue of group {group} is full", RETRY_DELAY_MS / 1000)
         self._wake()
         try:
             async with asyncio.timeout_at(deadline):
                 await reader.future
         except TimeoutError as error:
-            raise NoQuorum("no majority confirmed the read in time; retry") from error
+            raise NoQuorum(_NOT_CONFIRMED) from error
 
     def read(self, name: bytes) -> tuple[Binding | None, int]:
         group = self._topology.group_of(name)

@@ -1,8 +1,7 @@
-"""One region node as a process: the loop that turns the core, and what it is wired to.
+"""One region node as a process: what the driver of the core is wired to, and its life.
 
-The loop is visibly the contract of `core`: begin, persist, complete, carry out. Steps run on the
-event loop's thread; turns are persisted on a thread of their own (`persister`), and while they are,
-replicas that do not wait for it go on.
+Turns begin and complete on the event loop's thread (`driver`); they are persisted on a thread of
+their own (`persister`), and while they are, replicas that do not wait for it go on.
 
 Invariants: no frame is sent and no future resolved before its turn is durable; a disk error stops
 the process, for a node that cannot persist must not go on as if it could.
@@ -14,7 +13,8 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import grpc
@@ -27,11 +27,11 @@ from grpc_reflection.v1alpha import reflection
 from globaltable import limits
 from globaltable.errors import StorageError
 from globaltable.group import ReplicaLimits
-from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Timing
 from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Config
-from globaltable.server.core import Effects, NodeCore, Turn
+from globaltable.server.core import NodeCore, ReplicaFailure, Turn
+from globaltable.server.driver import Driver, tell
 from globaltable.server.logs import configure_logs
 from globaltable.server.peers import PeerLinks
 from globaltable.server.persister import Persister
@@ -109,6 +109,16 @@ class Node:
             reconnect_max_s=timeouts.reconnect_max_s,
             random=random.Random(rng.getrandbits(64)),
         )
+        self._backend = NodeBackend(
+            config, self._name, self._core, self._links, lambda: self._driver.wake()
+        )
+        self._driver = Driver(
+            core=self._core,
+            clock=self._loop,
+            send=self._links.send,
+            watches=self._backend.watches,
+            on_out_of_service=self._out_of_service,
+        )
         self._persister = Persister(
             store=self._log_store,
             call_soon=self._loop.call_soon_threadsafe,
@@ -118,15 +128,13 @@ class Node:
         self._worker = TableWorker(
             core=self._core,
             store=self._table_store,
+            executor=ThreadPoolExecutor(1, thread_name_prefix="table"),
             call_soon=self._loop.call_soon_threadsafe,
             on_failure=self._fail,
-            wake=self._wake,
+            wake=self._driver.wake,
         )
-        self._turn_is_due = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._stopping = False
+        self._driver.attach(self._persister, self._worker)
         self._server: grpc.aio.Server | None = None
-        self._backend = NodeBackend(config, self._name, self._core, self._links, self._wake)
         self._service = GlobalTableService(self._backend)
         self._health = HealthServicer()
         self._health_task: asyncio.Task[None] | None = None
@@ -163,7 +171,7 @@ class Node:
         await self._server.start()
         self._worker.sweep()
         self._health_task = asyncio.create_task(self._watch_health())
-        self._wake()
+        self._driver.wake()
         log.info(
             "node started",
             cluster=self._config.cluster,
@@ -189,7 +197,7 @@ class Node:
         deadline = self._loop.time() + drain_s
         if not self._failed.done():
             self._core.drain()
-            self._wake()
+            self._driver.wake()
             # No longer than an election takes: if all nodes stop at once there is no successor.
             handed_over = min(deadline, self._loop.time() + self._config.timeouts.election_max_s)
             while self._leads and self._has_peers and self._loop.time() < handed_over:
@@ -197,15 +205,13 @@ class Node:
         self._service.drain()
         if self._server is not None:
             await self._server.stop(grace=max(0.1, deadline - self._loop.time()))
-        self._stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._driver.stop()
         while self._persister.turns and not self._failed.done():
             await asyncio.sleep(0.005)
         await self._links.close()
         if not self._failed.done():
             await self._flush()
-        self._settle(self._core.stop())
+        tell(self._core.stop())
         self._worker.close()
         self._persister.close()
         self._table_store.close()
@@ -236,6 +242,7 @@ class Node:
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
             log.critical("node cannot go on", reason=f"{type(error).__name__}: {error}")
+            self._driver.stop()
             self._failed.set_exception(error)
 
     async def _watch_health(self) -> None:
@@ -255,68 +262,23 @@ class Node:
                 log.info("health", serving=well)
             await asyncio.sleep(_HEALTH_PERIOD_S)
 
-    # --- turns -----------------------------------------------------------------------------------
-
-    def _wake(self) -> None:
-        """Something has come: a turn is due, after what else comes in this pass of the loop."""
-        if not self._turn_is_due and not self._stopping:
-            self._turn_is_due = True
-            self._loop.call_soon(self._begin)
-
-    def _begin(self) -> None:
-        self._turn_is_due = False
-        if self._stopping or self._failed.done():
-            return
-        turn = self._core.begin(self._loop.time())
-        if turn.persisting:
-            self._persister.submit(turn)
-        self._carry_out(turn.effects)
-        self._wake_for_next()
+    # --- inputs ----------------------------------------------------------------------------------
 
     def _persisted(self, turns: Sequence[Turn]) -> None:
-        if self._failed.done():
-            return
-        self._carry_out(self._core.complete(turns))
-        self._wake_for_next()
-
-    def _wake_for_next(self) -> None:
-        if self._core.has_work:
-            self._wake()
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self._stopping:
-            self._timer = self._loop.call_at(self._core.next_tick, self._wake)
-
-    def _carry_out(self, effects: Effects) -> None:
-        for peer, frame in effects.frames:
-            self._links.send(peer, frame)
-        for group in effects.jumped:
-            self._backend.watches.jumped(group)
-            self._worker.sweep()
-        for group, changed in effects.changed:
-            self._backend.watches.publish(group, changed)
-        self._settle(effects.settled)
-        for job in effects.jobs:
-            self._worker.submit(job)
-        for failure in self._core.new_failures:
-            log.error("replica out of service", group=failure.group, reason=failure.reason)
-        if self._core.new_failures:
-            self._core.new_failures.clear()
-            self._backend.watches.wake_all()
-
-    def _settle(self, settled: Iterable[Settled]) -> None:
-        for (told, positions), outcomes in settled:
-            told(positions, outcomes)
+        if not self._failed.done():
+            self._driver.persisted(turns)
 
     def _on_payload(self, peer: str, payload: bytes) -> None:
         self._core.receive(peer, payload)
-        self._wake()
+        self._driver.wake()
 
     def _on_link(self, peer: str, up: bool) -> None:
         log.info("peer connected" if up else "peer disconnected", peer=peer)
         self._core.set_connected(peer, up)
-        self._wake()
+        self._driver.wake()
+
+    def _out_of_service(self, failure: ReplicaFailure) -> None:
+        log.error("replica out of service", group=failure.group, reason=failure.reason)
 
 
 def run(config: Config, region: str) -> None:

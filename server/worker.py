@@ -6,7 +6,7 @@ node.
 """
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import Any
 
 from globaltable.errors import Corrupt, ProtocolError
@@ -16,13 +16,14 @@ from globaltable.store.table import SnapshotSource, TableStore
 
 
 class TableWorker:
-    """One thread; `call_soon` brings a result back to the loop's thread."""
+    """`executor` is one thread; `call_soon` brings a result back to the loop's thread."""
 
     def __init__(
         self,
         *,
         core: NodeCore,
         store: TableStore,
+        executor: Executor,
         call_soon: Callable[..., object],
         on_failure: Callable[[BaseException], None],
         wake: Callable[[], None],
@@ -32,7 +33,7 @@ class TableWorker:
         self._call_soon = call_soon
         self._on_failure = on_failure
         self._wake = wake
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="table")
+        self._thread = executor
         self._sources: dict[tuple[int, str, int], SnapshotSource] = {}
 
     def submit(self, job: GroupJob | FlushJob) -> None:

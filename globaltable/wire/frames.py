@@ -84,8 +84,9 @@ def _decode(row: Any) -> Envelope:
     kind, types = _SCHEMA[tag]
     if tuple(map(type, fields)) != types:
         raise ProtocolError(f"the fields of {kind.__name__} have other types: {fields!r:.200}")
-    if any(type(value) is int and not -1 <= value < 2**63 for value in fields):
-        raise ProtocolError(f"a number of {kind.__name__} is out of range: {fields!r:.200}")
+    for value in fields:
+        if type(value) is int and not -1 <= value < 2**63:
+            raise ProtocolError(f"a number of {kind.__name__} is out of range: {fields!r:.200}")
     if kind is Append:
         fields[-1] = _decode_entries(fields[0], fields[2], fields[-1])
     elif kind is SnapshotPart:

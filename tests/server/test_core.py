@@ -88,4 +88,5 @@ def test_a_replica_that_is_rebuilt_serves_nobody() -> None:
     assert not core.submit(0, (), "reader", 100.0)
     assert core.refusal(1) == ""
     assert core.submit(1, (), "reader", 100.0)
-    assert core.stop() == [("reader", [])], "its own barrier is nobody's"
+    (settled,) = core.stop()
+    assert settled.ticket == "reader", "its own barrier is nobody's"

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -97,6 +98,7 @@ class _Desk:
         self.worker = TableWorker(
             core=self.core,
             store=self.store,
+            executor=ThreadPoolExecutor(1),
             call_soon=lambda call, *args: self._calls.append(lambda: call(*args)),
             on_failure=self.failed.append,
             wake=lambda: None,

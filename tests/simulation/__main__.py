@@ -1,7 +1,7 @@
 """`python -m tests.simulation --seeds N [--start S] [--jobs J]`: run seeds, print one line.
 
-For a seed that fails: what was violated, the schedule, the end of the trace, and the command that
-repeats it.
+For a seed that fails: the least schedule that still fails, what it violates, the end of the trace,
+and the command that repeats it.
 """
 
 import argparse
@@ -9,9 +9,15 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from multiprocessing import Pool
+from typing import Final
 
-from tests.simulation.schedule import draw
+from tests.simulation.report import report
+from tests.simulation.schedule import decode, draw
+from tests.simulation.shrink import shrink
 from tests.simulation.world import Result, run
+
+SHOWN_MAX: Final = 3
+_CHUNK: Final = 16
 
 
 def run_seed(seed: int) -> Result:
@@ -23,27 +29,45 @@ def run_seeds(seeds: Iterable[int], jobs: int) -> Iterator[Result]:
         yield from map(run_seed, seeds)
         return
     with Pool(jobs) as pool:
-        yield from pool.imap(run_seed, seeds)
+        yield from pool.imap(run_seed, seeds, _CHUNK)
 
 
-def report(result: Result, lines: int) -> str:
-    """A failing run, for a person to read."""
-    schedule = draw(result.seed)
-    faults = "\n".join(
-        f"  {fault.at:6.3f} s  {fault.kind}, node {fault.node}, other {fault.other}, "
-        f"{fault.seconds} s"
-        for fault in schedule.faults
+def _run_all(seeds: range, jobs: int, lines: int, shrinks: bool) -> int:
+    began = time.monotonic()
+    failed: list[int] = []
+    events = told = changes = installs = elections = 0
+    simulated = 0.0
+    for result in run_seeds(seeds, jobs):
+        events += result.events
+        told += result.told
+        changes += result.changes_seen
+        installs += result.installs
+        elections += result.elections
+        simulated += result.seconds
+        if result.violation is not None:
+            failed.append(result.seed)
+            if len(failed) <= SHOWN_MAX:
+                schedule = draw(result.seed)
+                least = shrink(schedule) if shrinks else schedule
+                print(report(least, run(least), lines), flush=True)
+    took = time.monotonic() - began
+    print(
+        f"{len(seeds)} seeds from {seeds.start}: {len(failed)} failed"
+        f"{' ' + str(failed[:20]) if failed else ''}; {events} events, {told} outcomes, "
+        f"{changes} changes watched, {elections} elections, {installs} snapshots installed, "
+        f"{simulated:.0f} s simulated in {took:.1f} s ({len(seeds) / took:.1f} schedules/s)"
     )
-    return "\n".join(
-        [
-            f"seed {result.seed} FAILS: {result.violation}",
-            f"schedule: {schedule._replace(faults=())}",
-            faults,
-            f"the last {lines} lines of its trace:",
-            *result.trace[-lines:],
-            f"to repeat it: python -m tests.simulation --seeds 1 --start {result.seed}",
-        ]
-    )
+    return 1 if failed else 0
+
+
+def _run_one(text: str, lines: int) -> int:
+    schedule = decode(text)
+    result = run(schedule)
+    if result.violation is not None:
+        print(report(schedule, result, lines))
+        return 1
+    print(f"nothing is violated: {result.events} events, digest {result.digest}")
+    return 0
 
 
 def main() -> int:
@@ -51,30 +75,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many runs")
     parser.add_argument("--start", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--schedule", help="run this one, as a report of a failure prints it")
     parser.add_argument("--lines", type=int, default=60, help="of a failing run's trace")
+    parser.add_argument("--as-drawn", action="store_true", help="do not shrink what fails")
     options = parser.parse_args()
-    began = time.monotonic()
-    failed: list[int] = []
-    events = told = installs = elections = 0
-    simulated = 0.0
-    for result in run_seeds(range(options.start, options.start + options.seeds), options.jobs):
-        events += result.events
-        told += result.told
-        installs += result.installs
-        elections += result.elections
-        simulated += result.seconds
-        if result.violation is not None:
-            failed.append(result.seed)
-            if len(failed) <= 3:
-                print(report(result, options.lines), flush=True)
-    took = time.monotonic() - began
-    print(
-        f"{options.seeds} seeds from {options.start}: {len(failed)} failed"
-        f"{' ' + str(failed[:20]) if failed else ''}; {events} events, {told} outcomes, "
-        f"{elections} elections, {installs} snapshots installed, {simulated:.0f} s simulated "
-        f"in {took:.1f} s ({options.seeds / took:.1f} schedules/s)"
-    )
-    return 1 if failed else 0
+    if options.schedule is not None:
+        return _run_one(options.schedule, options.lines)
+    seeds = range(options.start, options.start + options.seeds)
+    return _run_all(seeds, options.jobs, options.lines, not options.as_drawn)
 
 
 if __name__ == "__main__":

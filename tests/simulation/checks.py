@@ -14,6 +14,7 @@
 * Queues stay within their bounds, and no replica stops itself.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -93,6 +94,7 @@ class Checks:
             state = replica.table
             self._lives[node, number] = _Life(replica.guard.commit_index, state.applied)
             self._lives[node, number].changed = state.applied
+            self._log_matching(node, number, replica, replica.guard.journal)
             self._same_bindings(node, number, replica)
 
     def begun(self, node: str, core: NodeCore, turn: Turn) -> None:
@@ -116,22 +118,21 @@ class Checks:
         self._took_effect(node, readies, effects)
 
     def _stepped(self, node: str, number: int, replica: Replica, ready: Ready) -> None:
-        self._leader(node, number, replica)
-        require(
-            len(ready.messages) <= MESSAGES_A_TURN_MAX,
-            f"{node} sends {len(ready.messages)} messages of group {number} in one turn",
-        )
-        pending = replica.pending_ops
-        require(pending <= self.limits.pending_ops, f"{node} queues {pending} ops")
-        length = len(replica.guard.journal)
-        most = self.limits.log_entries + LOG_ENTRIES_SLACK
-        require(length <= most, f"{node} keeps a log of {length} entries")
         guard, life = replica.guard, self._lives[node, number]
-        require(
-            guard.commit_index >= life.commit_index,
-            f"{node} group {number}: the commit index fell from {life.commit_index} to",
-            guard.commit_index,
-        )
+        if guard.role is Role.LEADER:
+            self._leader(node, number, replica)
+        sent, pending, length = len(ready.messages), replica.pending_ops, len(guard.journal)
+        if sent > MESSAGES_A_TURN_MAX:
+            raise Violation(f"{node} sends {sent} messages of group {number} in one turn")
+        if pending > self.limits.pending_ops:
+            raise Violation(f"{node} queues {pending} ops of group {number}")
+        if length > self.limits.log_entries + LOG_ENTRIES_SLACK:
+            raise Violation(f"{node} keeps a log of {length} entries of group {number}")
+        if guard.commit_index < life.commit_index:
+            raise Violation(
+                f"{node} group {number}: the commit index fell from {life.commit_index} to "
+                f"{guard.commit_index}"
+            )
         life.commit_index = guard.commit_index
         if ready.write is not None:
             self._log_matching(node, number, replica, ready.write.entries)
@@ -139,23 +140,26 @@ class Checks:
     def _took_effect(
         self, node: str, readies: Iterable[tuple[int, Ready]], effects: Effects
     ) -> None:
-        changes = list(effects.changed)
+        changes = deque(effects.changed)
         for number, ready in readies:
+            if not ready.committed:
+                continue
             life = self._lives[node, number]
             for command, revision, term in ready.committed:
-                require(
-                    revision == life.applied + 1,
-                    f"{node} group {number}: revision {revision} is applied after {life.applied}",
-                )
+                if revision != life.applied + 1:
+                    raise Violation(
+                        f"{node} group {number}: revision {revision} is applied after "
+                        f"{life.applied}"
+                    )
                 life.applied = revision
-                batch_id = self._applied(node, number, revision, command, term)
-                model = self.model(number)
-                if batch_id:
-                    require(bool(changes), f"{node}: revision {revision} of {number} has no change")
-                    of_group, changed = changes.pop(0)
-                    self._changed(node, number, of_group, changed, revision, model)
+                if self._applied(node, number, revision, command, term):
+                    if not changes:
+                        raise Violation(f"{node}: revision {revision} of {number} has no change")
+                    of_group, changed = changes.popleft()
+                    self._changed(node, number, of_group, changed, revision, self.model(number))
                     life.changed = revision
-        require(not changes, f"{node} tells of changes that were not applied:", changes)
+        if changes:
+            raise Violation(f"{node} tells of changes that were not applied: {changes}")
 
     def _installed(self, node: str, group: int, replica: Replica, last: int) -> None:
         """A snapshot that ends at revision `last` has taken the table's place."""
@@ -180,8 +184,6 @@ class Checks:
 
     def _leader(self, node: str, group: int, replica: Replica) -> None:
         guard = replica.guard
-        if guard.role is not Role.LEADER:
-            return
         known = self._leaders.get((group, guard.term))
         if known is None:
             self._leaders[group, guard.term] = node
@@ -206,10 +208,10 @@ class Checks:
                 continue
             before = journal.term_at(index - 1) if journal.holds(index - 1) else -1
             known = self._entries.setdefault((group, index, term), (command, before))
-            require(
-                known[0] == command and (before == -1 or known[1] in (-1, before)),
-                f"{node} group {group}: entry {index} of term {term} is not the same everywhere",
-            )
+            if known[0] != command or (before != -1 and known[1] not in (-1, before)):
+                raise Violation(
+                    f"{node} group {group}: entry {index} of term {term} is not the same everywhere"
+                )
 
     def _applied(self, node: str, group: int, revision: int, command: bytes, term: int) -> bytes:
         model = self.model(group)
@@ -219,11 +221,11 @@ class Checks:
             else:
                 model.apply(command, term, decode_batch(command[1:]))
         record = model.record(revision)
-        require(
-            (record.command, record.term) == (command, term),
-            f"{node} group {group}: revision {revision} is another entry than elsewhere: term",
-            f"{term}, not {record.term}",
-        )
+        if (record.command, record.term) != (command, term):
+            raise Violation(
+                f"{node} group {group}: revision {revision} is another entry than elsewhere: term "
+                f"{term}, not {record.term}"
+            )
         return record.batch_id
 
     # --- what is told ----------------------------------------------------------------------------
@@ -241,11 +243,8 @@ class Checks:
         if outcome.status not in DEFINITE:
             return
         first = self.model(group).first_outcome.get(identity)
-        require(
-            first is not None and first == told_of(outcome),
-            f"{node} tells {op} that it ended as {outcome}, but the log says",
-            first,
-        )
+        if first is None or first != told_of(outcome):
+            raise Violation(f"{node} tells {op} that it ended as {outcome}, the log says {first}")
         if outcome.binding is not None:
             revision = max(self.acknowledged.get(group, 0), outcome.binding.revision)
             self.acknowledged[group] = revision
@@ -260,7 +259,8 @@ class Checks:
         )
 
     def _ends(self, node: str, ticket: Any) -> None:
-        require(ticket not in self._ended, f"{node} ends {ticket} a second time")
+        if ticket in self._ended:
+            raise Violation(f"{node} ends {ticket} a second time")
         self._ended.add(ticket)
 
     def ops_told_not_to_have_happened(self) -> None:
@@ -287,10 +287,10 @@ class Checks:
         model: Model,
     ) -> None:
         self.changes += 1
-        require(
-            (of_group, changed.revision) == (group, revision),
-            f"{node} tells of {changed} of group {of_group} where {revision} of {group} is due",
-        )
+        if (of_group, changed.revision) != (group, revision):
+            raise Violation(
+                f"{node} tells of {changed} of group {of_group} where {revision} of {group} is due"
+            )
         self._same_rows(node, group, revision, list(changed.rows), model)
 
     def _same_rows(
@@ -298,9 +298,8 @@ class Checks:
     ) -> None:
         said = [(row.client_id, row.sequence, told_of(row.outcome)) for row in rows]
         right = [(op.client_id, op.sequence, told) for op, told in model.record(revision).new]
-        require(
-            said == right, f"{node} group {group}: revision {revision} led to {said}, not", right
-        )
+        if said != right:
+            raise Violation(f"{node} group {group}: revision {revision} led to {said}, not {right}")
 
     def _same_bindings(self, node: str, group: int, replica: Replica) -> None:
         applied = replica.table.applied

@@ -5,10 +5,11 @@ attempt may still be on its way: some attempts arrive late, after the caller has
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from globaltable.model import Op, OpKind, Outcome, OutcomeStatus, qualified_name
+from globaltable.model import Op, OpKind, Outcome, qualified_name
 from tests.simulation.checks import DEFINITE
 
 if TYPE_CHECKING:
@@ -35,6 +36,19 @@ class Attempt:
     at_least: int = 0
     """What had been acknowledged when it was submitted: a read must see it."""
 
+    def submitted(self) -> None:
+        self.at_least = self.client.world.checks.acknowledged.get(self.group, 0)
+
+    def told(self, node: str, outcomes: Sequence[Outcome]) -> None:
+        world = self.client.world
+        world.note(node, "answers", self, *outcomes)
+        if self.op is not None:
+            self.client.answered(node, self, outcomes[0])
+        elif not outcomes:
+            core = world.nodes[node].core
+            assert core is not None, "a dead process tells nobody anything"
+            world.checks.read(node, self.group, self, core.replicas[self.group], self.at_least)
+
     def __str__(self) -> str:
         if self.op is None:
             return f"read {self.client.number}.{self.number} of group {self.group}"
@@ -60,7 +74,7 @@ class Client:
     """Makes calls one after the other."""
 
     def __init__(self, world: "World", number: int) -> None:
-        self._world = world
+        self.world = world
         self.number = number
         self._rng = random.Random(f"client {world.schedule.seed} {number}")
         self._sequence = 0
@@ -77,16 +91,16 @@ class Client:
 
     def start(self, stop_at: float) -> None:
         self._stop_at = stop_at
-        self._world.after(0.5 + self._rng.random() * _PAUSE_S, self._next)
+        self.world.timeline.after(0.5 + self._rng.random() * _PAUSE_S, self._next)
 
     def _next(self) -> None:
-        if self._world.now >= self._stop_at:
+        if self.world.timeline.now >= self._stop_at:
             return
         if self._rng.random() < 0.1:
             self._read()
         else:
             self._begin(self._draw(), self._any_node())
-        self._world.after(self._rng.random() * 2 * _PAUSE_S, self._next)
+        self.world.timeline.after(self._rng.random() * 2 * _PAUSE_S, self._next)
 
     def _draw(self) -> Op:
         name = self._rng.choice(KEYS)
@@ -98,18 +112,18 @@ class Client:
         return Op(kind, name, unit, version, self.number + 1, self._sequence)
 
     def _any_node(self) -> str:
-        return self._rng.choice(list(self._world.nodes))
+        return self._rng.choice(list(self.world.nodes))
 
     # --- calls -----------------------------------------------------------------------------------
 
     def _begin(self, op: Op, node: str) -> None:
-        group = self._world.topology.group_of(op.name)
-        call = _Call(op, group, self._world.now + _PATIENCE_S)
+        group = self.world.topology.group_of(op.name)
+        call = _Call(op, group, self.world.timeline.now + _PATIENCE_S)
         self._calls[op.sequence] = call
         self._try(call, node)
 
     def _try(self, call: _Call, node: str) -> None:
-        world = self._world
+        world = self.world
         self._attempts += 1
         attempt = Attempt(self, self._attempts, call.group, call.op, _ATTEMPT_S)
         call.attempt = attempt
@@ -121,10 +135,16 @@ class Client:
             # The same request twice: something between caller and node sent it again.
             twin = Attempt(self, self._attempts, call.group, call.op, _ATTEMPT_S)
             world.checks.attempted(call.op)
-            world.after(delay + self._rng.random(), world.nodes[self._any_node()].submit, twin)
+            world.timeline.after(delay + self._rng.random(), self._submit, self._any_node(), twin)
         world.note(f"client {self.number}", "tries", attempt, "at", node)
-        world.after(delay, world.nodes[node].submit, attempt)
-        world.after(_ATTEMPT_S * (0.5 + self._rng.random()), self._no_answer, call, attempt)
+        world.timeline.after(delay, self._submit, node, attempt)
+        world.timeline.after(
+            _ATTEMPT_S * (0.5 + self._rng.random()), self._no_answer, call, attempt
+        )
+
+    def _submit(self, node: str, attempt: Attempt) -> None:
+        ops = [] if attempt.op is None else [attempt.op]
+        self.world.nodes[node].submit(attempt.group, ops, attempt, attempt.patience_s)
 
     def _no_answer(self, call: _Call, attempt: Attempt) -> None:
         if call.attempt is attempt and not call.done:
@@ -132,7 +152,7 @@ class Client:
 
     def _try_again(self, call: _Call) -> None:
         call.attempt = None
-        if self._world.now >= call.deadline:
+        if self.world.timeline.now >= call.deadline:
             call.done = True
             del self._calls[call.op.sequence]
             if call.op.sequence in self._probes:
@@ -141,15 +161,11 @@ class Client:
             return
         self._try(call, self._any_node())
 
-    def overloaded(self, node: str, attempt: Attempt) -> None:
-        if attempt.op is not None:
-            self.answered(node, attempt, Outcome(OutcomeStatus.OVERLOADED))
-
     def answered(self, node: str, attempt: Attempt, outcome: Outcome) -> None:
         """Of any attempt, also of one that was given up on."""
         op = attempt.op
         assert op is not None
-        self._world.checks.answered(node, attempt.group, attempt, op, outcome)
+        self.world.checks.answered(node, attempt.group, attempt, op, outcome)
         call = self._calls.get(op.sequence)
         if call is None:
             return
@@ -161,7 +177,7 @@ class Client:
                 self._versions[op.name] = outcome.binding.version
         elif call.attempt is attempt:
             call.attempt = None
-            self._world.after(0.02, self._again_if_not_done, call)
+            self.world.timeline.after(0.02, self._again_if_not_done, call)
 
     def _again_if_not_done(self, call: _Call) -> None:
         if not call.done and call.attempt is None:
@@ -171,17 +187,17 @@ class Client:
 
     def _read(self) -> None:
         self._attempts += 1
-        group = self._rng.randrange(len(self._world.topology.groups))
+        group = self._rng.randrange(len(self.world.topology.groups))
         attempt = Attempt(self, self._attempts, group, None, _ATTEMPT_S)
-        self._world.after(0.001, self._world.nodes[self._any_node()].submit, attempt)
+        self.world.timeline.after(0.001, self._submit, self._any_node(), attempt)
 
     # --- at the end ------------------------------------------------------------------------------
 
     def probe(self) -> None:
         """Bind a new key of each group at every node."""
         self.probing = True
-        topology = self._world.topology
-        for node in self._world.nodes:
+        topology = self.world.topology
+        for node in self.world.nodes:
             for group in topology.groups:
                 name = next(
                     name

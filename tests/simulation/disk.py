@@ -1,15 +1,17 @@
-"""Disks that a crash can empty: what was committed stays, everything else is lost.
+"""Disks that a crash can empty, and that can be full or fail.
+
+What was committed stays, everything else is lost.
 
 They obey the contracts of `store.log` and `store.table`, without a byte of LMDB. A store is what a
 process holds open; its platter outlives the process.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from globaltable.errors import Corrupt
+from globaltable.errors import Corrupt, StorageError
 from globaltable.history import HistoryRecord
 from globaltable.store.log import Entry, HardState, LogImage, LogWrite
 from globaltable.store.table import ROOT_STATE, SnapshotChunk, TableImage
@@ -21,6 +23,10 @@ CHUNK_RECORDS: Final = 100
 """Small, so that every transfer of a snapshot has several chunks."""
 
 
+def _lives_on(_point: str) -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Platter:
     """What survives a crash of one node."""
@@ -28,6 +34,16 @@ class Platter:
     entries: dict[int, dict[int, Entry]] = field(default_factory=dict)
     states: dict[int, HardState] = field(default_factory=dict)
     tables: dict[int, "_Generation"] = field(default_factory=dict)
+    full: bool = False
+    fails_next: bool = False
+
+    def require_room(self) -> None:
+        """Before each transaction; one that raises has changed nothing."""
+        if self.full:
+            raise StorageError("no space left on device")
+        if self.fails_next:
+            self.fails_next = False
+            raise StorageError("input/output error")
 
 
 class SimLog:
@@ -45,6 +61,7 @@ class SimLog:
         return LogImage(ordered, self._platter.states.get(group, HardState(0, None)))
 
     def commit(self, writes: Sequence[LogWrite]) -> None:
+        self._platter.require_room()
         for write in writes:
             entries = self._platter.entries.setdefault(write.group, {})
             first, truncate_from = write.first, write.truncate_from
@@ -88,8 +105,10 @@ class _Rows:
 class SimTable:
     """`TableStore`."""
 
-    def __init__(self, platter: Platter) -> None:
+    def __init__(self, platter: Platter, crashes: Callable[[str], bool] = _lives_on) -> None:
+        """`crashes` is told of each point at which the process may die; True if it did."""
         self._platter = platter
+        self._crashes = crashes
         self._visible = dict(platter.tables)
         self._staged: dict[int, tuple[dict[bytes, bytes], list[HistoryRecord]]] = {}
 
@@ -107,6 +126,7 @@ class SimTable:
         return _Rows(self, group)
 
     def flush(self, flushes: Sequence[tuple[int, Flush]]) -> None:
+        self._platter.require_room()
         for group, flush in flushes:
             old = self._platter.tables.get(group, _NEW)
             assert flush.state.applied >= old.state.applied, (group, flush.state, old.state)
@@ -116,21 +136,26 @@ class SimTable:
             )
             rows = {**old.rows, **flush.rows}
             self._platter.tables[group] = _Generation(flush.state, rows, history)
+        self._crashes("crash after a flush")
 
     def open_snapshot(self, group: int) -> "SimSnapshot":
         return SimSnapshot(self._platter.tables.get(group, _NEW))
 
     def stage(self, group: int, number: int, payload: bytes) -> None:
+        self._platter.require_room()
         if number == 0:
             self._staged[group] = ({}, [])
         rows, history = self._staged[group]
         for key, value in unpack(payload)[0]:
             rows[key] = value
         history += [HistoryRecord(*record) for record in unpack(payload)[1]]
+        self._crashes("crash amid a snapshot")
 
     def install(self, group: int, state: TableState) -> None:
+        self._platter.require_room()
         rows, history = self._staged.pop(group)
         self._platter.tables[group] = _Generation(state, rows, tuple(history))
+        self._crashes("crash after an install")
 
     def sweep(self) -> bool:
         return False

@@ -8,9 +8,10 @@ delivered in any order, also those of earlier connections. The guard must stand 
 """
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
+
+from tests.simulation.timeline import Timeline
 
 UNRULY_LATE_S_MAX: Final = 3.0
 _RETRY_S: Final = 0.1
@@ -25,12 +26,6 @@ class Host(Protocol):
     def frame_arrived(self, sender: str, payload: bytes) -> None: ...
 
     def link_changed(self, peer: str, up: bool) -> None: ...
-
-
-class After(Protocol):
-    """Do something after so many seconds."""
-
-    def __call__(self, seconds: float, action: Callable[..., None], *args: Any) -> None: ...
 
 
 @dataclass(slots=True)
@@ -52,12 +47,10 @@ class _Pair:
 
 
 class Network:
-    def __init__(
-        self, names: list[str], rng: random.Random, now: Callable[[], float], after: After
-    ) -> None:
+    def __init__(self, names: list[str], rng: random.Random, timeline: Timeline) -> None:
         self._rng = rng
-        self._now = now
-        self._after = after
+        self._timeline = timeline
+        self._after = timeline.after
         self._hosts: dict[str, Host] = {}
         self._pairs: dict[tuple[str, str], _Pair] = {}
         self._directions: dict[tuple[str, str], _Direction] = {}
@@ -76,6 +69,11 @@ class Network:
     def set_delay(self, a: str, b: str, delay_s: float) -> None:
         self._directions[a, b].delay_s = self._directions[b, a].delay_s = delay_s
 
+    def slow(self, a: str, b: str, times: float) -> None:
+        """The link takes so many times as long from now on; less than one undoes it."""
+        for ends in ((a, b), (b, a)):
+            self._directions[ends].delay_s *= times
+
     def delay(self, a: str, b: str) -> float:
         return self._directions[a, b].delay_s * (1 + self.jitter * self._rng.random())
 
@@ -92,7 +90,7 @@ class Network:
         if direction.cut:
             direction.held.append(payload)
             return
-        now = self._now()
+        now = self._timeline.now
         direction.free_at = max(direction.free_at, now + self.delay(a, b))
         epoch = pair.epoch
         self._after(direction.free_at - now, self._arrive, a, b, epoch, payload)

@@ -1,17 +1,8 @@
-"""Deliberate faults: each takes one rule away, and the simulation must notice.
+"""Mutants of the rules of Raft, most of them what the library does when it is left alone."""
 
-A simulation that finds nothing proves nothing until it is seen to find something. `applied` puts a
-mutant into the production classes for the length of a `with`.
-"""
+from collections.abc import Sequence
+from typing import Final
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
-
-from globaltable import group
-from globaltable.history import History
-from globaltable.proposals import Proposals
 from globaltable.raft import follower, quorum
 from globaltable.raft.adaptor import Adaptor
 from globaltable.raft.elections import Elections
@@ -20,40 +11,11 @@ from globaltable.raft.journal import Journal
 from globaltable.raft.messages import Append, RequestVote, SnapshotPart
 from globaltable.raft.reconcile import Accept, Reject, reconcile
 from globaltable.raft.snapshots import SnapshotReceiver
-from globaltable.store.log import Entry, LogWrite
-from globaltable.table import Table
+from globaltable.store.log import Entry
 from tests.simulation import world
-from tests.simulation.schedule import Schedule, draw
-
-Patch = tuple[Any, str, Any]
-
-
-class Mutant(NamedTuple):
-    rule: str
-    """The rule that it breaks, in the words of the design."""
-    patches: Callable[[], Sequence[Patch]]
-    seeds: int
-    """It is caught within so many seeds, from `first_seed` on."""
-    first_seed: int = 0
-    fixed: Mapping[str, Any] = MappingProxyType({})
-    """What its schedules have in common, where the rule matters only there."""
-
-    def schedules(self) -> Iterator[Schedule]:
-        for seed in range(self.first_seed, self.first_seed + self.seeds):
-            yield draw(seed)._replace(**self.fixed)
-
-
-@contextmanager
-def applied(mutant: Mutant) -> Iterator[None]:
-    patches = mutant.patches()
-    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
-    try:
-        for owner, name, value in patches:
-            setattr(owner, name, value)
-        yield
-    finally:
-        for owner, name, value in kept:
-            setattr(owner, name, value)
+from tests.simulation.mutants.durability import TAILS_REPLACED
+from tests.simulation.mutants.mutant import Mutant, Patch
+from tests.simulation.schedule import LEADER, Fault
 
 
 def _truncate_always(
@@ -119,11 +81,6 @@ def _vote_twice(self: Elections, sender: str, message: RequestVote) -> None:
     _on_request_vote(self, sender, message)
 
 
-def _forget_term(self: Journal) -> LogWrite | None:
-    write = _take_write(self)
-    return None if write is None else write._replace(hard_state=None)
-
-
 def _commit_by_itself_anywhere(voters: int, matched: int, leader_held: int) -> int:
     return quorum.follower_commit(3, matched, leader_held)
 
@@ -136,23 +93,19 @@ def _take_an_append_for_held(self: Follower, sender: str, message: Append) -> No
         self._commit_by_itself(sender)
 
 
-def _settle_by_place(self: Proposals, batch_id: bytes, outcomes: Any) -> Any:
-    """The first batch that waits gets the answer, as with the library's request numbers."""
-    if self._sealed:
-        batch_id = next(iter(self._sealed))
-    return _settle(self, batch_id, outcomes)
+def _commit_falls(self: Follower, sender: str, message: Append) -> None:
+    """The library's issue 166: the commit index is the leader's, wherever it was before."""
+    _on_append(self, sender, message)
+    core = self._adaptor.core
+    if message.commit_index < core._SyncObj__raftCommitIndex:
+        core._SyncObj__raftCommitIndex = self._journal._commit_index = message.commit_index
 
 
-def _no_tombstone(
-    self: Table, key: bytes, revision: int, op: Any, old: Any, unit: Any, told: str
-) -> Any:
-    if old is not None and old.unit is None:
-        old = None
-    return _write(self, key, revision, op, old, unit, told)
-
-
-def _never_seen(self: History, client_id: int, sequence: int) -> None:
-    return None
+def _commit_earlier_term(self: Follower, leader: str) -> None:
+    """Whatever a majority holds, also of an earlier term (Raft figure 8)."""
+    index = quorum.follower_commit(self._voters, self._matched, self._leader_held)
+    if index > self._adaptor.commit_index:
+        _commit_unmatched(self._adaptor, index)
 
 
 def _no_step_down(self: Elections, term: int) -> bool:
@@ -160,19 +113,19 @@ def _no_step_down(self: Elections, term: int) -> bool:
     return later
 
 
-def _early_effects(self: group.Replica, now: float, **options: Any) -> group.Ready:
-    ready = _step(self, now, **options)
-    return ready._replace(write=None)
-
-
 _on_append = Follower.on_append
 _on_part = SnapshotReceiver.on_part
 _on_request_vote = Elections.on_request_vote
-_take_write = Journal.take_write
-_settle = Proposals.settle
-_step = group.Replica.step
-_chunk_staged = SnapshotReceiver.chunk_staged
-_write = Table._write
+
+_MINORITIES: Final = tuple(
+    fault
+    for round_ in range(4)
+    for fault in (
+        Fault(0.4 * round_ + 0.05, "split", LEADER, round_, 0.3),
+        Fault(0.4 * round_ + 0.3, "crash", LEADER, 0, 0.2),
+    )
+)
+"""A leader that reaches one other alone, and then dies."""
 
 MUTANTS: Final[dict[str, Mutant]] = {
     "truncate behind every append": Mutant(
@@ -189,9 +142,8 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "commit up to the own last index": Mutant(
         "a commit index covers only what has been matched with the leader",
         lambda: [(Follower, "on_append", _commit_to_own_end), _SHORT_APPENDS],
-        10,
-        first_seed=100,
-        fixed={"nodes": 5},
+        100,
+        fixed={"nodes": 5, "clients": 4, "faults": TAILS_REPLACED},
     ),
     "commit with the chunks of a snapshot": Mutant(
         "a snapshot chunk carries no commit index",
@@ -213,17 +165,6 @@ MUTANTS: Final[dict[str, Mutant]] = {
         100,
         fixed={"nodes": 5},
     ),
-    "term and vote not persisted": Mutant(
-        "persist, then send: the term",
-        lambda: [(Journal, "take_write", _forget_term)],
-        20,
-        first_seed=120,
-    ),
-    "nothing persisted": Mutant(
-        "persist, then send: entries",
-        lambda: [(group.Replica, "step", _early_effects)],
-        4,
-    ),
     "follower-side commit with five voters": Mutant(
         "with five voters two holders are no majority",
         lambda: [(follower, "follower_commit", _commit_by_itself_anywhere)],
@@ -236,20 +177,16 @@ MUTANTS: Final[dict[str, Mutant]] = {
         20,
         fixed={"nodes": 3, "sync_s": 0.05},
     ),
-    "outcome by place": Mutant(
-        "an outcome belongs to the batch id found in the applied entry",
-        lambda: [(Proposals, "settle", _settle_by_place)],
-        2,
+    "commit index falls": Mutant(
+        "the commit index never falls",
+        lambda: [(Follower, "on_append", _commit_falls)],
+        4,
     ),
-    "no tombstone": Mutant(
-        "a version is never used again",
-        lambda: [(Table, "_write", _no_tombstone)],
-        2,
-    ),
-    "no memory of ops": Mutant(
-        "a retried op takes effect once",
-        lambda: [(History, "find", _never_seen)],
-        2,
+    "follower-side commit of an earlier term": Mutant(
+        "an entry of an earlier term is never committed by counting",
+        lambda: [(Follower, "_commit_by_itself", _commit_earlier_term), _SHORT_APPENDS],
+        100,
+        fixed={"nodes": 3, "faults": _MINORITIES},
     ),
     "no step down before a higher term": Mutant(
         "a leader that hears a higher term steps down",

@@ -1,0 +1,142 @@
+"""The loop that turns the core: begin, persist, complete, carry out, and when to do so again.
+
+It is the contract of `core` written down once. The node runs it on an event loop, over sockets, a
+disk and threads; the simulator runs the same code on simulated time. What comes from outside is
+handed to the core by whoever receives it, followed by `wake`.
+
+Invariants: no frame is sent and nobody told before the turn that it rests on is durable; turns are
+persisted in the order in which they were begun; after a failure no further turn is begun, and none
+completes.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from globaltable.proposals import Settled
+from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore, ReplicaFailure, Turn
+from globaltable.server.watches import Watches
+
+
+class Cancellable(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """What a driver needs of an event loop; asyncio's is one."""
+
+    def time(self) -> float: ...
+
+    def call_soon(self, callback: Callable[[], None], /) -> object: ...
+
+    def call_at(self, when: float, callback: Callable[[], None], /) -> Cancellable: ...
+
+
+class TurnWriter(Protocol):
+    """Makes turns durable, in order, and calls `Driver.persisted` with them."""
+
+    def submit(self, turn: Turn) -> None: ...
+
+
+class JobWorker(Protocol):
+    """Carries out jobs on the table, in order; their results go back to the core."""
+
+    def submit(self, job: GroupJob | FlushJob) -> None: ...
+
+    def sweep(self) -> None: ...
+
+
+class Driver:
+    """Turns `core`. Whoever owns it calls `attach` before the first `wake`."""
+
+    def __init__(
+        self,
+        *,
+        core: NodeCore,
+        clock: Clock,
+        send: Callable[[str, bytes], object],
+        watches: Watches,
+        on_out_of_service: Callable[[ReplicaFailure], None],
+    ) -> None:
+        """`send` takes a peer and a frame for it. `on_out_of_service` hears of each replica that
+        has stopped, once."""
+        self._core = core
+        self._clock = clock
+        self._send = send
+        self._watches = watches
+        self._on_out_of_service = on_out_of_service
+        self._writer: TurnWriter
+        self._worker: JobWorker
+        self._turn_is_due = False
+        self._timer: Cancellable | None = None
+        self._timer_at: float | None = None
+        self._stopped = False
+
+    def attach(self, writer: TurnWriter, worker: JobWorker) -> None:
+        """They report to this driver, so they are made after it."""
+        self._writer, self._worker = writer, worker
+
+    def wake(self) -> None:
+        """Something has come: a turn is due, after what else comes in this pass of the loop."""
+        if not self._turn_is_due and not self._stopped:
+            self._turn_is_due = True
+            self._clock.call_soon(self._begin)
+
+    def stop(self) -> None:
+        """Begin no further turn. Those that were begun may still complete."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _begin(self) -> None:
+        self._turn_is_due = False
+        if self._stopped:
+            return
+        turn = self._core.begin(self._clock.time())
+        if turn.persisting:
+            self._writer.submit(turn)
+        self._carry_out(turn.effects)
+        self._wake_for_next()
+
+    def persisted(self, turns: Sequence[Turn]) -> None:
+        """The turns are durable, and all before them."""
+        self._carry_out(self._core.complete(turns))
+        self._wake_for_next()
+
+    def _wake_for_next(self) -> None:
+        if self._core.has_work:
+            self.wake()
+        due_at = self._core.next_tick
+        if due_at != self._timer_at and not self._stopped:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = due_at
+            self._timer = self._clock.call_at(due_at, self._tick_is_due)
+
+    def _tick_is_due(self) -> None:
+        self._timer_at = None
+        self.wake()
+
+    def _carry_out(self, effects: Effects) -> None:
+        for peer, frame in effects.frames:
+            self._send(peer, frame)
+        for group in effects.jumped:
+            self._watches.jumped(group)
+            self._worker.sweep()
+        for group, changed in effects.changed:
+            self._watches.publish(group, changed)
+        tell(effects.settled)
+        for job in effects.jobs:
+            self._worker.submit(job)
+        for failure in self._core.new_failures:
+            self._on_out_of_service(failure)
+        if self._core.new_failures:
+            self._core.new_failures.clear()
+            # Who watches a group that has stopped is told, and watches on at another node.
+            self._watches.wake_all()
+
+
+def tell(settled: Iterable[Settled]) -> None:
+    """A ticket is whom to tell, and what to tell it of: `told(positions, outcomes)`."""
+    told: Callable[[Any, Any], None]
+    for (told, positions), outcomes in settled:
+        told(positions, outcomes)

@@ -1,0 +1,77 @@
+"""What waits at a replica ends once, and a reader passes only behind a batch that was applied."""
+
+import random
+
+import pytest
+
+from globaltable.history import History, HistoryRecord
+from globaltable.model import Op, OpKind, Outcome, OutcomeStatus
+from globaltable.proposals import Proposals, Settled
+from globaltable.wire.rows import HistoryRow, encode_history
+
+APPLIED = Outcome(OutcomeStatus.APPLIED)
+BIND = Op(OpKind.BIND, b"t\x00k", "u", 0, 7, 1)
+
+
+@pytest.fixture
+def proposals() -> Proposals:
+    return Proposals(16, random.Random(1), 0.0)
+
+
+def _sealed(proposals: Proposals) -> bytes:
+    return proposals.seal(1).batch.batch_id
+
+
+def _endings(settled: list[Settled]) -> dict[str, list[OutcomeStatus]]:
+    return {ticket: [outcome.status for outcome in outcomes] for ticket, outcomes in settled}
+
+
+def test_a_reader_passes_once_its_batch_is_applied(proposals: Proposals) -> None:
+    proposals.submit([BIND], "op", 9.0)
+    proposals.submit([], "reader", 9.0)
+    settled = proposals.settle(_sealed(proposals), [APPLIED])
+    assert _endings(settled) == {"op": [OutcomeStatus.APPLIED], "reader": []}
+
+
+def test_a_reader_whose_time_is_up_does_not_pass(proposals: Proposals) -> None:
+    proposals.submit([], "sealed", 1.0)
+    _sealed(proposals)
+    proposals.submit([], "open", 1.0)
+    assert _endings(proposals.expire(2.0)) == {
+        "open": [OutcomeStatus.UNAVAILABLE],
+        "sealed": [OutcomeStatus.UNKNOWN],
+    }
+
+
+def test_no_reader_passes_because_the_replica_stops(proposals: Proposals) -> None:
+    proposals.submit([], "sealed", 9.0)
+    _sealed(proposals)
+    proposals.submit([], "open", 9.0)
+    assert all(outcomes for outcomes in _endings(proposals.stop()).values())
+
+
+def test_a_reader_in_a_batch_that_a_snapshot_may_have_skipped_does_not_pass(
+    proposals: Proposals,
+) -> None:
+    proposals.submit([BIND], "op", 9.0)
+    proposals.submit([], "reader", 9.0)
+    _sealed(proposals)
+    settled = proposals.settle_by_history(History(floor=50))
+    assert _endings(settled) == {
+        "op": [OutcomeStatus.UNKNOWN],
+        "reader": [OutcomeStatus.UNKNOWN],
+    }
+
+
+def test_a_reader_does_not_pass_because_an_earlier_attempt_of_an_op_is_known(
+    proposals: Proposals,
+) -> None:
+    row = HistoryRow(OpKind.BIND, b"t\x00k", 7, 1, OutcomeStatus.APPLIED, "u", 1, 2)
+    history = History(1, [HistoryRecord(2, 1, encode_history([row]))])
+    proposals.submit([BIND], "retry", 9.0)
+    proposals.submit([], "reader", 9.0)
+    _sealed(proposals)
+    assert _endings(proposals.settle_by_history(history)) == {
+        "retry": [OutcomeStatus.APPLIED],
+        "reader": [OutcomeStatus.UNKNOWN],
+    }

@@ -1,0 +1,95 @@
+"""Mutants of what callers and watchers are told."""
+
+from typing import Any, Final
+
+from globaltable.history import History
+from globaltable.model import Batch
+from globaltable.proposals import Proposals, Settled
+from globaltable.server.watches import Watches
+from globaltable.table import Applied, Table
+from tests.simulation import world
+from tests.simulation.mutants.mutant import Mutant, Patch
+
+
+def _settle_by_place(self: Proposals, batch_id: bytes, outcomes: Any, **how: Any) -> Any:
+    """The first batch that waits gets the answer, as with the library's request numbers."""
+    if self._sealed:
+        batch_id = next(iter(self._sealed))
+    return _settle(self, batch_id, outcomes, **how)
+
+
+def _readers_pass_anyway(self: Proposals, now: float) -> list[Settled]:
+    """A reader whose time is up is told what one is told that has passed."""
+    settled = _expire(self, now)
+    return [end._replace(outcomes=()) if _is_reader(end) else end for end in settled]
+
+
+def _is_reader(end: Settled) -> bool:
+    told = end.ticket[0]
+    return told.__self__.op is None
+
+
+def _no_tombstone(
+    self: Table, key: bytes, revision: int, op: Any, old: Any, unit: Any, told: str
+) -> Any:
+    if old is not None and old.unit is None:
+        old = None
+    return _write(self, key, revision, op, old, unit, told)
+
+
+def _never_seen(self: History, client_id: int, sequence: int) -> None:
+    return None
+
+
+def _apply_stale(self: Table, revision: int, term: int, batch: Batch) -> Applied:
+    return _apply(self, revision, term, batch._replace(as_of=2**62))
+
+
+def _short_history(ops: int) -> Patch:
+    return (
+        world,
+        "SMALL_LIMITS",
+        tuple(
+            (module, name, ops if name == "HISTORY_OPS_MAX" else value)
+            for module, name, value in world.SMALL_LIMITS
+        ),
+    )
+
+
+_settle = Proposals.settle
+_expire = Proposals.expire
+_write = Table._write
+_apply = Table.apply
+
+MUTANTS: Final[dict[str, Mutant]] = {
+    "outcome by place": Mutant(
+        "an outcome belongs to the batch id found in the applied entry",
+        lambda: [(Proposals, "settle", _settle_by_place)],
+        2,
+    ),
+    "no tombstone": Mutant(
+        "a version is never used again",
+        lambda: [(Table, "_write", _no_tombstone)],
+        2,
+    ),
+    "no memory of ops": Mutant(
+        "a retried op takes effect once",
+        lambda: [(History, "find", _never_seen)],
+        2,
+    ),
+    "stale batches applied": Mutant(
+        "a batch older than the memory of ops is refused",
+        lambda: [(Table, "apply", _apply_stale), _short_history(100)],
+        20,
+    ),
+    "readers pass when their time is up": Mutant(
+        "a reader passes only behind a batch of its own that was applied",
+        lambda: [(Proposals, "expire", _readers_pass_anyway)],
+        20,
+    ),
+    "watchers not told of a snapshot": Mutant(
+        "a watcher whose replica skips changes goes back to the history",
+        lambda: [(Watches, "jumped", lambda self, group: None)],
+        20,
+    ),
+}

@@ -1,0 +1,236 @@
+"""A simulated node: production's core, driver, table worker and watches, on simulated surroundings.
+
+Replaced are the event loop, the two threads, the links and the disk, and nothing else.
+"""
+
+import random
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from globaltable.errors import NoQuorum
+from globaltable.group import Replica, ReplicaLimits
+from globaltable.model import Op, Outcome, OutcomeStatus
+from globaltable.raft.adaptor import Timing
+from globaltable.server.core import Effects, NodeCore, ReplicaFailure, Turn
+from globaltable.server.driver import Driver
+from globaltable.server.watches import Watches
+from globaltable.server.worker import TableWorker
+from tests.simulation.checks import Checks
+from tests.simulation.disk import Platter, SimLog, SimTable
+from tests.simulation.threads import LogThread, TableThread
+from tests.simulation.timeline import ProcessClock
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+TIMING: Final = Timing(heartbeat_s=0.095, election_min_s=0.3, election_max_s=0.6)
+LIMITS: Final = ReplicaLimits(pending_ops=64, log_entries=12, log_bytes=1 << 20)
+FLUSH_ROWS: Final = 6
+FLUSH_INTERVAL_S: Final = 0.4
+_DOWN_AFTER_FAILURE_S: Final = 0.3
+
+
+class Ticket(Protocol):
+    """Who waits for the end of a call."""
+
+    def submitted(self) -> None:
+        """The node has got it."""
+        ...
+
+    def told(self, node: str, outcomes: Sequence[Outcome]) -> None: ...
+
+
+class _CheckedCore(NodeCore):
+    """The core, with a look at it before anything it says goes on."""
+
+    def __init__(self, checks: Checks, **surroundings: Any) -> None:
+        super().__init__(**surroundings)
+        self._checks = checks
+
+    def begin(self, now: float) -> Turn:
+        turn = super().begin(now)
+        self._checks.begun(self.node, self, turn)
+        return turn
+
+    def complete(self, turns: Iterable[Turn]) -> Effects:
+        turns = list(turns)
+        effects = super().complete(turns)
+        self._checks.completed(self.node, self, turns, effects)
+        return effects
+
+
+class _Life:
+    """One process of a node, from its start to its crash."""
+
+    def __init__(self, node: "SimNode", world: "World", number: int) -> None:
+        luck = f"{world.schedule.seed} {node.name} {number}"
+        rng = random.Random(f"surroundings {luck}")
+        self.clock = ProcessClock(world.timeline, rng, node.clock_rate)
+        log, table = SimLog(node.platter), SimTable(node.platter, node.crashes)
+        self.core = _CheckedCore(
+            world.checks,
+            topology=world.topology,
+            node=node.name,
+            log=log,
+            table=table,
+            timing=TIMING,
+            limits=LIMITS,
+            flush_rows=FLUSH_ROWS,
+            flush_interval_s=FLUSH_INTERVAL_S,
+            rng=random.Random(luck),
+            now=self.clock.time(),
+        )
+        self.watches = Watches(self._replica)
+        self.driver = Driver(
+            core=self.core,
+            clock=self.clock,
+            send=node.send,
+            watches=self.watches,
+            on_out_of_service=node.out_of_service,
+        )
+        writer = LogThread(
+            node=node.name,
+            timeline=world.timeline,
+            clock=self.clock,
+            rng=rng,
+            store=log,
+            sync_s=lambda: node.sync_s,
+            crash=node.crashes,
+            on_durable=self.driver.persisted,
+            on_failure=node.failed,
+        )
+        worker = TableWorker(
+            core=self.core,
+            store=table,
+            executor=TableThread(world.timeline, self.clock, rng),
+            call_soon=self.clock.call_soon,
+            on_failure=node.failed,
+            wake=self.driver.wake,
+        )
+        self.driver.attach(writer, worker)
+
+    def _replica(self, group: int) -> Replica:
+        replica = self.core.replicas.get(group)
+        if replica is None:
+            raise NoQuorum(f"group {group} is out of service")
+        return replica
+
+
+class SimNode:
+    def __init__(self, world: "World", name: str) -> None:
+        self._world = world
+        self.name = name
+        self.platter = Platter()
+        self._lives = 0
+        self.life: _Life | None = None
+        self.crash_at: str | None = None
+        """The point at which the process will die next."""
+        self.down_s = 1.0
+        self.sync_s = world.schedule.sync_s
+        self.clock_rate = 1.0
+
+    @property
+    def reachable(self) -> bool:
+        return self.life is not None
+
+    @property
+    def core(self) -> NodeCore | None:
+        return self.life.core if self.life is not None else None
+
+    # --- life and death --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        if self.life is not None:
+            return
+        world = self._world
+        self._lives += 1
+        self.crash_at = None
+        world.note(self.name, "starts", self._lives)
+        life = self.life = _Life(self, world, self._lives)
+        world.checks.started(self.name, life.core)
+        for peer in world.nodes:
+            if peer != self.name:
+                world.network.connect(self.name, peer)
+        life.driver.wake()
+
+    def crash(self) -> None:
+        """What is not on the platter is gone. Comes back after `down_s`."""
+        if self.life is None:
+            return
+        world = self._world
+        world.note(self.name, "crashes", self.crash_at or "")
+        self.life.clock.die()
+        self.life = None
+        self.crash_at = None
+        for peer in world.nodes:
+            if peer != self.name:
+                world.network.reset(self.name, peer)
+        world.timeline.after(self.down_s, self.start)
+
+    def crashes(self, point: str) -> bool:
+        """The process is at a point at which it may be made to die; whether it did."""
+        if self.crash_at != point:
+            return False
+        self.crash()
+        return True
+
+    def failed(self, error: BaseException) -> None:
+        """The disk fails the process: it ends, as `server.node` does, and is started again."""
+        self._world.note(self.name, "fails", error)
+        self.down_s = _DOWN_AFTER_FAILURE_S
+        self.crash()
+
+    def out_of_service(self, failure: ReplicaFailure) -> None:
+        self._world.note(self.name, "out of service", failure.group, failure.reason)
+
+    def pause(self) -> None:
+        if self.life is not None:
+            self.life.clock.pause()
+
+    def resume(self) -> None:
+        if self.life is not None:
+            self.life.clock.resume()
+
+    def jump(self, seconds: float) -> None:
+        """Its monotonic clock leaps, as that of a machine that was suspended may."""
+        if self.life is not None:
+            self.life.clock.jump(seconds)
+            self.life.clock.run(self.life.driver.wake)
+
+    # --- what comes and goes ---------------------------------------------------------------------
+
+    def send(self, peer: str, frame: bytes) -> None:
+        self._world.network.send(self.name, peer, frame)
+
+    def frame_arrived(self, sender: str, payload: bytes) -> None:
+        self._world.note(self.name, "receives", sender, len(payload), zlib.crc32(payload))
+        if self.life is not None:
+            self.life.clock.run(self._receive, self.life, sender, payload)
+
+    def link_changed(self, peer: str, up: bool) -> None:
+        if self.life is not None:
+            self._world.note(self.name, "link", peer, up)
+            self.life.clock.run(self._set_connected, self.life, peer, up)
+
+    def submit(self, group: int, ops: Sequence[Op], ticket: Ticket, patience_s: float) -> None:
+        """A call. Nobody hears of it if there is no process."""
+        if self.life is not None:
+            self.life.clock.run(self._submit, self.life, group, ops, ticket, patience_s)
+
+    def _receive(self, life: _Life, sender: str, payload: bytes) -> None:
+        life.core.receive(sender, payload)
+        life.driver.wake()
+
+    def _set_connected(self, life: _Life, peer: str, up: bool) -> None:
+        life.core.set_connected(peer, up)
+        life.driver.wake()
+
+    def _submit(
+        self, life: _Life, group: int, ops: Sequence[Op], ticket: Ticket, patience_s: float
+    ) -> None:
+        ticket.submitted()
+        deadline = life.clock.time() + patience_s
+        if not life.core.submit(group, ops, (ticket.told, self.name), deadline):
+            ticket.told(self.name, (Outcome(OutcomeStatus.OVERLOADED),))
+        life.driver.wake()
