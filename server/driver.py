@@ -127,11 +127,10 @@ class Driver:
         tell(effects.settled)
         for job in effects.jobs:
             self._worker.submit(job)
-        for failure in self._core.new_failures:
-            self._on_out_of_service(failure)
         if self._core.new_failures:
+            for failure in self._core.new_failures:
+                self._on_out_of_service(failure)
             self._core.new_failures.clear()
-            # Who watches a group that has stopped is told, and watches on at another node.
             self._watches.wake_all()
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -54,12 +54,24 @@ class LocalCluster:
         tables: Sequence[str] = ("im.session",),
         round_trip_ms: float = 0.0,
         directory: Path | None = None,
+        hosts: Mapping[str, str] | None = None,
+        wrappers: Mapping[str, Sequence[str]] | None = None,
+        seen_by: Callable[[str, Config], Config] | None = None,
         **overrides: Any,
     ) -> None:
         """`overrides` replace fields of `Config` (`groups=2`, `limits=Limits(...)`). Data goes to
-        `directory`, or to a temporary one that is removed at the end."""
+        `directory`, or to a temporary one that is removed at the end.
+
+        For faults that are put around a node: `hosts` are addresses other than 127.0.0.1 to listen
+        on; `wrappers` are words before a region's command, of a program that executes the rest in
+        its own place (`ip netns exec`, `env`); `seen_by` makes of the configuration what a region's
+        node reads, so that it reaches the others by a detour.
+        """
         self._own_directory = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="globaltable-"))
+        self._wrappers = dict(wrappers or {})
+        self._seen_by = seen_by
+        hosts = hosts or {}
         ports = iter(free_ports(2 * len(regions)))
         self.config = replace(
             Config(
@@ -68,8 +80,8 @@ class LocalCluster:
                 regions=tuple(
                     RegionConfig(
                         name=name,
-                        peer=Address("127.0.0.1", next(ports)),
-                        client=Address("127.0.0.1", next(ports)),
+                        peer=Address(hosts.get(name, "127.0.0.1"), next(ports)),
+                        client=Address(hosts.get(name, "127.0.0.1"), next(ports)),
                         data_dir=self.directory / name,
                     )
                     for name in regions
@@ -114,6 +126,10 @@ class LocalCluster:
     def config_path(self) -> Path:
         return self._config_path
 
+    def _read_by(self, region: str) -> Path:
+        """The configuration that a region's node reads: all the same, unless they see it apart."""
+        return self._config_path if self._seen_by is None else self.directory / f"{region}.toml"
+
     def data_dir(self, region: str) -> Path:
         return self.config.region(region).data_dir
 
@@ -141,13 +157,16 @@ class LocalCluster:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._config_path.write_text(render(self.config), encoding="utf-8")
         for region in self.regions:
+            if self._seen_by is not None:
+                own = render(self._seen_by(region, self.config))
+                self._read_by(region).write_text(own, encoding="utf-8")
             self.start_node(region)
 
     def start_node(self, region: str) -> None:
         """Start one node; it returns before the node serves."""
         assert not self.is_running(region), f"{region} is running"
-        command = [sys.executable, "-m", "globaltable", "node"]
-        command += ["--config", str(self._config_path), "--region", region]
+        command = [*self._wrappers.get(region, ()), sys.executable, "-m", "globaltable", "node"]
+        command += ["--config", str(self._read_by(region)), "--region", region]
         with self.log_path(region).open("ab") as log:
             self._processes[region] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
