@@ -17,9 +17,9 @@ a damaged record, is stopped and reported, and who waits for it is told; the oth
 """
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from globaltable.errors import Corrupt, ProtocolError, StorageError
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
@@ -27,16 +27,13 @@ from globaltable.model import Op
 from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import InvariantViolated
-from globaltable.raft.messages import Message
 from globaltable.raft.transfer import Job, ReadChunk, StageChunk
+from globaltable.server.outboxes import Outboxes, frames, post
 from globaltable.store.log import LogStore, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
 from globaltable.table import Flush, TableState
 from globaltable.topology import Topology
-from globaltable.wire.frames import Envelope, decode_frame, encode_frame
-
-FRAME_MESSAGE_BYTES: Final = 1_048_576
-"""Messages of one turn to one peer are split over frames of about this size."""
+from globaltable.wire.frames import decode_frame
 
 
 class GroupJob(NamedTuple):
@@ -79,10 +76,6 @@ class Turn(NamedTuple):
 class ReplicaFailure(NamedTuple):
     group: int
     reason: str
-
-
-_Outboxes = dict[str, list[Envelope]]
-"""Messages for each peer."""
 
 
 class NodeCore:
@@ -194,7 +187,7 @@ class NodeCore:
             self._take_installed(effects)
         if self._ended:
             self._take_ended(effects)
-        outboxes: _Outboxes = {}
+        outboxes: Outboxes = {}
         stepped: dict[int, Ready] = {}
         persisting: dict[int, Ready] = {}
         for number in sorted(self._awake - self._persisting):
@@ -209,7 +202,7 @@ class NodeCore:
             stepped[number] = ready
             effects.settled += ready.settled
             if ready.at_once:
-                _post(outboxes, number, ready.at_once)
+                post(outboxes, number, ready.at_once)
             if ready.write is None:
                 self._take_effect(number, ready, effects, outboxes)
             else:
@@ -221,13 +214,13 @@ class NodeCore:
         if flush is not None:
             effects.jobs.append(flush)
         if outboxes:
-            effects.frames += _frames(outboxes)
+            effects.frames += frames(outboxes)
         return Turn(effects, stepped, persisting)
 
     def complete(self, turns: Iterable[Turn]) -> Effects:
         """The turns are durable, and all before them."""
         effects = Effects()
-        outboxes: _Outboxes = {}
+        outboxes: Outboxes = {}
         for turn in turns:
             for number, ready in turn.persisting.items():
                 self._persisting.discard(number)
@@ -235,25 +228,23 @@ class NodeCore:
                 if self._wants_step(number):
                     self._awake.add(number)
         self._take_ended(effects)
-        effects.frames += _frames(outboxes)
+        effects.frames += frames(outboxes)
         return effects
 
-    def _take_effect(
-        self, number: int, ready: Ready, effects: Effects, outboxes: _Outboxes
-    ) -> None:
+    def _take_effect(self, number: int, ready: Ready, effects: Effects, outboxes: Outboxes) -> None:
         replica = self.replicas.get(number)
         if replica is None:
             # It failed while it was being persisted.
             return
         if ready.messages:
-            _post(outboxes, number, ready.messages)
+            post(outboxes, number, ready.messages)
         try:
             completed = replica.complete()
         except (InvariantViolated, StorageError, AssertionError, ProtocolError) as error:
             self.fail(number, error)
             return
         if completed.messages:
-            _post(outboxes, number, completed.messages)
+            post(outboxes, number, completed.messages)
         effects.settled += completed.settled
         if completed.changed:
             effects.changed += [(number, changed) for changed in completed.changed]
@@ -377,32 +368,3 @@ class NodeCore:
     def stop(self) -> list[Settled]:
         """No turn will follow: end everything that waits."""
         return self._ended + [s for replica in self.replicas.values() for s in replica.stop()]
-
-
-def _post(outboxes: _Outboxes, group: int, messages: Iterable[tuple[str, Message]]) -> None:
-    for peer, message in messages:
-        outboxes.setdefault(peer, []).append((group, message))
-
-
-def _frames(outboxes: _Outboxes) -> Iterator[tuple[str, bytes]]:
-    """Split by size, for a frame is read and decoded as a whole."""
-    for peer, envelopes in outboxes.items():
-        if len(envelopes) == 1:
-            yield peer, encode_frame(envelopes)
-            continue
-        part: list[Envelope] = []
-        size = 0
-        for envelope in envelopes:
-            part.append(envelope)
-            size += _weight(envelope)
-            if size >= FRAME_MESSAGE_BYTES:
-                yield peer, encode_frame(part)
-                part, size = [], 0
-        if part:
-            yield peer, encode_frame(part)
-
-
-def _weight(envelope: Envelope) -> int:
-    message = envelope[1]
-    entries = getattr(message, "entries", ())
-    return sum(len(entry.command) for entry in entries) + len(getattr(message, "payload", b""))
