@@ -89,3 +89,26 @@ def test_a_replica_that_is_rebuilt_serves_nobody() -> None:
     assert core.refusal(1) == ""
     assert core.submit(1, (), "reader", 100.0)
     assert [end.ticket for end in core.stop()] == ["reader"], "its own barrier is nobody's"
+
+
+def test_an_installed_snapshot_that_cannot_be_loaded_stops_its_replica_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    core = _core()
+
+    def breaks(self: Replica) -> None:
+        raise Corrupt("no history record")
+
+    monkeypatch.setattr(Replica, "snapshot_installed", breaks)
+    core.snapshot_installed(0)
+    assert core.begin(1.0).stepped.keys() == {1}
+    assert "no history record" in core.failures[0]
+
+
+def test_a_replica_that_cannot_be_started_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(self: Replica) -> None:
+        raise AssertionError("it does not hold")
+
+    monkeypatch.setattr(Replica, "_load_table", breaks)
+    core = _core()
+    assert not core.replicas and core.failures.keys() == {0, 1}
