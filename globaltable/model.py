@@ -82,6 +82,16 @@ def qualified_name(table: str, key: str) -> bytes:
     return table.encode() + _SEPARATOR + key.encode()
 
 
+def is_name(name: bytes) -> bool:
+    """Whether `split_name` can take it apart."""
+    table, separator, key = name.partition(_SEPARATOR)
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return bool(table and separator and key)
+
+
 def split_name(name: bytes) -> tuple[str, str]:
     """The table and the key of a qualified name."""
     table, separator, key = name.partition(_SEPARATOR)

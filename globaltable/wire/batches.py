@@ -9,8 +9,8 @@ from typing import Any
 
 from globaltable import limits
 from globaltable.errors import ProtocolError
-from globaltable.model import Batch, Op, OpKind
-from globaltable.wire.packing import pack, unpack
+from globaltable.model import Batch, Op, OpKind, is_name
+from globaltable.wire.packing import pack, shown, unpack
 
 BATCH_ID_BYTES = 16
 _KINDS: dict[int, OpKind] = {int(kind): kind for kind in OpKind}
@@ -29,9 +29,9 @@ def decode_batch(data: bytes) -> Batch:
     try:
         batch_id, as_of, rows = value
         if type(batch_id) is not bytes or len(batch_id) != BATCH_ID_BYTES:
-            raise ProtocolError(f"batch id {batch_id!r} is not {BATCH_ID_BYTES} bytes")
+            raise ProtocolError(f"batch id {shown(batch_id)} is not {BATCH_ID_BYTES} bytes")
         if type(as_of) is not int or not 0 <= as_of < _ID_LIMIT:
-            raise ProtocolError(f"as_of {as_of!r} is not a revision")
+            raise ProtocolError(f"as_of {shown(as_of)} is not a revision")
         if type(rows) is not list or len(rows) > limits.BATCH_OPS_MAX:
             raise ProtocolError(f"a batch holds at most {limits.BATCH_OPS_MAX} ops")
         return Batch(batch_id, as_of, tuple([_decode_op(*row) for row in rows]))
@@ -45,8 +45,10 @@ def _decode_op(kind: Any, name: Any, unit: Any, version: Any, client_id: Any, se
         known is None
         or type(name) is not bytes
         or not 3 <= len(name) <= _NAME_BYTES_MAX
+        or not is_name(name)
         or type(unit) is not str
         or len(unit) > limits.UNIT_BYTES_MAX
+        or not (unit or known is OpKind.UNBIND)
         or type(version) is not int
         or not 0 <= version <= limits.VERSION_MAX
         or type(client_id) is not int
@@ -54,8 +56,5 @@ def _decode_op(kind: Any, name: Any, unit: Any, version: Any, client_id: Any, se
         or type(sequence) is not int
         or not 0 <= sequence < _ID_LIMIT
     ):
-        raise ProtocolError(
-            f"not an op: kind {kind!r}, name {name!r}, unit {unit!r}, version {version!r}, "
-            f"id ({client_id!r}, {sequence!r})"
-        )
+        raise ProtocolError(f"not an op: {shown([kind, name, unit, version, client_id, sequence])}")
     return Op(known, name, unit, version, client_id, sequence)

@@ -25,7 +25,7 @@ from globaltable.raft.messages import (
 )
 from globaltable.store.log import Entry
 from globaltable.table import TableState
-from globaltable.wire.packing import pack, unpack
+from globaltable.wire.packing import pack, shown, unpack
 
 Envelope = tuple[int, Message]
 """A group's number, and a message for its replica."""
@@ -76,12 +76,12 @@ def _decode(row: Any) -> Envelope:
         raise ProtocolError("a message is a list that begins with its group and tag")
     group, tag, *fields = row
     if type(group) is not int or type(tag) is not int or not 0 <= tag < len(_SCHEMA):
-        raise ProtocolError(f"group {group!r}, tag {tag!r}: not a known message")
+        raise ProtocolError(f"group {shown(group)}, tag {shown(tag)}: not a known message")
     kind, types = _SCHEMA[tag]
     if tuple(map(type, fields)) != types:
-        raise ProtocolError(f"the fields of {kind.__name__} have other types: {fields!r:.200}")
+        raise ProtocolError(f"the fields of {kind.__name__} have other types: {shown(fields)}")
     if any(type(value) is int and not -1 <= value < 2**63 for value in fields):
-        raise ProtocolError(f"a number of {kind.__name__} is out of range: {fields!r:.200}")
+        raise ProtocolError(f"a number of {kind.__name__} is out of range: {shown(fields)}")
     if kind is Append:
         fields[-1] = _decode_entries(fields[0], fields[2], fields[-1])
     elif kind is SnapshotPart:
@@ -102,7 +102,7 @@ def _decode_entries(term: int, prev_index: int, rows: list[Any]) -> tuple[Entry,
         if type(command) is not bytes or command[:1] not in _COMMANDS:
             raise ProtocolError(f"entry {index} holds no command that may enter a log")
         if type(entry_term) is not int or not last_term <= entry_term <= term:
-            raise ProtocolError(f"entry {index} is of term {entry_term!r} after {last_term}")
+            raise ProtocolError(f"entry {index} is of term {shown(entry_term)} after {last_term}")
         last_term = entry_term
         entries.append(Entry(command, index, entry_term))
     return tuple(entries)
@@ -110,5 +110,8 @@ def _decode_entries(term: int, prev_index: int, rows: list[Any]) -> tuple[Entry,
 
 def _decode_state(fields: list[Any]) -> TableState:
     if len(fields) != 3 or any(type(v) is not int or not 0 <= v < 2**63 for v in fields):
-        raise ProtocolError(f"not the state of a table: {fields!r:.200}")
-    return TableState(*fields)
+        raise ProtocolError(f"not the state of a table: {shown(fields)}")
+    state = TableState(*fields)
+    if state.floor > state.applied:
+        raise ProtocolError(f"a table's history begins behind its end: {state}")
+    return state

@@ -2,14 +2,21 @@
 
 Invariant: unpacking untrusted bytes either gives a value of plain types (None, bool, int, float,
 str, bytes, list) or raises `ProtocolError`; it never allocates more than a small multiple of the
-input's size, because declared lengths are checked against it.
+input's size, because nothing is built for a length that is declared but not there.
 """
 
-from typing import Any
+import reprlib
+from typing import Any, Final
 
 import msgpack
 
 from globaltable.errors import ProtocolError
+
+_TRUSTED_BYTES: Final = 1_024
+"""In so few bytes lengths can be declared for 2 MB of arrays at most."""
+
+shown: Final = reprlib.repr
+"""A decoded value for an error's message: short, however large or deeply nested it is."""
 
 
 def pack(value: Any) -> bytes:
@@ -22,6 +29,12 @@ def unpack(data: bytes | memoryview) -> Any:
     """Decode one value that fills `data` exactly. Maps and extension types are refused."""
     size = len(data)
     try:
+        if size > _TRUSTED_BYTES:
+            # Arrays in arrays may each declare a length as large as the input, and room is made
+            # for it before its elements are looked for. So they are counted before.
+            counting = msgpack.Unpacker(max_buffer_size=size)
+            counting.feed(data)
+            counting.skip()
         return msgpack.unpackb(
             data,
             raw=False,

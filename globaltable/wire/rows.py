@@ -4,11 +4,11 @@ A row outlives its binding: an unbound name leaves a tombstone, a row without a 
 version is never used again.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from globaltable.errors import Corrupt, ProtocolError
-from globaltable.model import Binding, OpKind, Outcome, OutcomeStatus
-from globaltable.wire.packing import pack, unpack
+from globaltable.model import Binding, OpKind, Outcome, OutcomeStatus, is_name
+from globaltable.wire.packing import pack, shown, unpack
 
 _KINDS: dict[int, OpKind] = {int(kind): kind for kind in OpKind}
 _STATUSES: dict[int, OutcomeStatus] = {int(status): status for status in OutcomeStatus}
@@ -42,6 +42,8 @@ def decode_row(data: bytes) -> Row:
             type(version) is type(revision) is type(client_id) is type(sequence) is int
         ):
             raise ProtocolError("wrong types")
+        if version < 0 or revision < 0 or client_id < 0 or sequence < 0:
+            raise ProtocolError("a number is out of range")
     except (ProtocolError, TypeError, ValueError) as error:
         raise Corrupt(f"not a row of the table: {data[:64]!r} ({error})") from error
     return Row(unit, version, revision, client_id, sequence)
@@ -76,11 +78,33 @@ def encode_history(rows: list[HistoryRow]) -> bytes:
 def decode_history(data: bytes) -> list[HistoryRow]:
     """`Corrupt` if the bytes are not a history record."""
     try:
-        return [
-            HistoryRow(
-                _KINDS[kind], name, client_id, sequence, _STATUSES[status], unit, version, revision
-            )
-            for kind, name, client_id, sequence, status, unit, version, revision in unpack(data)
-        ]
+        return [_history_row(*fields) for fields in unpack(data)]
     except (ProtocolError, KeyError, TypeError, ValueError) as error:
         raise Corrupt(f"not a history record: {data[:64]!r} ({error})") from error
+
+
+def _history_row(
+    kind: Any,
+    name: Any,
+    client_id: Any,
+    sequence: Any,
+    status: Any,
+    unit: Any,
+    version: Any,
+    revision: Any,
+) -> HistoryRow:
+    if (
+        type(name) is not bytes
+        or type(unit) is not str
+        or not (type(version) is type(revision) is type(client_id) is type(sequence) is int)
+        or version < 0
+        or revision < 0
+        or client_id < 0
+        or sequence < 0
+        or not is_name(name)
+    ):
+        fields = [kind, name, client_id, sequence, status, unit, version, revision]
+        raise ProtocolError(f"not a row of it: {shown(fields)}")
+    return HistoryRow(
+        _KINDS[kind], name, client_id, sequence, _STATUSES[status], unit, version, revision
+    )

@@ -4,6 +4,7 @@ Bytes of a peer raise `ProtocolError`, bytes of a disk `Corrupt`: nothing else, 
 """
 
 import pickle
+import tracemalloc
 from collections.abc import Callable
 from typing import Any, ClassVar, get_args
 
@@ -57,7 +58,7 @@ u64 = st.integers(0, 2**64 - 1)
 units = st.text(max_size=16)
 names = st.builds(qualified_name, st.just("im.session"), st.text(min_size=1, max_size=24))
 versions = st.integers(0, limits.VERSION_MAX)
-ops = st.builds(Op, st.sampled_from(OpKind), names, units, versions, u64, u64)
+ops = st.builds(Op, st.sampled_from(OpKind), names, units.filter(bool), versions, u64, u64)
 batches = st.builds(
     Batch,
     st.binary(min_size=BATCH_ID_BYTES, max_size=BATCH_ID_BYTES),
@@ -76,7 +77,7 @@ history_rows = st.builds(
     versions,
     u64,
 )
-states = st.builds(TableState, u63, u63, u63)
+states = st.builds(TableState, u63, u63, u63).filter(lambda state: state.floor <= state.applied)
 
 
 @st.composite
@@ -322,3 +323,72 @@ def test_nothing_is_unpickled(what: str, protocol: int) -> None:
 def test_maps_and_extension_types_are_refused(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         unpack(data)
+
+
+def _spoiled(**wrong: Any) -> bytes:
+    op = Op(OpKind.BIND, b"im.session\0k", "A", 0, 7, 1)._replace(**wrong)
+    return encode_batch(Batch(bytes(BATCH_ID_BYTES), 1, (op,)))
+
+
+class TestWhatWouldStopWhoUsesIt:
+    """Found by `tests.fuzz`: accepted once, and fatal later."""
+
+    @pytest.mark.parametrize("name", [b"no separator", b"\0no table", b"t\0", b"t\0\xff"])
+    def test_a_name_that_cannot_be_taken_apart(self, name: bytes) -> None:
+        with pytest.raises(ProtocolError):
+            decode_batch(_spoiled(name=name))
+        row = HistoryRow(OpKind.BIND, name, 7, 1, OutcomeStatus.APPLIED, "A", 1, 2)
+        with pytest.raises(Corrupt):
+            decode_history(encode_history([row]))
+
+    def test_a_bind_to_no_unit(self) -> None:
+        decode_batch(_spoiled())
+        with pytest.raises(ProtocolError):
+            decode_batch(_spoiled(unit=""))
+
+    @pytest.mark.parametrize("field", ["client_id", "sequence", "version", "revision", "unit"])
+    @pytest.mark.parametrize("value", [-1, "7", 1.0, None, True, [7]])
+    def test_a_history_row_of_wrong_types(self, field: str, value: Any) -> None:
+        if field == "unit" and value == "7":
+            return
+        row = HistoryRow(OpKind.BIND, b"t\0k", 7, 1, OutcomeStatus.APPLIED, "A", 1, 2)
+        with pytest.raises(Corrupt):
+            decode_history(encode_history([row._replace(**{field: value})]))
+
+    @pytest.mark.parametrize("field", ["version", "revision", "client_id", "sequence"])
+    def test_a_row_with_a_number_below_zero(self, field: str) -> None:
+        with pytest.raises(Corrupt):
+            decode_row(
+                encode_row(
+                    Row("A", 1, 2, 7, 1)._replace(
+                        **{field: -1}  # type: ignore[arg-type]
+                    )
+                )
+            )
+
+    def test_a_history_that_begins_behind_its_end(self) -> None:
+        part = SnapshotPart(1, 1, 0, TableState(applied=5, applied_term=1, floor=6), b"", True)
+        with pytest.raises(ProtocolError):
+            decode_frame(encode_frame([(0, part)]))
+
+    @pytest.mark.parametrize("depth", [500, 1_000])
+    def test_what_is_nested_too_deeply_to_be_shown(self, depth: int) -> None:
+        deep = b"\x91" * depth + b"\xc0"
+        for data in (b"\x91\x92" + deep + b"\x00", b"\x91\x93\x00\x05" + deep):
+            with pytest.raises(ProtocolError):
+                decode_frame(data)
+        with pytest.raises(ProtocolError):
+            decode_batch(b"\x93\xc4\x10" + bytes(16) + deep + b"\x90")
+
+    @pytest.mark.parametrize("size", [1_024, 5_000, 60_000])
+    def test_lengths_that_are_declared_for_what_is_not_there(self, size: int) -> None:
+        heads = b"\xdd" + size.to_bytes(4, "big")
+        data = (heads * 1_000)[: size // 2].ljust(size, b"\x00")
+        tracemalloc.start()
+        try:
+            with pytest.raises(ProtocolError):
+                unpack(data)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 2_500_000
