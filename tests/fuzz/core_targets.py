@@ -136,6 +136,6 @@ def _node(leads: bool) -> Subject:
 _EXPECTED = (ProtocolError, StorageError, Refused)
 
 TARGETS = (
-    Target("node as follower", partial(_node, False), _EXPECTED, Grammar.MSGPACK, 12, True),
-    Target("node as leader", partial(_node, True), _EXPECTED, Grammar.MSGPACK, 8, True),
+    Target("node as follower", partial(_node, False), _EXPECTED, Grammar.MSGPACK, 30, True),
+    Target("node as leader", partial(_node, True), _EXPECTED, Grammar.MSGPACK, 30, True),
 )

@@ -16,7 +16,7 @@ _INTS: Final = (
     2**64 - 1, -(2**31), -(2**63),
 )  # fmt: skip
 _NAN: Final = b"\xcb" + struct.pack(">d", float("nan"))
-_DEEP: Final = (3, 60, 500, 1_100)
+_DEEP: Final = (3, 60, 500, 900, 1_000, 1_100)
 
 
 class Raw(NamedTuple):
@@ -26,7 +26,9 @@ class Raw(NamedTuple):
 
 
 def _length(chance: random.Random) -> int:
-    return chance.choice((0, 1, 2, 16, 300, 1_000, 10_000, 60_000, 2**16, 2**31 - 1, 2**32 - 1))
+    return chance.choice(
+        (0, 1, 2, 16, 300, 1_000, 5_000, 7_000, 10_000, 60_000, 2**16, 2**31 - 1, 2**32 - 1)
+    )
 
 
 def _declared(tag: int, length: int, content: bytes = b"") -> Raw:

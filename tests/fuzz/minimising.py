@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 5.0
 
 
 def minimised(data: bytes, fails: Callable[[bytes], bool]) -> bytes:

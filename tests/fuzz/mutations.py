@@ -56,7 +56,8 @@ class Mutator:
         if chance.randrange(_AS_IT_IS_ONE_IN) == 0:
             return data
         for _ in range(1 + min(int(chance.expovariate(1.2)), _STACKED_MAX - 1)):
-            data = chance.choice(self._changes)(data)[:INPUT_BYTES_MAX]
+            change = chance.choice(self._changes)
+            data = change(data)[:INPUT_BYTES_MAX]
         return data
 
     # --- changes ---------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ class Mutator:
         """Write a length where one may stand: absurd, or a little beyond what is there."""
         length = self._chance.choice((*_LENGTHS, len(data), len(data) - 1, len(data) + 1))
         size = self._chance.choice((1, 2, 4))
-        written = (max(0, length) & (256**size - 1)).to_bytes(size, "big")
+        written = (max(0, length) & ((1 << 8 * size) - 1)).to_bytes(size, "big")
         at = self._place(data)
         return data[:at] + written + data[at + size :]
 

@@ -4,7 +4,6 @@ The service is the real one, over the real backend of a node that holds a few ro
 are not proposed: they are encoded as the log would, for what the service lets pass must be valid.
 """
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
@@ -30,6 +29,7 @@ from globaltable.wire.batches import decode_batch, encode_batch
 from globaltable.wire.rows import Row, encode_row
 from tests.fuzz import samples
 from tests.fuzz.directories import scratch
+from tests.fuzz.loops import new_runner
 from tests.fuzz.mutations import Grammar
 from tests.fuzz.subject import Refused, Subject, Target
 from tests.simulation.disk import Platter, SimLog
@@ -95,7 +95,7 @@ class _Answering:
 
     def __init__(self, request: type[Message], method: str) -> None:
         self._request = request
-        self._runner = asyncio.Runner()
+        self._runner = new_runner()
         self._service = self._runner.run(_service())
         self._method = getattr(self._service, method)
 

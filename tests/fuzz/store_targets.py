@@ -20,7 +20,7 @@ from globaltable.wire.rows import Row, encode_history, encode_row
 from tests.fuzz import samples
 from tests.fuzz.directories import scratch
 from tests.fuzz.mutations import Grammar
-from tests.fuzz.subject import Subject, Target
+from tests.fuzz.subject import Refused, Subject, Target
 
 _GROUP: Final = 0
 _GROUP_KEY: Final = bytes(2)
@@ -120,7 +120,10 @@ def snapshot_chunk() -> Subject:
         store.stage(_GROUP, 0, payload)
         store.install(_GROUP, samples.STATE)
         store.refresh()
-        image = store.image(_GROUP)
+        try:
+            image = store.image(_GROUP)
+        except Corrupt as error:
+            raise Refused("replica stopped: Corrupt") from error
         table = Table(samples.SLOTS, store.rows(_GROUP), image.state, image.history)
         for key, _binding in table.scan(b"", b"\xff" * 8):
             split_name(key[SLOT_BYTES:])
@@ -139,5 +142,5 @@ TARGETS = (
     Target("stored row", table_row, _FLIPPED, Grammar.PLAIN, share=25),
     Target("stored history", table_history, _FLIPPED, Grammar.PLAIN, share=25),
     Target("stored group", table_group, _FLIPPED, Grammar.PLAIN, share=25),
-    Target("snapshot chunk", snapshot_chunk, (ProtocolError, Corrupt), Grammar.MSGPACK, share=40),
+    Target("snapshot chunk", snapshot_chunk, (ProtocolError, Refused), Grammar.MSGPACK, share=40),
 )

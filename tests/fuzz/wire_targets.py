@@ -1,6 +1,5 @@
 """What comes between nodes, and what is read at start: down to the values in it."""
 
-import asyncio
 import os
 import random
 from functools import partial
@@ -8,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from globaltable.errors import ConfigError, Corrupt, ProtocolError, StorageError
-from globaltable.history import HistoryRecord
+from globaltable.history import History, HistoryRecord
+from globaltable.model import split_name
 from globaltable.server import config
 from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import check_hello, decode_hello, encode_hello
 from globaltable.server.peers import PeerLinks, _Link
 from globaltable.store import identity
-from globaltable.table import History
 from globaltable.wire.batches import decode_batch, encode_batch
 from globaltable.wire.frames import decode_frame, encode_frame
 from globaltable.wire.packing import pack, unpack
@@ -26,6 +25,7 @@ from globaltable.wire.rows import (
 )
 from tests.fuzz import samples
 from tests.fuzz.directories import scratch
+from tests.fuzz.loops import new_runner
 from tests.fuzz.mutations import Grammar
 from tests.fuzz.subject import Refused, Subject, Target
 
@@ -34,7 +34,8 @@ _HELLOS = [encode_hello("im", "b", "a", 2**61), encode_hello("im", "b", "", 1)]
 
 
 def _packing() -> Subject:
-    seeds = [pack(value) for value in ([1, [2, b"x"], "y", None, True, 1.5], [[[]]], 7, b"", "é")]
+    values: list[Any] = [[1, [2, b"x"], "y", None, True, 1.5], [[[]]], 7, b"", "é"]
+    seeds = [pack(value) for value in values]
 
     def again(value: Any) -> Any:
         try:
@@ -71,6 +72,7 @@ def _history() -> Subject:
         history = History(1, [HistoryRecord(2, max(1, len(rows)), data)])
         for row in rows[:3]:
             assert history.find(row.client_id, row.sequence) is not None
+            split_name(row.name)
         return rows
 
     return Subject(seeds, decode, lambda value: decode_history(encode_history(value)))
@@ -106,6 +108,10 @@ def _stream() -> Subject:
     return Subject(seeds, decode, lambda frames: decode(b"".join(encode(*f) for f in frames)))
 
 
+def _ignore(_: object) -> None:
+    pass
+
+
 class _Wire:
     """As much of a transport as a link asks for."""
 
@@ -132,7 +138,7 @@ class _Wire:
 
 def _link() -> Subject:
     """A connection from its first byte on: handshake, pings, messages."""
-    runner = asyncio.Runner()
+    runner = new_runner()
     hello = encode(FrameKind.HELLO, encode_hello("im", "a", "b", 5))
     rest = [
         encode(FrameKind.PING, bytes(8)),
@@ -149,7 +155,7 @@ def _link() -> Subject:
             incarnation=1,
             listen=("127.0.0.1", 1),
             peers={"a": ("127.0.0.1", 1), "c": ("127.0.0.1", 1)},
-            on_payload=lambda _, payload: decode_frame(payload) and None,
+            on_payload=lambda _, payload: _ignore(decode_frame(payload)),
             on_up=lambda _: None,
             on_down=lambda _: None,
             buffer_bytes_max=1_000_000,
