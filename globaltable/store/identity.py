@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from globaltable.errors import ConfigError, ProtocolError, StorageError
-from globaltable.wire.packing import pack, unpack
+from globaltable.wire.packing import pack, shown, unpack
 
 FORMAT_VERSION: Final = 1
 _FILE: Final = "identity"
@@ -60,8 +60,8 @@ def _compare(directory: Path, data: bytes, wanted: dict[str, Any]) -> None:
     for name, value in wanted.items():
         if found.get(name) != value:
             raise ConfigError(
-                f"data directory {directory} belongs to {name} {found.get(name)!r}, this node has "
-                f"{name} {value!r}; give each node of each cluster a directory of its own"
+                f"data directory {directory} belongs to {name} {shown(found.get(name))}, this node "
+                f"has {name} {value!r}; give each node of each cluster a directory of its own"
             )
 
 

@@ -110,3 +110,12 @@ def test_a_directory_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
     file.touch()
     with pytest.raises(StorageError, match="cannot be used"):
         claim(file / "data", **MINE)
+
+
+def test_a_value_nested_too_deeply_to_be_shown_is_somebody_elses(tmp_path: Path) -> None:
+    """Found by `tests.fuzz`."""
+    _claim_and_release(tmp_path)
+    deep = b"\x91" * 1_000 + b"\xc0"
+    (tmp_path / "identity").write_bytes(b"\x91\x92\xa6format" + deep)
+    with pytest.raises(ConfigError, match="belongs to format"):
+        claim(tmp_path, **MINE)
