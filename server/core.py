@@ -127,7 +127,7 @@ class NodeCore:
                     rng=random.Random(rng.getrandbits(128)),
                     now=now,
                 )
-            except (StorageError, InvariantViolated) as error:
+            except (StorageError, InvariantViolated, AssertionError) as error:
                 self._fail(group.number, error)
         self._awake: set[int] = set(self.replicas)
         self._persisting: set[int] = set()
@@ -333,7 +333,10 @@ class NodeCore:
         self._table.refresh()
         for group in jumped:
             if group in self.replicas:
-                effects.settled += self.replicas[group].snapshot_installed()
+                try:
+                    effects.settled += self.replicas[group].snapshot_installed()
+                except (InvariantViolated, StorageError, AssertionError) as error:
+                    self._fail(group, error)
         effects.jumped += jumped
 
     def stop(self) -> list[Settled]:

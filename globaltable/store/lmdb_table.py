@@ -18,11 +18,14 @@ from typing import Final
 
 import lmdb
 
+from globaltable import limits
 from globaltable.errors import Corrupt, ProtocolError, StorageError
 from globaltable.history import HistoryRecord
+from globaltable.model import is_name
 from globaltable.store.table import ROOT_STATE, SnapshotChunk, TableImage
-from globaltable.table import Flush, TableState
+from globaltable.table import SLOT_BYTES, Flush, TableState
 from globaltable.wire.packing import pack, unpack
+from globaltable.wire.rows import decode_history, decode_row
 
 MAP_BYTES: Final = 1 << 40
 """Address space, not disk: the file grows as rows are written."""
@@ -36,6 +39,7 @@ _NEXT_GENERATION: Final = b"next generation"
 _FIRST_GENERATIONS: Final = 1 << 16
 """Below are the first generations of groups; from here on those of snapshots."""
 _HISTORY_ID_BYTES: Final = _REVISION_BYTES
+_ROW_KEY_BYTES_MAX: Final = SLOT_BYTES + limits.TABLE_BYTES_MAX + 1 + limits.KEY_BYTES_MAX
 
 
 def _seal(key: bytes, body: bytes) -> bytes:
@@ -47,6 +51,11 @@ def _unseal(key: bytes, value: bytes, what: str) -> bytes:
     if zlib.crc32(body, zlib.crc32(key)).to_bytes(_CRC_BYTES, "big") != value[:_CRC_BYTES]:
         raise Corrupt(f"{what} {key.hex()} of table/ fails its checksum; rebuild this replica")
     return body
+
+
+def _damaged(error: lmdb.Error) -> StorageError:
+    """LMDB itself has found a page of its file to be none."""
+    return Corrupt(f"table/ cannot be read: {error}; rebuild this replica from its peers")
 
 
 def _prefix(generation: int) -> bytes:
@@ -87,16 +96,22 @@ class _Rows:
 
     def get(self, key: bytes) -> bytes | None:
         full = self._prefix + key
-        value = self._store.reader.get(full, db=self._store.rows_db)
+        try:
+            value = self._store.reader.get(full, db=self._store.rows_db)
+        except lmdb.Error as error:
+            raise _damaged(error) from error
         return None if value is None else _unseal(full, value, "row")
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        with self._store.reader.cursor(self._store.rows_db) as cursor:
-            stop = self._prefix + end
-            found = cursor.set_range(self._prefix + start)
-            while found and (key := bytes(cursor.key())) < stop:
-                yield key[_GENERATION_BYTES:], _unseal(key, bytes(cursor.value()), "row")
-                found = cursor.next()
+        try:
+            with self._store.reader.cursor(self._store.rows_db) as cursor:
+                stop = self._prefix + end
+                found = cursor.set_range(self._prefix + start)
+                while found and (key := bytes(cursor.key())) < stop:
+                    yield key[_GENERATION_BYTES:], _unseal(key, bytes(cursor.value()), "row")
+                    found = cursor.next()
+        except lmdb.Error as error:
+            raise _damaged(error) from error
 
 
 class LmdbTableStore:
@@ -129,6 +144,12 @@ class LmdbTableStore:
         self.reader = self._env.begin()
 
     def image(self, group: int) -> TableImage:
+        try:
+            return self._image(group)
+        except lmdb.Error as error:
+            raise _damaged(error) from error
+
+    def _image(self, group: int) -> TableImage:
         pointer = self._pointer(self.reader, group)
         prefix = _prefix(pointer.generation)
         history: list[HistoryRecord] = []
@@ -136,7 +157,13 @@ class LmdbTableStore:
             found = cursor.set_range(prefix)
             while found and (key := bytes(cursor.key())).startswith(prefix):
                 body = _unseal(key, bytes(cursor.value()), "history record")
-                history.append(_history_record(key[_GENERATION_BYTES:], body))
+                record = _history_record(key[_GENERATION_BYTES:], body)
+                if not pointer.state.floor < record.revision <= pointer.state.applied:
+                    raise Corrupt(
+                        f"history record {record.revision} of group {group} is not among those "
+                        f"that its table holds: {pointer.state}; rebuild this replica"
+                    )
+                history.append(record)
                 found = cursor.next()
         return TableImage(pointer.state, history)
 
@@ -192,19 +219,24 @@ class LmdbTableStore:
         return LmdbSnapshotSource(self, transaction, pointer, self._chunk_bytes)
 
     def stage(self, group: int, number: int, payload: bytes) -> None:
+        # A generation is the group's once it is durable; one that was not would be given again.
+        generation = self._staging.pop(group, None) if number else None
         try:
-            rows, history = unpack(payload)
+            rows, history = _decode_chunk(payload)
+        except (TypeError, ValueError, Corrupt, ProtocolError) as error:
+            raise ProtocolError(f"chunk {number} of group {group} is malformed: {error}") from error
+        if number and generation is None:
+            raise ProtocolError(f"chunk {number} of group {group} follows none that was kept")
+        try:
             with self._env.begin(write=True) as transaction:
-                if number == 0:
-                    self._staging[group] = self._new_generation(transaction)
-                prefix = _prefix(self._staging[group])
-                self._put_rows(transaction, prefix, [(bytes(k), bytes(v)) for k, v in rows])
+                if generation is None:
+                    generation = self._new_generation(transaction)
+                prefix = _prefix(generation)
+                self._put_rows(transaction, prefix, rows)
                 for revision_key, body in history:
-                    _history_record(revision_key, body)
                     key = prefix + revision_key
                     transaction.put(key, _seal(key, body), db=self.history_db)
-        except (TypeError, ValueError, Corrupt) as error:
-            raise ProtocolError(f"chunk {number} of group {group} is malformed: {error}") from error
+            self._staging[group] = generation
         except lmdb.Error as error:
             raise StorageError(f"table cannot be written: {error}") from error
 
@@ -309,6 +341,30 @@ class LmdbSnapshotSource:
     def close(self) -> None:
         self._cursor.close()
         self._transaction.abort()
+
+
+_Pairs = list[tuple[bytes, bytes]]
+
+
+def _decode_chunk(payload: bytes) -> tuple[_Pairs, _Pairs]:
+    """A peer's rows and history records. What is not checked here is served, or stops the replica
+    at its next start."""
+    rows, history = unpack(payload)
+    pairs: tuple[_Pairs, _Pairs] = ([], [])
+    for kept, given in zip(pairs, (rows, history), strict=True):
+        for key, value in given:
+            if type(key) is not bytes or type(value) is not bytes:
+                raise ProtocolError("keys and values are bytes")
+            kept.append((key, value))
+    for key, value in pairs[0]:
+        if not (is_name(key[SLOT_BYTES:]) and len(key) <= _ROW_KEY_BYTES_MAX):
+            raise ProtocolError(f"{key[:64]!r} is not the key of a row")
+        decode_row(value)
+    for key, value in pairs[1]:
+        record = _history_record(key, value)
+        if record.ops != max(1, len(decode_history(record.data))):
+            raise ProtocolError(f"history record {record.revision} does not hold {record.ops} ops")
+    return pairs
 
 
 def _history_body(record: HistoryRecord) -> bytes:

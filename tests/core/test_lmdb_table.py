@@ -243,6 +243,43 @@ class TestInterruptedStaging:
             store.stage(0, 0, payload)
         assert _seen(store) == before
 
+    def test_nothing_of_a_chunk_that_stops_its_reader_is_kept(self, open_store: Open) -> None:
+        """Found by `tests.fuzz`: an int as key took its value in bytes of memory."""
+        store = open_store("receiver")
+        good = (_record(2).revision.to_bytes(8, "big"), b"\0\0\0\1" + _record(2).data)
+        store.stage(0, 0, pack([list(_rows([1]).items()), [good]]))
+        for rows, history in (
+            ([(2**40, b"")], []),
+            ([(_key(1), b"no row")], []),
+            ([(b"\0\0" + b"t\0" + b"k" * 600, encode_row(Row("A", 1, 2, 7, 1)))], []),
+            ([(b"\0\0no name", encode_row(Row("A", 1, 2, 7, 1)))], []),
+            ([], [(good[0], b"\0\0\0\1no history")]),
+            ([], [(good[0], b"\0\0\0\2" + _record(2).data)]),
+            ([], [([1, 2, 3, 4, 5, 6, 7, 8], good[1])]),
+        ):
+            with pytest.raises(ProtocolError):
+                store.stage(0, 0, pack([rows, history]))
+
+    def test_a_chunk_that_follows_none_is_the_peers_fault(self, open_store: Open) -> None:
+        store = open_store("receiver")
+        empty: list[list[bytes]] = [[], []]
+        with pytest.raises(ProtocolError, match="follows none"):
+            store.stage(0, 1, pack(empty))
+        store.stage(0, 0, pack(empty))
+        with pytest.raises(ProtocolError):
+            store.stage(0, 1, b"")
+        with pytest.raises(ProtocolError, match="follows none"):
+            store.stage(0, 2, pack(empty))
+
+    def test_records_that_the_table_does_not_hold_are_not_loaded(self, open_store: Open) -> None:
+        store = open_store("receiver")
+        record = (_record(9).revision.to_bytes(8, "big"), b"\0\0\0\1" + _record(9).data)
+        store.stage(0, 0, pack([[], [record]]))
+        store.install(0, TableState(applied=8, applied_term=1, floor=1))
+        store.refresh()
+        with pytest.raises(Corrupt, match="history record 9 of group 0"):
+            store.image(0)
+
 
 def _records_stored(store: LmdbTableStore) -> tuple[int, int]:
     """Rows and history records, whether a group points at them or not."""

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from globaltable.errors import ProtocolError
+from globaltable.errors import Corrupt, ProtocolError
 from globaltable.group import Replica, ReplicaLimits
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import InvariantViolated
@@ -55,3 +55,26 @@ def test_a_message_for_a_group_that_is_not_here_is_the_peers_fault() -> None:
     with pytest.raises(ProtocolError, match="group 7, which is not here"):
         core.receive("b", encode_frame([(7, Heartbeat(1))]))
     assert list(core.replicas) == [0, 1]
+
+
+def test_an_installed_snapshot_that_cannot_be_loaded_stops_its_replica_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    core = _core()
+
+    def breaks(self: Replica) -> None:
+        raise Corrupt("no history record")
+
+    monkeypatch.setattr(Replica, "snapshot_installed", breaks)
+    core.snapshot_installed(0)
+    assert core.begin(1.0).stepped.keys() == {1}
+    assert "no history record" in core.failures[0]
+
+
+def test_a_replica_that_cannot_be_started_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(self: Replica) -> None:
+        raise AssertionError("it does not hold")
+
+    monkeypatch.setattr(Replica, "_load_table", breaks)
+    core = _core()
+    assert not core.replicas and core.failures.keys() == {0, 1}
