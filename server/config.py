@@ -6,6 +6,7 @@ misspelt one would otherwise be ignored.
 """
 
 import ipaddress
+import json
 import math
 import tomllib
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from globaltable.validation import require_table
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("json", "text")
 _NAME_CHARACTERS_MAX: Final = 64
+_NESTING_MAX: Final = 16
+_PORT_DIGITS_MAX: Final = 5
 
 T = TypeVar("T")
 
@@ -40,7 +43,7 @@ class Address:
         host = host.removeprefix("[").removesuffix("]")
         if not isinstance(text, str) or not separator or not host or not port.isdecimal():
             raise ConfigError(f'{setting} = {text!r}: give "host:port", as in "127.0.0.1:7101"')
-        if not 1 <= int(port) <= 65_535:
+        if len(port) > _PORT_DIGITS_MAX or not 1 <= int(port) <= 65_535:
             raise ConfigError(f"{setting} = {text!r}: the port must be between 1 and 65535")
         return cls(host, int(port))
 
@@ -149,9 +152,22 @@ def parse(text: str, *, base_dir: Path) -> Config:
     """The configuration in TOML text. Relative paths are taken from `base_dir`."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Beside its own error: numbers of too many digits, and too deep a nesting.
         raise ConfigError(f"not valid TOML: {error}") from error
+    _require_modest(document, _NESTING_MAX)
     return _Parser(base_dir).config(document)
+
+
+def _require_modest(value: object, levels: int) -> None:
+    """Refuse what error messages could not show: huge integers, and deep nesting."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ConfigError("not valid TOML: an integer of more than 64 bits")
+    if isinstance(value, dict | list):
+        if levels == 0:
+            raise ConfigError(f"not a configuration: nested over {_NESTING_MAX} levels deep")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _require_modest(inner, levels - 1)
 
 
 class _Section:
@@ -189,8 +205,8 @@ class _Section:
 
 
 def _text(setting: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{setting} = {value!r}: give a string that is not empty")
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ConfigError(f"{setting} = {value!r}: give a string that is not empty, without NUL")
     return value
 
 
@@ -391,7 +407,8 @@ def render(config: Config) -> str:
     lines += ["[log]", f'level = "{config.log_level}"', f'format = "{config.log_format}"', ""]
     for region in config.regions:
         lines += [f'[regions."{region.name}"]']
-        lines += [f'peer = "{region.peer}"', f'client = "{region.client}"']
+        lines += [f"peer = {_quoted(str(region.peer))}"]
+        lines += [f"client = {_quoted(str(region.client))}"]
         lines += [f"data_dir = {_quoted(str(region.data_dir))}", ""]
     for title, values in (("timeouts", config.timeouts), ("limits", config.limits)):
         lines += [f"[{title}]"]
@@ -407,5 +424,5 @@ def render(config: Config) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    # JSON escapes all that TOML must have escaped, but DEL.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

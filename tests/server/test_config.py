@@ -1,5 +1,6 @@
 """What is wrong is refused by name and value; what is right survives `render` and `parse`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,34 @@ class TestPaths:
             path.write_bytes(content)
         with pytest.raises(ConfigError, match=r"cluster\.toml"):
             load(path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["9" * 5_000, "0x" + "f" * 5_000, "[" * 3_000, f"[0x{'f' * 5_000}]", "[" * 20 + "]" * 20],
+    ids=["digits", "hexadecimal", "open", "in a list", "deep"],
+)
+def test_what_could_not_be_shown_is_refused_all_the_same(value: str) -> None:
+    with pytest.raises(ConfigError):
+        parse(_with('tables = ["im.session"]', f"tables = {value}"), base_dir=BASE)
+
+
+def test_a_port_of_any_number_of_digits_is_out_of_range() -> None:
+    with pytest.raises(ConfigError, match="the port must be between 1 and 65535"):
+        parse(_with("10.0.0.1:7001", "10.0.0.1:" + "7" * 5_000), base_dir=BASE)
+
+
+def test_seconds_beyond_all_floats_are_refused() -> None:
+    with pytest.raises(ConfigError):
+        parse(GOOD + f"[timeouts]\nrequest_s = 1{'0' * 400}\n", base_dir=BASE)
+
+
+@pytest.mark.parametrize("odd", ['"', "\\", "\n", "\x7f", "\x01", "é"])
+def test_odd_characters_survive_rendering(odd: str) -> None:
+    config = parse(_with("10.0.0.1:7001", "NAME:7001"), base_dir=BASE / f"x{odd}y")
+    region = replace(config.regions[0], peer=Address(f"x{odd}y", 7001))
+    config = replace(config, regions=(region, *config.regions[1:]))
+    assert parse(render(config), base_dir=BASE) == config
 
 
 class TestLatency:
