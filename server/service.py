@@ -40,6 +40,8 @@ from globaltable.validation import require_key
 ERROR_TRAILER: Final = "globaltable-error-bin"
 SCAN_PAGE_DEFAULT: Final = 1_000
 WATCH_PROGRESS_S: Final = 5.0
+PAGE_TOKEN_BYTES_MAX: Final = 512
+"""Above the longest row key, which is what a token is."""
 
 _CHANGE_KINDS: Final = {
     OpKind.BIND: pb.CHANGE_KIND_BOUND,
@@ -138,6 +140,8 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                 yield response
             if reading.done() and not reading.cancelled():
                 reading.result()
+        except InvalidArgument as error:
+            await _abort(context, error)
         except DecodeError:
             # What came before it has been answered; of it and what follows nothing is begun.
             await context.abort(
@@ -176,6 +180,11 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
             require_table(request.table, self._backend.tables)
             if request.page_size > limits.SCAN_PAGE_MAX:
                 raise LimitExceeded(f"page_size {request.page_size} is over {limits.SCAN_PAGE_MAX}")
+            _require_prefix(request.prefix)
+            if len(request.page_token) > PAGE_TOKEN_BYTES_MAX:
+                raise InvalidArgument(
+                    f"a page_token of {len(request.page_token)} bytes; pass on one that Scan gave"
+                )
             response = pb.ScanResponse(next_page_token=request.page_token)
             remaining = request.page_size or SCAN_PAGE_DEFAULT
             while remaining:
@@ -230,10 +239,17 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                 name = qualified_name(request.table, request.key)
                 return self._backend.open_watch(name, True, after)
             case "prefix":
+                _require_prefix(request.prefix)
                 name = qualified_name(request.table, request.prefix)
                 return self._backend.open_watch(name, False, after)
             case _:
                 raise InvalidArgument("a watch needs a key or a prefix; '' watches the table")
+
+
+def _require_prefix(prefix: str) -> None:
+    """Refuse a prefix that is none of any key. It is kept, and looked for in the table."""
+    if prefix:
+        require_key(prefix)
 
 
 def _watch_response(changes: Sequence[Change], position: dict[int, int]) -> pb.WatchResponse:

@@ -53,7 +53,11 @@ class UnknownTable(InvalidArgument):
 def require_table(table: str, tables: Sequence[str]) -> None:
     """Refuse a table that the cluster does not have."""
     if table not in tables:
-        raise UnknownTable(f"unknown table {table!r}; this cluster has {', '.join(tables)}")
+        # It is told of to every op of a request, and in trailers, which hold little.
+        raise UnknownTable(
+            f"unknown table {table[: limits.TABLE_BYTES_MAX]!r}; "
+            f"this cluster has {', '.join(tables)}"
+        )
 
 
 def binding_message(binding: Binding) -> pb.Binding:
@@ -179,7 +183,8 @@ class WriteStream:
         self._awake.set()
 
     async def read(self, requests: AsyncIterator[pb.WriteStreamRequest]) -> None:
-        """Take requests until there are no more."""
+        """Take requests until there are no more. Raises `InvalidArgument` at one of too many ops:
+        of it and what follows nothing is begun."""
         try:
             async for request in requests:
                 self._take(request)
@@ -190,6 +195,10 @@ class WriteStream:
 
     def _take(self, request: pb.WriteStreamRequest) -> None:
         write = request.write
+        if len(write.ops) > limits.WRITE_OPS_MAX:
+            # No answer for each: of ops so small that millions fit in, answers would be many times
+            # as large as the request.
+            require_write(write, self._backend.tables)
         self._ops += len(write.ops)
         if self._ops >= STREAM_OPS_MAX:
             self._room.clear()

@@ -299,8 +299,29 @@ class TestScan:
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert _detail(refused.value).reason == Reason.REASON_LIMIT_EXCEEDED
 
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"page_token": b"t" * 600}, "a page_token of 600 bytes"),
+            ({"prefix": _LONG_KEY}, "key is 257 bytes long"),
+        ],
+        ids=["token", "prefix"],
+    )
+    async def test_what_no_key_can_be_is_not_looked_for(
+        self, caller: _Caller, fields: dict[str, Any], words: str
+    ) -> None:
+        with pytest.raises(grpc.aio.AioRpcError, match=words) as refused:
+            await caller.scan(table=TABLE, **fields)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert caller.node.scanned == []
+
 
 class TestWatch:
+    async def test_a_prefix_that_is_none_of_any_key_is_not_kept(self, caller: _Caller) -> None:
+        async with caller.watch(table=TABLE, prefix=_LONG_KEY) as stream:
+            with pytest.raises(grpc.aio.AioRpcError, match="key is 257 bytes long"):
+                await stream.read()
+
     async def test_it_says_where_it_starts_and_streams_from_there(self, caller: _Caller) -> None:
         async with caller.watch(table=TABLE, prefix="cid:") as stream:
             first = await stream.read()
