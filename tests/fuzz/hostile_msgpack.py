@@ -16,7 +16,7 @@ _INTS: Final = (
     2**64 - 1, -(2**31), -(2**63),
 )  # fmt: skip
 _NAN: Final = b"\xcb" + struct.pack(">d", float("nan"))
-_DEEP: Final = (3, 60, 500, 900, 1_000, 1_100)
+_DEEP: Final = (3, 500, 1_000, 1_000, 1_015, 1_100)
 
 
 class Raw(NamedTuple):

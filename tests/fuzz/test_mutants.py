@@ -11,7 +11,7 @@ from globaltable.errors import ProtocolError
 from tests.fuzz import running
 from tests.fuzz.running import run_shard
 
-_SHARDS = 5
+_SHARDS = 8
 
 
 class Mutant(NamedTuple):
