@@ -41,7 +41,8 @@ class Address:
     def parse(cls, text: object, setting: str) -> "Address":
         host, separator, port = str(text).rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
-        if not isinstance(text, str) or not separator or not host or not port.isdecimal():
+        bare = host and not {"[", "]"} & set(host)
+        if not isinstance(text, str) or not separator or not bare or not port.isdecimal():
             raise ConfigError(f'{setting} = {text!r}: give "host:port", as in "127.0.0.1:7101"')
         if len(port) > _PORT_DIGITS_MAX or not 1 <= int(port) <= 65_535:
             raise ConfigError(f"{setting} = {text!r}: the port must be between 1 and 65535")

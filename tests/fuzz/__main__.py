@@ -30,7 +30,7 @@ def shards(targets: Sequence[Target], inputs: int, seed: int) -> Iterator[_Shard
     """The inputs, dealt out by the targets' shares; never fewer than asked for."""
     shares = sum(target.share for target in targets)
     for target in targets:
-        remaining = -(-inputs * target.share // shares)
+        remaining = -(-inputs * target.share // shares)  # rounded up
         number = 0
         while remaining > 0:
             yield target.name, seed, number, min(SHARD_INPUTS, remaining)

@@ -242,6 +242,12 @@ def test_a_port_of_any_number_of_digits_is_out_of_range() -> None:
         parse(_with("10.0.0.1:7001", "10.0.0.1:" + "7" * 5_000), base_dir=BASE)
 
 
+@pytest.mark.parametrize("host", ["[[::1]", "[::1]]", "a[b", "[]"])
+def test_a_host_holds_no_brackets(host: str) -> None:
+    with pytest.raises(ConfigError, match='give "host:port"'):
+        parse(_with("10.0.0.1:7001", f"{host}:7001"), base_dir=BASE)
+
+
 def test_seconds_beyond_all_floats_are_refused() -> None:
     with pytest.raises(ConfigError):
         parse(GOOD + f"[timeouts]\nrequest_s = 1{'0' * 400}\n", base_dir=BASE)
