@@ -244,7 +244,7 @@ class TestInterruptedStaging:
         assert _seen(store) == before
 
     def test_nothing_of_a_chunk_that_stops_its_reader_is_kept(self, open_store: Open) -> None:
-        """Found by `tests.fuzz`: an int as key took its value in bytes of memory."""
+        """Found by reading for the fuzzer: an int as key took its value in bytes of memory."""
         store = open_store("receiver")
         good = (_record(2).revision.to_bytes(8, "big"), b"\0\0\0\1" + _record(2).data)
         store.stage(0, 0, pack([list(_rows([1]).items()), [good]]))

@@ -336,7 +336,7 @@ def _spoiled(**wrong: Any) -> bytes:
 
 
 class TestWhatWouldStopWhoUsesIt:
-    """Found by `tests.fuzz`: accepted once, and fatal later."""
+    """Found by fuzzing, and by reading for it: accepted once, and fatal later."""
 
     @pytest.mark.parametrize("name", [b"no separator", b"\0no table", b"t\0", b"t\0\xff"])
     def test_a_name_that_cannot_be_taken_apart(self, name: bytes) -> None:
