@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PROTO := globaltable/v1/globaltable.proto
 
-.PHONY: demo test test-slow simulation bench lint format proto clean
+.PHONY: demo test test-slow simulation soak faults fuzz bench lint format proto clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)  ## start three regions, race, kill one, check every binding
@@ -18,8 +18,17 @@ test: $(INSTALLED)  ## all tests but those marked slow; under 4 minutes on 2 cor
 test-slow: $(INSTALLED)  ## the tests marked slow
 	$(BIN)/python -m pytest -q -m slow
 
-simulation: $(INSTALLED)  ## 2,000 seeded runs of whole clusters on simulated time and disks
+simulation: $(INSTALLED)  ## 2,000 seeded runs of whole clusters on simulated time, links and disks
 	$(BIN)/python -m tests.simulation --seeds 2000 --jobs 2
+
+soak: $(INSTALLED)  ## 100,000 of them, and one line; about an hour on 2 cores
+	$(BIN)/python -m tests.simulation --seeds 100000 --jobs 2
+
+faults: $(INSTALLED)  ## an hour of faults on real nodes, under clients whose histories are judged
+	$(BIN)/python -m tests.faults --minutes 60
+
+fuzz: $(INSTALLED)  ## a million bad inputs to every decoder
+	$(BIN)/python -m tests.fuzz --inputs 1000000 --jobs 2
 
 bench: $(INSTALLED)  ## latency and throughput of commits
 	$(BIN)/python -m globaltable.bench.commit_latency

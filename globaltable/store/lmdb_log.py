@@ -47,6 +47,7 @@ class LmdbLogStore:
 
     def __init__(self, directory: Path, *, map_bytes: int = MAP_BYTES_INITIAL) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
         try:
             self._env = lmdb.open(
                 str(directory), map_size=map_bytes, max_dbs=2, max_readers=8, readahead=False
@@ -107,7 +108,7 @@ class LmdbLogStore:
                 # No other transaction is open here, so the map may be moved.
                 self._env.set_mapsize(2 * self._env.info()["map_size"])
             except lmdb.Error as error:
-                raise StorageError(f"log cannot be written: {error}") from error
+                raise StorageError(f"log {self._directory} cannot be written: {error}") from error
 
     def _write(self, transaction: lmdb.Transaction, write: LogWrite) -> None:
         group = write.group

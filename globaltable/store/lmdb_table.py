@@ -124,6 +124,7 @@ class LmdbTableStore:
 
     def __init__(self, directory: Path, *, chunk_bytes: int = CHUNK_BYTES_DEFAULT) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
         self._chunk_bytes = chunk_bytes
         try:
             self._env = lmdb.open(
@@ -183,7 +184,7 @@ class LmdbTableStore:
                 for group, flush in flushes:
                     self._flush_group(transaction, group, flush)
         except lmdb.Error as error:
-            raise StorageError(f"table cannot be written: {error}") from error
+            raise StorageError(f"table {self._directory} cannot be written: {error}") from error
 
     def _flush_group(self, transaction: lmdb.Transaction, group: int, flush: Flush) -> None:
         pointer = self._pointer(transaction, group)
@@ -247,7 +248,7 @@ class LmdbTableStore:
                     transaction.put(key, _seal(key, body), db=self.history_db)
             self._staging[group] = generation
         except lmdb.Error as error:
-            raise StorageError(f"table cannot be written: {error}") from error
+            raise StorageError(f"table {self._directory} cannot be written: {error}") from error
 
     def install(self, group: int, state: TableState) -> None:
         try:
@@ -255,7 +256,7 @@ class LmdbTableStore:
                 pointer = _Pointer(self._staging.pop(group), state)
                 self._point(transaction, group, pointer)
         except lmdb.Error as error:
-            raise StorageError(f"table cannot be written: {error}") from error
+            raise StorageError(f"table {self._directory} cannot be written: {error}") from error
 
     def discard(self, group: int) -> None:
         """Empty the group's table, in one small transaction; it need not be readable."""
@@ -264,7 +265,7 @@ class LmdbTableStore:
                 empty = _Pointer(self._new_generation(transaction), ROOT_STATE)
                 self._point(transaction, group, empty)
         except lmdb.Error as error:
-            raise StorageError(f"table cannot be written: {error}") from error
+            raise StorageError(f"table {self._directory} cannot be written: {error}") from error
 
     def sweep(self) -> bool:
         try:
@@ -284,7 +285,7 @@ class LmdbTableStore:
             # it has been rebuilt its pointer is whole.
             return False
         except lmdb.Error as error:
-            raise StorageError(f"table cannot be swept: {error}") from error
+            raise StorageError(f"table {self._directory} cannot be swept: {error}") from error
 
     def _sweep(
         self, transaction: lmdb.Transaction, database: "lmdb._Database", used: set[int], budget: int

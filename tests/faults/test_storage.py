@@ -44,7 +44,7 @@ def test_a_node_without_room_ends_and_says_so_and_goes_on_with_room(tmp_path: Pa
                 continue
         assert full_disk.wait_ended(cluster, "a")
         line = full_disk.last_words(cluster, "a", since=0)
-        assert "log cannot be written" in line or "table cannot be written" in line
+        assert f"{directory}/" in line and "cannot be written" in line, line
         cluster.kill("a")
         assert client.bind("without a", "B", timeout=10.0).created
         full_disk.make_room(directory)

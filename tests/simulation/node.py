@@ -91,7 +91,6 @@ class _Life:
             on_out_of_service=node.out_of_service,
         )
         writer = LogThread(
-            node=node.name,
             timeline=world.timeline,
             clock=self.clock,
             rng=rng,

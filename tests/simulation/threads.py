@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future
 from typing import Any, Final
 
 from globaltable.errors import StorageError
+from globaltable.raft.messages import Vote
 from globaltable.server.core import Turn
 from globaltable.store.log import LogStore
 from tests.simulation.timeline import ProcessClock, Timeline
@@ -24,7 +25,6 @@ class LogThread:
     def __init__(
         self,
         *,
-        node: str,
         timeline: Timeline,
         clock: ProcessClock,
         rng: random.Random,
@@ -35,7 +35,6 @@ class LogThread:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         """`crash` is told of each point at which the process may die; True if it did."""
-        self._node = node
         self._timeline = timeline
         self._clock = clock
         self._rng = rng
@@ -76,14 +75,17 @@ class LogThread:
 
     def _tell(self, turns: Sequence[Turn]) -> None:
         self._on_durable(turns)
-        if any(self._gives_vote(turn) for turn in turns):
+        if any(_sends_vote(turn) for turn in turns):
             # The vote has left; the process does not live to remember giving it.
             self._crash("crash after a vote")
 
-    def _gives_vote(self, turn: Turn) -> bool:
-        """To another: a candidate that dies of its own vote is no candidate."""
-        states = [write.hard_state for write in turn.writes]
-        return any(s is not None and s.voted_for not in (None, self._node) for s in states)
+
+def _sends_vote(turn: Turn) -> bool:
+    return any(
+        isinstance(message, Vote) and message.granted
+        for ready in turn.persisting.values()
+        for _, message in ready.messages
+    )
 
 
 class TableThread(Executor):

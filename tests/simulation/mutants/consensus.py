@@ -14,7 +14,6 @@ from globaltable.raft.recovery import Phase, Recovery
 from globaltable.raft.snapshots import SnapshotReceiver
 from globaltable.store.log import Entry
 from tests.simulation import world
-from tests.simulation.mutants.durability import TAILS_REPLACED
 from tests.simulation.mutants.mutant import Mutant, Patch
 from tests.simulation.schedule import LEADER, Fault
 
@@ -37,14 +36,6 @@ def _believe_previous_entry(
     if journal.first_index <= prev_index <= journal.last_index:
         prev_term = journal.term_at(prev_index)
     return reconcile(journal, prev_index, prev_term, entries)
-
-
-def _commit_to_own_end(self: Follower, sender: str, message: Append) -> None:
-    plan = reconcile(self._journal, message.prev_index, message.prev_term, message.entries)
-    _on_append(self, sender, message)
-    if isinstance(plan, Accept):
-        # The library's `min(leader's commit, own last index)`.
-        _commit_unmatched(self._adaptor, message.commit_index)
 
 
 _SHORT_APPENDS: Final[Patch] = (
@@ -102,38 +93,16 @@ def _commit_falls(self: Follower, sender: str, message: Append) -> None:
         core._SyncObj__raftCommitIndex = self._journal._commit_index = message.commit_index
 
 
-def _commit_earlier_term(self: Follower, leader: str) -> None:
-    """Whatever a majority holds, also of an earlier term (Raft figure 8)."""
-    index = quorum.follower_commit(self._voters, self._matched, self._leader_held)
-    if index > self._adaptor.commit_index:
-        _commit_unmatched(self._adaptor, index)
-
-
 def _whole_at_once(self: Recovery, sender: str, message: RecoverReply) -> None:
     _on_reply(self, sender, message)
     if self.phase is Phase.CATCHING_UP:
         self.barrier_applied()
 
 
-def _no_step_down(self: Elections, term: int) -> bool:
-    later: bool = term > self._adaptor.term
-    return later
-
-
 _on_reply = Recovery.on_reply
 _on_append = Follower.on_append
 _on_part = SnapshotReceiver.on_part
 _on_request_vote = Elections.on_request_vote
-
-_MINORITIES: Final = tuple(
-    fault
-    for round_ in range(4)
-    for fault in (
-        Fault(0.4 * round_ + 0.05, "split", LEADER, round_, 0.3),
-        Fault(0.4 * round_ + 0.3, "crash", LEADER, 0, 0.2),
-    )
-)
-"""A leader that reaches one other alone, and then dies."""
 
 _LEADERS_GO_AS_OTHERS_LOSE: Final = tuple(
     fault
@@ -157,12 +126,6 @@ MUTANTS: Final[dict[str, Mutant]] = {
         lambda: [(follower, "reconcile", _believe_previous_entry)],
         1,
         first_seed=12,
-    ),
-    "commit up to the own last index": Mutant(
-        "a commit index covers only what has been matched with the leader",
-        lambda: [(Follower, "on_append", _commit_to_own_end), _SHORT_APPENDS],
-        100,
-        fixed={"nodes": 5, "clients": 4, "faults": TAILS_REPLACED},
     ),
     "commit with the chunks of a snapshot": Mutant(
         "a snapshot chunk carries no commit index",
@@ -201,12 +164,6 @@ MUTANTS: Final[dict[str, Mutant]] = {
         lambda: [(Follower, "on_append", _commit_falls)],
         4,
     ),
-    "follower-side commit of an earlier term": Mutant(
-        "an entry of an earlier term is never committed by counting",
-        lambda: [(Follower, "_commit_by_itself", _commit_earlier_term), _SHORT_APPENDS],
-        100,
-        fixed={"nodes": 3, "faults": _MINORITIES},
-    ),
     "rebuilt, and at once a voter": Mutant(
         "a replica that lost what it had promised votes only once it is whole",
         lambda: [(Journal, "rebuilding", False)],
@@ -218,11 +175,5 @@ MUTANTS: Final[dict[str, Mutant]] = {
         lambda: [(Recovery, "on_reply", _whole_at_once)],
         100,
         fixed={"nodes": 3, "faults": _LEADERS_GO_AS_OTHERS_LOSE},
-    ),
-    "no step down before a higher term": Mutant(
-        "a leader that hears a higher term steps down",
-        lambda: [(Elections, "heed_term", _no_step_down)],
-        10,
-        first_seed=185,
     ),
 }

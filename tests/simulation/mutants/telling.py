@@ -9,6 +9,7 @@ from globaltable.server.watches import Watches
 from globaltable.table import Applied, Table
 from tests.simulation import world
 from tests.simulation.mutants.mutant import Mutant, Patch
+from tests.simulation.schedule import Fault
 
 
 def _settle_by_place(self: Proposals, batch_id: bytes, outcomes: Any, **how: Any) -> Any:
@@ -61,6 +62,12 @@ _expire = Proposals.expire
 _write = Table._write
 _apply = Table.apply
 
+_PAUSES: Final = (
+    Fault(0.3, "pause", 1, 0, 1.2),
+    Fault(0.4, "pause", 2, 0, 0.2),
+)
+"""A node goes on with what it had proposed when others have long forgotten it."""
+
 MUTANTS: Final[dict[str, Mutant]] = {
     "outcome by place": Mutant(
         "an outcome belongs to the batch id found in the applied entry",
@@ -79,8 +86,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "stale batches applied": Mutant(
         "a batch older than the memory of ops is refused",
-        lambda: [(Table, "apply", _apply_stale), _short_history(100)],
-        20,
+        lambda: [(Table, "apply", _apply_stale), _short_history(80)],
+        40,
+        fixed={"nodes": 3, "groups": 1, "clients": 4, "unruly": True, "faults": _PAUSES},
     ),
     "readers pass when their time is up": Mutant(
         "a reader passes only behind a batch of its own that was applied",
