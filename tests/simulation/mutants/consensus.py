@@ -13,8 +13,7 @@ from globaltable.raft.reconcile import Accept, Reject, reconcile
 from globaltable.raft.recovery import Phase, Recovery
 from globaltable.raft.snapshots import SnapshotReceiver
 from globaltable.store.log import Entry
-from tests.simulation import world
-from tests.simulation.mutants.mutant import Mutant, Patch
+from tests.simulation.mutants.mutant import Mutant
 from tests.simulation.schedule import LEADER, Fault
 
 
@@ -36,17 +35,6 @@ def _believe_previous_entry(
     if journal.first_index <= prev_index <= journal.last_index:
         prev_term = journal.term_at(prev_index)
     return reconcile(journal, prev_index, prev_term, entries)
-
-
-_SHORT_APPENDS: Final[Patch] = (
-    world,
-    "SMALL_LIMITS",
-    tuple(
-        (module, name, 150 if name == "APPEND_BYTES_MAX" else value)
-        for module, name, value in world.SMALL_LIMITS
-    ),
-)
-"""An append seldom ends before the entry that conflicts, unless it holds but one or two."""
 
 
 def _commit_with_chunks(self: SnapshotReceiver, sender: str, message: SnapshotPart) -> None:
