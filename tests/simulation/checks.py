@@ -111,6 +111,8 @@ class Checks:
     def begun(self, node: str, core: NodeCore, turn: Turn) -> None:
         """A turn has stepped; what needed nothing to be persisted has taken effect."""
         self._require_service(node, core)
+        if not (turn.stepped or turn.effects.changed or turn.effects.jumped):
+            return
         stepped = {n: ready for n, ready in turn.stepped.items() if n in core.replicas}
         at_once = {n: ready for n, ready in stepped.items() if n not in turn.persisting}
         jumped = [number for number in turn.effects.jumped if number in core.replicas]

@@ -20,6 +20,8 @@ class Mutant(NamedTuple):
     first_seed: int = 0
     fixed: Mapping[str, Any] = MappingProxyType({})
     """What its schedules have in common, where the rule matters only there."""
+    harness: tuple[str, ...] = ()
+    """Of its patches, the names of those that break nothing, but make the rule matter."""
 
     def schedules(self) -> Iterator[Schedule]:
         for seed in range(self.first_seed, self.first_seed + self.seeds):

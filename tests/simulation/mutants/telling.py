@@ -72,32 +72,35 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "outcome by place": Mutant(
         "an outcome belongs to the batch id found in the applied entry",
         lambda: [(Proposals, "settle", _settle_by_place)],
-        2,
+        1,
     ),
     "no tombstone": Mutant(
         "a version is never used again",
         lambda: [(Table, "_write", _no_tombstone)],
-        2,
+        1,
     ),
     "no memory of ops": Mutant(
         "a retried op takes effect once",
         lambda: [(History, "find", _never_seen)],
-        2,
+        1,
     ),
     "stale batches applied": Mutant(
         "a batch older than the memory of ops is refused",
         lambda: [(Table, "apply", _apply_stale), _short_history(80)],
-        40,
+        2,
         fixed={"nodes": 3, "groups": 1, "clients": 4, "unruly": True, "faults": _PAUSES},
+        harness=("SMALL_LIMITS",),
     ),
     "readers pass when their time is up": Mutant(
         "a reader passes only behind a batch of its own that was applied",
         lambda: [(Proposals, "expire", _readers_pass_anyway)],
-        20,
+        1,
+        first_seed=9,
     ),
     "watchers not told of a snapshot": Mutant(
         "a watcher whose replica skips changes goes back to the history",
         lambda: [(Watches, "jumped", lambda self, group: None)],
-        20,
+        1,
+        first_seed=6,
     ),
 }
