@@ -23,6 +23,7 @@ from globaltable.errors import StorageError
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Role
+from globaltable.raft.guard import Guard
 from globaltable.raft.journal import is_no_op
 from globaltable.server.core import Effects, NodeCore, Turn
 from globaltable.store.table import ROOT_STATE
@@ -79,6 +80,8 @@ class Checks:
     installs: int = 0
     elections: int = 0
     _leaders: dict[tuple[int, int], str] = field(default_factory=dict)
+    _committed_by: dict[tuple[int, int], int] = field(default_factory=dict)
+    """By group and revision, a term by which it was committed: that of who first applied it."""
     _entries: dict[tuple[int, int, int], tuple[bytes, int]] = field(default_factory=dict)
     _lives: dict[tuple[str, int], _Life] = field(default_factory=dict)
     _fates: dict[tuple[int, int], _OpFate] = field(default_factory=dict)
@@ -122,7 +125,7 @@ class Checks:
             self._installed(node, number, core.replicas[number], last)
         for number, ready in stepped.items():
             self._stepped(node, number, core.replicas[number], ready)
-        self._took_effect(node, at_once.items(), turn.effects)
+        self._took_effect(node, core, at_once.items(), turn.effects)
         for number in jumped:
             self._same_bindings(node, number, core.replicas[number])
 
@@ -135,7 +138,7 @@ class Checks:
             for number, ready in turn.persisting.items()
             if number in core.replicas
         ]
-        self._took_effect(node, readies, effects)
+        self._took_effect(node, core, readies, effects)
 
     def _stepped(self, node: str, number: int, replica: Replica, ready: Ready) -> None:
         guard, life = replica.guard, self._lives[node, number]
@@ -158,7 +161,11 @@ class Checks:
             self._log_matching(node, number, replica, ready.write.entries)
 
     def _took_effect(
-        self, node: str, readies: Iterable[tuple[int, Ready]], effects: Effects
+        self,
+        node: str,
+        core: NodeCore,
+        readies: Iterable[tuple[int, Ready]],
+        effects: Effects,
     ) -> None:
         changes = deque(effects.changed)
         for number, ready in readies:
@@ -172,7 +179,7 @@ class Checks:
                         f"{life.applied}"
                     )
                 life.applied = revision
-                if self._applied(node, number, revision, command, term):
+                if self._applied(node, core.replicas[number], revision, command, term):
                     if not changes:
                         raise Violation(f"{node}: revision {revision} of {number} has no change")
                     of_group, changed = changes.popleft()
@@ -208,17 +215,24 @@ class Checks:
         if known is None:
             self._leaders[group, guard.term] = node
             self.elections += 1
-            model = self.model(group)
-            if model.last > model.root and guard.journal.first_index <= model.last:
-                record = model.record(model.last)
-                require(
-                    guard.journal.holds(model.last)
-                    and guard.journal.term_at(model.last) == record.term,
-                    f"{node} leads group {group} in term {guard.term} without revision",
-                    model.last,
-                )
+            self._complete(node, group, guard)
         else:
             require(known == node, f"{known} and {node} lead group {group} in term", guard.term)
+
+    def _complete(self, node: str, group: int, guard: Guard) -> None:
+        """A leader holds what was committed in earlier terms. What later ones have committed it
+        need not: it may learn of its votes long after others have gone on without it."""
+        model, journal = self.model(group), guard.journal
+        revision = model.last
+        while revision > model.root and self._committed_by[group, revision] >= guard.term:
+            revision -= 1
+        if revision == model.root or journal.first_index > revision:
+            return
+        held = journal.holds(revision) and journal.term_at(revision) == model.record(revision).term
+        if not held:
+            raise Violation(
+                f"{node} leads group {group} in term {guard.term} without revision {revision}"
+            )
 
     def _log_matching(self, node: str, group: int, replica: Replica, entries: Any) -> None:
         journal = replica.guard.journal
@@ -233,9 +247,13 @@ class Checks:
                     f"{node} group {group}: entry {index} of term {term} is not the same everywhere"
                 )
 
-    def _applied(self, node: str, group: int, revision: int, command: bytes, term: int) -> bytes:
+    def _applied(
+        self, node: str, replica: Replica, revision: int, command: bytes, term: int
+    ) -> bytes:
+        group = replica.group.number
         model = self.model(group)
         if revision == model.last + 1:
+            self._committed_by[group, revision] = replica.guard.term
             if is_no_op(command):
                 model.pass_over(command, term)
             else:
