@@ -4,22 +4,21 @@ All of it happens on the event loop's thread, between turns: what a read sees is
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from globaltable.errors import NoQuorum, Overloaded, StorageError
-from globaltable.group import Replica
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
 from globaltable.server.config import Config
 from globaltable.server.core import NodeCore
+from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
 from globaltable.server.status import status_response
 from globaltable.server.watches import Watcher, Watches
-from globaltable.server.writes import RETRY_DELAY_MS, Told
+from globaltable.server.writes import RETRY_DELAY_MS
 from globaltable.table import SLOT_BYTES
 from globaltable.v1 import globaltable_pb2 as pb
 
-_OVERLOADED: Final = Outcome(OutcomeStatus.OVERLOADED, None, "the group's queue is full")
 _NOT_CONFIRMED: Final = "no majority confirmed the read in time; retry"
 
 
@@ -38,44 +37,45 @@ class _Reader:
         if self.future.done():
             return
         if outcomes:
-            self.future.set_exception(NoQuorum(_NOT_CONFIRMED))
+            self.future.set_exception(_read_error(outcomes[0]))
         elif self.remaining == 0:
             self.future.set_result(None)
 
 
+def _read_error(outcome: Outcome) -> NoQuorum | Overloaded:
+    if outcome.status is OutcomeStatus.OVERLOADED:
+        return Overloaded(outcome.detail, RETRY_DELAY_MS / 1000)
+    refused = outcome.status is OutcomeStatus.UNAVAILABLE
+    return NoQuorum(outcome.detail if refused else _NOT_CONFIRMED)
+
+
 class NodeBackend:
-    """`Backend` of the service, over a core that is turned elsewhere."""
+    """`Backend` of the service, over a core and its driver."""
 
     def __init__(
         self,
         config: Config,
         node: str,
         core: NodeCore,
+        driver: Driver,
+        watches: Watches,
         links: PeerLinks,
-        wake: Callable[[], None],
     ) -> None:
-        """`wake` lets the core turn, for something has come."""
         self._config = config
         self._node = node
         self._core = core
         self._topology = core.topology
+        self._driver = driver
         self._links = links
-        self._wake = wake
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self.tables = config.tables
-        self.watches = Watches(self._replica)
-
-    def _replica(self, group: int) -> Replica:
-        refusal = self._core.refusal(group)
-        if refusal:
-            raise NoQuorum(refusal)
-        return self._core.replicas[group]
+        self.watches = watches
 
     def _met_damage(self, group: int, error: StorageError) -> NoQuorum:
         """A record that proves damaged as it is read puts the group's replica out of service."""
         self._core.fail(group, error)
-        self._wake()
+        self._driver.wake()
         return NoQuorum(self._core.refusal(group))
 
     def _deadline(self, timeout_s: float | None) -> float:
@@ -83,36 +83,17 @@ class NodeBackend:
         return self._loop.time() + (bound if timeout_s is None else max(0.0, timeout_s))
 
     def submit(self, ops: Sequence[Op], timeout_s: float | None, told: Told) -> None:
-        by_group: dict[int, list[int]] = {}
-        group_of = self._topology.group_of
-        for position, op in enumerate(ops):
-            by_group.setdefault(group_of(op.name), []).append(position)
-        deadline = self._deadline(timeout_s)
-        for group, positions in by_group.items():
-            refusal = self._core.refusal(group)
-            if refusal:
-                outcome = Outcome(OutcomeStatus.UNAVAILABLE, None, refusal)
-                told(positions, [outcome] * len(positions))
-                continue
-            own = [ops[position] for position in positions]
-            if not self._core.submit(group, own, (told, positions), deadline):
-                told(positions, [_OVERLOADED] * len(positions))
-        self._wake()
+        self._driver.submit(ops, self._deadline(timeout_s), told)
 
     async def barrier(self, names: Iterable[bytes], timeout_s: float | None) -> None:
         reader = _Reader(self._loop.create_future())
         groups = {self._topology.group_of(name) for name in names}
         if not groups:
             return
-        for group in groups:
-            self._replica(group)
         reader.remaining = len(groups)
         deadline = self._deadline(timeout_s)
         for group in groups:
-            if not self._core.submit(group, (), (reader.told, ()), deadline):
-                reader.future.cancel()
-                raise Overloaded(f"the queue of group {group} is full", RETRY_DELAY_MS / 1000)
-        self._wake()
+            self._driver.submit_read(group, deadline, reader.told)
         try:
             async with asyncio.timeout_at(deadline):
                 await reader.future
@@ -121,7 +102,7 @@ class NodeBackend:
 
     def read(self, name: bytes) -> tuple[Binding | None, int]:
         group = self._topology.group_of(name)
-        table = self._replica(group).table
+        table = self._core.serving(group).table
         try:
             return table.get(name), table.applied
         except StorageError as error:
@@ -140,7 +121,7 @@ class NodeBackend:
             head = slot.to_bytes(SLOT_BYTES, "big")
             group = self._topology.group_of_slot(slot)
             if group not in scanners:
-                scanners[group] = self._replica(group).table.scanner()
+                scanners[group] = self._core.serving(group).table.scanner()
             start = max(head + name, token + b"\0") if token else head + name
             try:
                 for key, binding in scanners[group](start, head + name + b"\xff"):

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from globaltable.errors import Corrupt, ProtocolError, StorageError
+from globaltable.errors import Corrupt, NoQuorum, ProtocolError, StorageError
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
 from globaltable.model import Op
 from globaltable.proposals import Settled
@@ -279,6 +279,13 @@ class NodeCore:
         if self.replicas[group].rebuilding:
             return f"group {group} is being rebuilt on {self.node}"
         return ""
+
+    def serving(self, group: int) -> Replica:
+        """The replica of a group, if it serves. Raises `NoQuorum`, which says why it does not."""
+        refusal = self.refusal(group)
+        if refusal:
+            raise NoQuorum(refusal)
+        return self.replicas[group]
 
     # --- the table's worker ----------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """The loop that turns the core: begin, persist, complete, carry out, and when to do so again.
 
 It is the contract of `core` written down once. The node runs it on an event loop, over sockets, a
-disk and threads; the simulator runs the same code on simulated time. What comes from outside is
-handed to the core by whoever receives it, followed by `wake`.
+disk and threads; the simulator runs the same code on simulated time. Callers' ops and reads are
+submitted here; whatever else comes is handed to the core by who receives it, followed by `wake`.
 
 Invariants: no frame is sent and nobody told before the turn that it rests on is durable; turns are
 persisted in the order in which they were begun; after a failure no further turn is begun, and none
@@ -10,11 +10,17 @@ completes.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from globaltable.model import Op, Outcome, OutcomeStatus
 from globaltable.proposals import Settled
 from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore, ReplicaFailure, Turn
 from globaltable.server.watches import Watches
+
+Told = Callable[[Sequence[int], Sequence[Outcome]], None]
+"""Told how some ops ended: their positions, and an outcome for each. Each op is told of once."""
+
+_OVERLOADED: Final = Outcome(OutcomeStatus.OVERLOADED, None, "the group's queue is full")
 
 
 class Cancellable(Protocol):
@@ -74,6 +80,35 @@ class Driver:
     def attach(self, writer: TurnWriter, worker: JobWorker) -> None:
         """They report to this driver, so they are made after it."""
         self._writer, self._worker = writer, worker
+
+    def submit(self, ops: Sequence[Op], deadline: float, told: Told) -> None:
+        """Have ops of any groups applied, and `told` of each, perhaps before this returns."""
+        by_group: dict[int, list[int]] = {}
+        group_of = self._core.topology.group_of
+        for position, op in enumerate(ops):
+            by_group.setdefault(group_of(op.name), []).append(position)
+        for group, positions in by_group.items():
+            own = [ops[position] for position in positions]
+            refused = self._submit_to(group, own, (told, positions), deadline)
+            if refused is not None:
+                told(positions, [refused] * len(positions))
+        self.wake()
+
+    def submit_read(self, group: int, deadline: float, told: Told) -> None:
+        """Have a reader wait at a group's barrier: told of no outcome if it may pass, and of one
+        that says why if not."""
+        refused = self._submit_to(group, (), (told, ()), deadline)
+        if refused is not None:
+            told((), (refused,))
+        self.wake()
+
+    def _submit_to(
+        self, group: int, ops: Sequence[Op], ticket: Any, deadline: float
+    ) -> Outcome | None:
+        refusal = self._core.refusal(group)
+        if refusal:
+            return Outcome(OutcomeStatus.UNAVAILABLE, None, refusal)
+        return None if self._core.submit(group, ops, ticket, deadline) else _OVERLOADED
 
     def wake(self) -> None:
         """Something has come: a turn is due, after what else comes in this pass of the loop."""
@@ -136,6 +171,6 @@ class Driver:
 
 def tell(settled: Iterable[Settled]) -> None:
     """A ticket is whom to tell, and what to tell it of: `told(positions, outcomes)`."""
-    told: Callable[[Any, Any], None]
+    told: Told
     for (told, positions), outcomes in settled:
         told(positions, outcomes)

@@ -36,6 +36,7 @@ from globaltable.server.logs import configure_logs
 from globaltable.server.peers import PeerLinks
 from globaltable.server.persister import Persister
 from globaltable.server.service import GlobalTableService
+from globaltable.server.watches import Watches
 from globaltable.server.worker import TableWorker
 from globaltable.store import identity
 from globaltable.store.lmdb_log import LmdbLogStore
@@ -109,15 +110,16 @@ class Node:
             reconnect_max_s=timeouts.reconnect_max_s,
             random=random.Random(rng.getrandbits(64)),
         )
-        self._backend = NodeBackend(
-            config, self._name, self._core, self._links, lambda: self._driver.wake()
-        )
+        watches = Watches(self._core.serving)
         self._driver = Driver(
             core=self._core,
             clock=self._loop,
             send=self._links.send,
-            watches=self._backend.watches,
+            watches=watches,
             on_out_of_service=self._out_of_service,
+        )
+        self._backend = NodeBackend(
+            config, self._name, self._core, self._driver, watches, self._links
         )
         self._persister = Persister(
             store=self._log_store,

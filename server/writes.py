@@ -9,13 +9,14 @@ who sends more is held up by the stream's own flow control.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Final, Protocol
 
 from globaltable import limits
 from globaltable.errors import InvalidArgument, LimitExceeded
 from globaltable.model import Binding, Op, OpKind, Outcome, OutcomeStatus, qualified_name
+from globaltable.server.driver import Told
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.validation import require_key, require_unit, require_version
 
@@ -23,9 +24,6 @@ RETRY_DELAY_MS: Final = 50
 STREAM_OPS_MAX: Final = 4 * limits.WRITE_OPS_MAX
 PART_DELAY_S: Final = 0.05
 """How long a decided op waits for the others of its request, to be answered in one message."""
-
-Told = Callable[[Sequence[int], Sequence[Outcome]], None]
-"""Told how some ops ended: their positions, and an outcome for each. Each op is told of once."""
 
 _KINDS: Final = {
     pb.OP_KIND_BIND: OpKind.BIND,

@@ -4,6 +4,7 @@ The service is the real one, over the real backend of a node that holds a few ro
 are not proposed: they are encoded as the log would, for what the service lets pass must be valid.
 """
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
@@ -19,9 +20,10 @@ from globaltable.raft.adaptor import Timing
 from globaltable.server import config
 from globaltable.server.backend import NodeBackend
 from globaltable.server.core import NodeCore
+from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
 from globaltable.server.service import GlobalTableService
-from globaltable.server.writes import Told
+from globaltable.server.watches import Watches
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.table import Flush, TableState, row_key
 from globaltable.v1 import globaltable_pb2 as pb
@@ -87,7 +89,13 @@ async def _service() -> GlobalTableService:
         on_payload=lambda *_: None, on_up=lambda _: None, on_down=lambda _: None,
         buffer_bytes_max=1, reconnect_min_s=1.0, reconnect_max_s=1.0, random=random.Random(1),
     )  # fmt: skip
-    return GlobalTableService(_Backend(_CONFIG, node, core, links, lambda: None))
+    watches = Watches(core.serving)
+    driver = Driver(
+        core=core, clock=asyncio.get_running_loop(), send=lambda *_: None, watches=watches,
+        on_out_of_service=lambda _: None,
+    )  # fmt: skip
+    driver.stop()
+    return GlobalTableService(_Backend(_CONFIG, node, core, driver, watches, links))
 
 
 class _Answering:

@@ -1,5 +1,6 @@
 """A damaged record met while serving stops the replica it belongs to, by name, and no other."""
 
+import asyncio
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,9 @@ from globaltable.raft.transfer import ReadChunk
 from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Address, Config, RegionConfig
 from globaltable.server.core import FlushJob, GroupJob, NodeCore
+from globaltable.server.driver import Driver
 from globaltable.server.peers import PeerLinks
+from globaltable.server.watches import Watches
 from globaltable.server.worker import TableWorker
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.table import Flush, TableState, row_key
@@ -165,13 +168,27 @@ class TestTheTablesWorker:
         assert [str(error) for error in desk.failed] == ["the disk is full"]
 
 
+def _backend(desk: _Desk, links: PeerLinks) -> NodeBackend:
+    """Over a core that nobody turns."""
+    watches = Watches(desk.core.serving)
+    driver = Driver(
+        core=desk.core,
+        clock=asyncio.get_running_loop(),
+        send=lambda peer, frame: None,
+        watches=watches,
+        on_out_of_service=lambda failure: None,
+    )
+    driver.stop()
+    return NodeBackend(CONFIG, "a", desk.core, driver, watches, links)
+
+
 class TestTheBackend:
     @pytest.fixture
     async def backend(self, desk: _Desk) -> NodeBackend:
         _damage(desk.directory, b"rows", 1)
         desk.open()
         desk.worker.close()
-        return NodeBackend(CONFIG, "a", desk.core, cast(PeerLinks, None), lambda: None)
+        return _backend(desk, cast(PeerLinks, None))
 
     @pytest.mark.parametrize(
         "read",
@@ -199,7 +216,7 @@ class TestTheBackend:
         with pytest.raises(NoQuorum):
             backend.read(_name(1))
         links = cast(PeerLinks, _NoLinks())
-        groups = NodeBackend(CONFIG, "a", desk.core, links, lambda: None).status().groups
+        groups = _backend(desk, links).status().groups
         assert [group.failed for group in groups] == [False, True]
         assert "fails its checksum" in groups[1].failure
 

@@ -12,9 +12,9 @@ import pytest
 from globaltable import limits
 from globaltable.errors import NoQuorum, Overloaded
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
+from globaltable.server.driver import Told
 from globaltable.server.service import ERROR_TRAILER, SCAN_PAGE_DEFAULT, GlobalTableService
 from globaltable.server.watches import Watcher, Watches
-from globaltable.server.writes import Told
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 from tests.server.tables import TABLE, Tables

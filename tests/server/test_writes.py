@@ -14,9 +14,10 @@ import pytest
 from globaltable import limits
 from globaltable.model import Op, Outcome, OutcomeStatus, qualified_name, split_name
 from globaltable.server import writes
+from globaltable.server.driver import Told
 from globaltable.server.service import GlobalTableService
 from globaltable.server.watches import Watcher, Watches
-from globaltable.server.writes import PART_DELAY_S, Told
+from globaltable.server.writes import PART_DELAY_S
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 from tests.server.tables import TABLE, Tables

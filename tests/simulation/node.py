@@ -8,9 +8,8 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from globaltable.errors import NoQuorum
-from globaltable.group import Replica, ReplicaLimits
-from globaltable.model import Op, Outcome, OutcomeStatus
+from globaltable.group import ReplicaLimits
+from globaltable.model import Op, Outcome
 from globaltable.raft.adaptor import Timing
 from globaltable.server.core import Effects, NodeCore, ReplicaFailure, Turn
 from globaltable.server.driver import Driver
@@ -82,7 +81,7 @@ class _Life:
             rng=random.Random(luck),
             now=self.clock.time(),
         )
-        self.watches = Watches(self._replica)
+        self.watches = Watches(self.core.serving)
         self.driver = Driver(
             core=self.core,
             clock=self.clock,
@@ -109,12 +108,6 @@ class _Life:
             wake=self.driver.wake,
         )
         self.driver.attach(writer, worker)
-
-    def _replica(self, group: int) -> Replica:
-        refusal = self.core.refusal(group)
-        if refusal:
-            raise NoQuorum(refusal)
-        return self.core.replicas[group]
 
 
 class SimNode:
@@ -231,7 +224,7 @@ class SimNode:
             self.life.clock.run(self._set_connected, self.life, peer, up)
 
     def submit(self, group: int, ops: Sequence[Op], ticket: Ticket, patience_s: float) -> None:
-        """A call. Nobody hears of it if there is no process."""
+        """Ops of one group, or a read of it. Nobody hears of it if there is no process."""
         if self.life is not None:
             self.life.clock.run(self._submit, self.life, group, ops, ticket, patience_s)
 
@@ -247,10 +240,12 @@ class SimNode:
         self, life: _Life, group: int, ops: Sequence[Op], ticket: Ticket, patience_s: float
     ) -> None:
         ticket.submitted()
-        if life.core.refusal(group):
-            ticket.told(self.name, (Outcome(OutcomeStatus.UNAVAILABLE),))
-            return
         deadline = life.clock.time() + patience_s
-        if not life.core.submit(group, ops, (ticket.told, self.name), deadline):
-            ticket.told(self.name, (Outcome(OutcomeStatus.OVERLOADED),))
-        life.driver.wake()
+
+        def told(_positions: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+            ticket.told(self.name, outcomes)
+
+        if ops:
+            life.driver.submit(ops, deadline, told)
+        else:
+            life.driver.submit_read(group, deadline, told)

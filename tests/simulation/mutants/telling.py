@@ -26,8 +26,8 @@ def _readers_pass_anyway(self: Proposals, now: float) -> list[Settled]:
 
 
 def _is_reader(end: Settled) -> bool:
-    told = end.ticket[0]
-    return told.__self__.op is None
+    _told, positions = end.ticket
+    return not positions
 
 
 def _no_tombstone(
