@@ -232,7 +232,7 @@ class WriteStream:
                 self._timer = None
             unsent, self._unsent = self._unsent, []
             if unsent:
-                yield _stream_response(unsent)
+                yield stream_response(unsent)
             self._ops -= sum(len(positions) for _, positions, _ in unsent)
             if self._ops < STREAM_OPS_MAX:
                 self._room.set()
@@ -240,7 +240,7 @@ class WriteStream:
                 return
 
 
-def _stream_response(
+def stream_response(
     parts: Sequence[tuple[int, Sequence[int], Sequence[Outcome]]],
 ) -> pb.WriteStreamResponse:
     response = pb.WriteStreamResponse()

@@ -287,6 +287,23 @@ class Checks:
             revision = max(self.acknowledged.get(group, 0), outcome.binding.revision)
             self.acknowledged[group] = revision
 
+    def library_told(self, identity: tuple[int, int], binding: Binding | None) -> None:
+        """A caller of the library has been told how its op ended, where that is definite."""
+        self.told += 1
+        firsts = [
+            model.first_outcome[identity]
+            for model in self.models.values()
+            if identity in model.first_outcome
+        ]
+        if len(firsts) != 1 or (
+            binding is not None and (binding.unit, binding.version) != firsts[0][1:]
+        ):
+            raise Violation(f"the library tells {identity} of {binding}, the log says {firsts}")
+
+    def library_denied(self, identity: tuple[int, int]) -> None:
+        """A caller of the library has been told that its op did not happen."""
+        self._fates[identity] = _OpFate(1, 1)
+
     def read(self, node: str, group: int, ticket: Any, replica: Replica, at_least: int) -> None:
         """A reader's barrier was passed."""
         self._ends(node, ticket)

@@ -60,7 +60,7 @@ class _CheckedCore(NodeCore):
         return effects
 
 
-class _Life:
+class Life:
     """One process of a node, from its start to its crash."""
 
     def __init__(self, node: "SimNode", world: "World", number: int) -> None:
@@ -116,7 +116,7 @@ class SimNode:
         self.name = name
         self.platter = Platter()
         self._lives = 0
-        self.life: _Life | None = None
+        self.life: Life | None = None
         self.crash_at: str | None = None
         """The point at which the process will die next."""
         self.down_s = 1.0
@@ -140,7 +140,7 @@ class SimNode:
         self._lives += 1
         self.crash_at = None
         world.note(self.name, "starts", self._lives)
-        life = self.life = _Life(self, world, self._lives)
+        life = self.life = Life(self, world, self._lives)
         world.checks.started(self.name, life.core)
         for peer in world.nodes:
             if peer != self.name:
@@ -155,6 +155,8 @@ class SimNode:
         world.note(self.name, "crashes", self.crash_at or "")
         self.life.clock.die()
         self.life = None
+        for client in world.libraries:
+            client.node_died(self.name)
         self.crash_at = None
         for peer in world.nodes:
             if peer != self.name:
@@ -228,16 +230,16 @@ class SimNode:
         if self.life is not None:
             self.life.clock.run(self._submit, self.life, group, ops, ticket, patience_s)
 
-    def _receive(self, life: _Life, sender: str, payload: bytes) -> None:
+    def _receive(self, life: Life, sender: str, payload: bytes) -> None:
         life.core.receive(sender, payload)
         life.driver.wake()
 
-    def _set_connected(self, life: _Life, peer: str, up: bool) -> None:
+    def _set_connected(self, life: Life, peer: str, up: bool) -> None:
         life.core.set_connected(peer, up)
         life.driver.wake()
 
     def _submit(
-        self, life: _Life, group: int, ops: Sequence[Op], ticket: Ticket, patience_s: float
+        self, life: Life, group: int, ops: Sequence[Op], ticket: Ticket, patience_s: float
     ) -> None:
         ticket.submitted()
         deadline = life.clock.time() + patience_s

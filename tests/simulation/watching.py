@@ -14,7 +14,7 @@ from globaltable.server.watches import Change, Watcher
 from tests.simulation.checks import Checks, require
 
 if TYPE_CHECKING:
-    from tests.simulation.node import _Life
+    from tests.simulation.node import Life
     from tests.simulation.world import World
 
 _PAUSE_S: Final = 0.2
@@ -28,7 +28,7 @@ class Watching:
         self._name = f"watcher {number}"
         self._rng = random.Random(f"{self._name} {world.schedule.seed}")
         self._position: dict[int, int] = {}
-        self._at: tuple[_Life, Watcher] | None = None
+        self._at: tuple[Life, Watcher] | None = None
         self.seen = 0
 
     def start(self) -> None:
@@ -41,7 +41,7 @@ class Watching:
         if self._at is not None and self._at[1].awake.is_set():
             self._take(*self._at)
 
-    def _alive(self, life: "_Life") -> bool:
+    def _alive(self, life: "Life") -> bool:
         return any(node.life is life for node in self._world.nodes.values())
 
     def _go_elsewhere(self) -> None:
@@ -64,7 +64,7 @@ class Watching:
         self._at = (life, watcher)
         watcher.awake.set()
 
-    def _take(self, life: "_Life", watcher: Watcher) -> None:
+    def _take(self, life: "Life", watcher: Watcher) -> None:
         try:
             changes = life.watches.take(watcher)
         except NoQuorum:

@@ -10,27 +10,31 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from globaltable import history, limits
+from globaltable.client._lanes import WriteLane
 from globaltable.errors import StorageError
 from globaltable.raft import guard, progress
 from globaltable.topology import Topology, spread
 from tests.simulation.checks import Checks, Violation
 from tests.simulation.clients import Client
 from tests.simulation.faults import KINDS, heal
+from tests.simulation.library import LibraryClient
 from tests.simulation.network import Network
 from tests.simulation.node import LIMITS, SimNode
 from tests.simulation.schedule import FAULT_SECONDS, LEADER, NODES, Fault, Schedule
 from tests.simulation.timeline import Timeline
 from tests.simulation.watching import Watching
 
-SMALL_LIMITS: Final[tuple[tuple[ModuleType, str, int], ...]] = (
+SMALL_LIMITS: Final[tuple[tuple[ModuleType | type, str, int], ...]] = (
     (history, "HISTORY_OPS_MAX", 400),
     (limits, "BATCH_OPS_MAX", 4),
+    (WriteLane, "weight_max", 4),
     (limits, "APPEND_BYTES_MAX", 512),
     (progress, "IN_FLIGHT_BYTES_MAX", 2_048),
     (guard, "UNCOMMITTED_ENTRIES_MAX", 24),
 )
 """Instead of production's bounds, so that every one of them is met: histories forget, appends are
 split, windows fill."""
+LIBRARIES: Final = 1
 WATCHERS: Final = 2
 RECOVERY_S: Final = 30.0
 TRACE_LINES: Final = 300
@@ -82,6 +86,7 @@ class World:
             self.network.join(name, node)
             node.clock_rate = 1 + schedule.drift * (2 * self.rng.random() - 1)
         self.clients = [Client(self, number) for number in range(schedule.clients)]
+        self.libraries = [LibraryClient(self, number) for number in range(LIBRARIES)]
         self._watchers = [Watching(self, number) for number in range(WATCHERS)]
 
     def note(self, who: str, what: str, *details: Any) -> None:
@@ -119,6 +124,8 @@ class World:
             node.start()
         for client in self.clients:
             client.start(end_of_faults)
+        for library in self.libraries:
+            library.start(end_of_faults)
         for watcher in self._watchers:
             watcher.start()
         for fault in self.schedule.faults:
@@ -169,7 +176,9 @@ class World:
         self.checks.ops_told_not_to_have_happened()
 
     def _idle(self) -> bool:
-        return all(client.idle for client in self.clients)
+        return all(client.idle for client in self.clients) and all(
+            library.idle for library in self.libraries
+        )
 
     def _equal(self) -> bool:
         """All replicas are whole, and hold the same; what is met damaged now is rebuilt first."""

@@ -1,0 +1,267 @@
+"""Callers that use the client library: its exchange, over simulated connections to every node.
+
+The exchange is production's, with its retries, deadlines and back-offs; so are the requests and
+answers, byte by byte, and how a node checks a request (`server.writes`). Replaced is gRPC: a
+connection keeps order, and breaks when its node dies; what was under way on it is then unknown.
+
+What callers are told is held against the log: an outcome is the op's first one; an op that is said
+not to have happened never does; every op ends, at the latest a grace after its deadline.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from globaltable.client._attempts import Failure, FailureKind
+from globaltable.client._exchange import Call, Exchange
+from globaltable.client._lanes import Ticket, WriteLane
+from globaltable.client._settings import GRACE_S, Settings
+from globaltable.errors import (
+    GlobalTableError,
+    NotBound,
+    OutcomeUnknown,
+    ProtocolError,
+    VersionConflict,
+)
+from globaltable.model import Binding, Op, Outcome
+from globaltable.server import writes
+from globaltable.v1 import globaltable_pb2 as pb
+from tests.simulation.checks import Violation
+from tests.simulation.clients import KEYS, UNITS
+
+if TYPE_CHECKING:
+    from tests.simulation.node import Life
+    from tests.simulation.world import World
+
+TABLE: Final = "t"
+_CLIENT_IDS_FROM: Final = 100
+_TIMEOUT_S: Final = 1.5
+_ATTEMPT_S: Final = 0.6
+_PAUSE_S: Final = 0.1
+_ONE_WAY_S: Final = 0.001
+_SLACK_S: Final = 0.01
+_ABANDONED: Final = 0.02
+"""The share of ops whose callers go away."""
+
+
+class _Connection:
+    """To one process of one node, both ways in order."""
+
+    def __init__(self, world: "World", rng: random.Random, life: "Life") -> None:
+        self._timeline = world.timeline
+        self._rng = rng
+        self.life = life
+        self.broken = False
+        self._free_at = {True: 0.0, False: 0.0}
+
+    def carry(self, to_node: bool, action: Callable[..., object], *args: Any) -> None:
+        now = self._timeline.now
+        at = max(self._free_at[to_node], now + _ONE_WAY_S * (1 + self._rng.random()))
+        self._free_at[to_node] = at
+        self._timeline.after(at - now, self._arrive, to_node, action, *args)
+
+    def _arrive(self, to_node: bool, action: Callable[..., object], *args: Any) -> None:
+        if self.broken:
+            return
+        if to_node:
+            self.life.clock.run(action, *args)
+        else:
+            action(*args)
+
+
+class LibraryClient:
+    """One client of the library, with one caller after the other."""
+
+    def __init__(self, world: "World", number: int) -> None:
+        self._world = world
+        self.number = number
+        self._rng = random.Random(f"library {world.schedule.seed} {number}")
+        self._names = list(world.nodes)
+        self._client_id = _CLIENT_IDS_FROM + number
+        self._lane = WriteLane(TABLE, self._client_id)
+        settings = Settings(
+            tuple(f"{name}:1" for name in self._names), TABLE, _TIMEOUT_S, _ATTEMPT_S
+        )
+        chance = random.Random(self._rng.getrandbits(64))
+        self._exchange = Exchange(settings, world.timeline.now, chance)
+        self._connections: dict[int, _Connection] = {}
+        self._sequence = 0
+        self._versions: dict[str, int] = {}
+        self._due_at = float("inf")
+        self._stop_at = 0.0
+        self._under_way = 0
+
+    @property
+    def idle(self) -> bool:
+        return self._under_way == 0 and self._world.timeline.now >= self._stop_at
+
+    def start(self, stop_at: float) -> None:
+        self._stop_at = stop_at
+        self._ask()
+
+    # --- callers ---------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        timeline = self._world.timeline
+        if timeline.now >= self._stop_at:
+            return
+        timeline.after(self._rng.random() * 2 * _PAUSE_S, self._ask)
+        self._sequence += 1
+        op = self._draw()
+        ticket: Ticket[Any] = Ticket(self._lane, op, _TIMEOUT_S)
+        ticket.waiter = (op, timeline.now)
+        self._under_way += 1
+        self._exchange.submit(ticket, timeline.now)
+        if self._rng.random() < _ABANDONED:
+            timeline.after(self._rng.random() * 0.1, self._abandon, ticket)
+        self._pump()
+
+    def _draw(self) -> pb.Op:
+        key = self._rng.choice(KEYS).partition(b"\0")[2].decode()
+        kind = self._rng.choice((pb.OP_KIND_BIND, pb.OP_KIND_MOVE, pb.OP_KIND_UNBIND))
+        unit = "" if kind == pb.OP_KIND_UNBIND else self._rng.choice(UNITS)
+        version = 0 if kind == pb.OP_KIND_BIND else self._versions.get(key, 1)
+        return pb.Op(kind=kind, key=key, unit=unit, version=version, sequence=self._sequence)
+
+    def _abandon(self, ticket: Ticket[Any]) -> None:
+        if not ticket.done:
+            self._exchange.abandon(ticket)
+            self._under_way -= 1
+            self._pump()
+
+    def _told(
+        self, waiter: tuple[pb.Op, float], value: Any, error: GlobalTableError | None
+    ) -> None:
+        op, asked_at = waiter
+        self._under_way -= 1
+        world = self._world
+        world.note(f"library {self.number}", "is told", op.key, op.sequence, value, error)
+        late_s = world.timeline.now - (asked_at + _TIMEOUT_S + GRACE_S)
+        if late_s > _SLACK_S:
+            raise Violation(f"op {op.sequence} of library {self.number} ends {late_s} s late")
+        if isinstance(error, ProtocolError):
+            raise Violation(f"library {self.number} does not understand a node: {error}")
+        binding = value if isinstance(value, Binding) else None
+        if isinstance(error, VersionConflict):
+            binding = error.current
+        if binding is not None:
+            self._versions[op.key] = binding.version
+        identity = (self._client_id, op.sequence)
+        if error is None or isinstance(error, VersionConflict | NotBound):
+            world.checks.library_told(identity, binding)
+        elif not isinstance(error, OutcomeUnknown):
+            world.checks.library_denied(identity)
+
+    # --- the shell -------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """As the library's shells do, after each thing that they tell the exchange."""
+        now = self._world.timeline.now
+        for call in self._exchange.poll(now):
+            self._send(call)
+        for waiter, value, error in self._exchange.take_settled():
+            self._told(waiter, value, error)
+        due = self._exchange.next_due()
+        if due is not None and (due < self._due_at or self._due_at <= now):
+            self._due_at = due
+            self._world.timeline.after(max(0.0, due - now), self._poll_due, due)
+
+    def _poll_due(self, due: float) -> None:
+        if self._due_at == due:
+            self._due_at = float("inf")
+            self._pump()
+
+    def _send(self, call: Call) -> None:
+        connection = self._connections.get(call.node)
+        if connection is None:
+            life = self._world.nodes[self._names[call.node]].life
+            if life is None:
+                failure = Failure(FailureKind.UNREACHED, "nothing listens there")
+                self._world.timeline.after(2 * _ONE_WAY_S, self._fail, call, failure)
+                return
+            connection = self._connections[call.node] = _Connection(self._world, self._rng, life)
+        if call.number is None:
+            self._probe(call, connection)
+        else:
+            connection.carry(True, self._requested, connection, call.node, call.request)
+
+    def _fail(self, call: Call, failure: Failure) -> None:
+        """No connection came about."""
+        if call.number is None:
+            self._exchange.failed(call, failure, self._world.timeline.now)
+        elif self._exchange.is_under_way(call):
+            self._exchange.stream_failed(call.node, failure, self._world.timeline.now)
+        self._pump()
+
+    def _probe(self, call: Call, connection: _Connection) -> None:
+        ended: list[bool] = []
+
+        def answered() -> None:
+            if not ended:
+                ended.append(True)
+                self._exchange.answered(call, b"", self._world.timeline.now)
+                self._pump()
+
+        def failed() -> None:
+            if not ended:
+                ended.append(True)
+                failure = Failure(FailureKind.UNKNOWN, "no answer in time", timed_out=True)
+                self._exchange.failed(call, failure, self._world.timeline.now)
+                self._pump()
+
+        connection.carry(True, connection.carry, False, answered)
+        self._world.timeline.after(call.timeout_s, failed)
+
+    # --- at the node -----------------------------------------------------------------------------
+
+    def _requested(self, connection: _Connection, node: int, request: bytes) -> None:
+        """The node has got a request; its answers go back as the ops of it are decided."""
+        message = pb.WriteStreamRequest.FromString(request)
+        writes.require_write(message.write, _Backend.tables)
+        told = partial(self._decided, connection, node, message.number)
+        writes.submit(_Backend(connection.life), message.write, message.timeout_ms / 1000, told)
+
+    def _decided(
+        self,
+        connection: _Connection,
+        node: int,
+        number: int,
+        positions: Sequence[int],
+        outcomes: Sequence[Outcome],
+    ) -> None:
+        data = writes.stream_response([(number, positions, outcomes)]).SerializeToString()
+        connection.carry(False, self._answered, node, data)
+
+    # --- what comes back -------------------------------------------------------------------------
+
+    def _answered(self, node: int, data: bytes) -> None:
+        self._exchange.answered_in_part(node, data, self._world.timeline.now)
+        self._pump()
+
+    def node_died(self, name: str) -> None:
+        """Its connections break, and after a moment that is seen at this end."""
+        node = self._names.index(name)
+        connection = self._connections.get(node)
+        if connection is not None:
+            connection.carry(False, self._broken, connection, node)
+
+    def _broken(self, connection: _Connection, node: int) -> None:
+        connection.broken = True
+        del self._connections[node]
+        failure = Failure(FailureKind.UNKNOWN, "the connection was reset")
+        self._exchange.stream_failed(node, failure, self._world.timeline.now)
+        self._pump()
+
+
+class _Backend:
+    """`writes.WriteBackend`, over a simulated process."""
+
+    tables = (TABLE,)
+
+    def __init__(self, life: "Life") -> None:
+        self._life = life
+
+    def submit(self, ops: Sequence[Op], timeout_s: float | None, told: Any) -> None:
+        assert timeout_s is not None
+        self._life.driver.submit(ops, self._life.clock.time() + timeout_s, told)
