@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 SLOW_DISK_S: Final = 0.1
-_SLOW_LINK: Final = 20.0
 
 Inflict = Callable[["World", "SimNode", "SimNode", Fault], None]
 
@@ -45,8 +44,7 @@ def _split(world: "World", node: "SimNode", other: "SimNode", fault: Fault) -> N
 
 
 def _slow_link(world: "World", node: "SimNode", other: "SimNode", fault: Fault) -> None:
-    world.network.slow(node.name, other.name, _SLOW_LINK)
-    world.timeline.after(fault.seconds, world.network.slow, node.name, other.name, 1 / _SLOW_LINK)
+    world.network.slow(node.name, other.name, fault.seconds)
 
 
 def _pause(world: "World", node: "SimNode", other: "SimNode", fault: Fault) -> None:

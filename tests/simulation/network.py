@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from tests.simulation.timeline import Timeline
 
 UNRULY_LATE_S_MAX: Final = 3.0
+SLOW_TIMES: Final = 20.0
 _RETRY_S: Final = 0.1
 
 
@@ -32,6 +33,7 @@ class Host(Protocol):
 class _Direction:
     cut: bool = False
     delay_s: float = 0.005
+    slow_until: float = 0.0
     free_at: float = 0.0
     """When the last message sent arrives: none sent later arrives earlier."""
     held: list[bytes] = field(default_factory=list)
@@ -69,13 +71,15 @@ class Network:
     def set_delay(self, a: str, b: str, delay_s: float) -> None:
         self._directions[a, b].delay_s = self._directions[b, a].delay_s = delay_s
 
-    def slow(self, a: str, b: str, times: float) -> None:
-        """The link takes so many times as long from now on; less than one undoes it."""
+    def slow(self, a: str, b: str, seconds: float) -> None:
+        """For so long the link takes many times as long, both ways."""
         for ends in ((a, b), (b, a)):
-            self._directions[ends].delay_s *= times
+            self._directions[ends].slow_until = self._timeline.now + seconds
 
     def delay(self, a: str, b: str) -> float:
-        return self._directions[a, b].delay_s * (1 + self.jitter * self._rng.random())
+        direction = self._directions[a, b]
+        times = SLOW_TIMES if self._timeline.now < direction.slow_until else 1.0
+        return direction.delay_s * times * (1 + self.jitter * self._rng.random())
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -157,8 +161,10 @@ class Network:
         self._directions[a, b].cut = True
 
     def heal(self, a: str, b: str) -> None:
+        """Neither cut nor slow any more."""
         direction = self._directions[a, b]
         direction.cut = False
+        direction.slow_until = 0.0
         held, direction.held = direction.held, []
         if self._pairs[a, b].up:
             for payload in held:

@@ -118,8 +118,8 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "commit with the chunks of a snapshot": Mutant(
         "a snapshot chunk carries no commit index",
         lambda: [(SnapshotReceiver, "on_part", _commit_with_chunks)],
-        2,
-        first_seed=6,
+        1,
+        first_seed=11,
     ),
     "install any snapshot": Mutant(
         "a snapshot that ends at or below what is committed is not installed",

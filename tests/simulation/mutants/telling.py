@@ -1,12 +1,17 @@
 """Mutants of what callers and watchers are told."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
+from globaltable.client._attempts import Attempts
+from globaltable.client._lanes import WriteLane
+from globaltable.errors import GlobalTableError
 from globaltable.history import History
 from globaltable.model import Batch
 from globaltable.proposals import Proposals, Settled
 from globaltable.server.watches import Watches
 from globaltable.table import Applied, Table
+from globaltable.v1 import globaltable_pb2 as pb
 from tests.simulation import world
 from tests.simulation.mutants.mutant import Mutant, Patch
 from tests.simulation.schedule import Fault
@@ -46,6 +51,26 @@ def _apply_stale(self: Table, revision: int, term: int, batch: Batch) -> Applied
     return _apply(self, revision, term, batch._replace(as_of=2**62))
 
 
+def _retry_as_another_op(
+    self: WriteLane, number: int, payloads: Iterable[pb.Op], timeout_s: float
+) -> bytes:
+    """As if every attempt were an op of its own."""
+    renamed = []
+    for op in payloads:
+        twin = pb.Op()
+        twin.CopyFrom(op)
+        twin.sequence += 1_000 * number
+        renamed.append(twin)
+    return _numbered_request(self, number, renamed, timeout_s)
+
+
+def _deny_what_may_have_happened(
+    self: Attempts, subject: str, idempotent: bool, in_flight: bool
+) -> GlobalTableError:
+    self.maybe_happened = False
+    return _deadline_error(self, subject, idempotent, False)
+
+
 def _short_history(ops: int) -> Patch:
     return (
         world,
@@ -57,6 +82,8 @@ def _short_history(ops: int) -> Patch:
     )
 
 
+_numbered_request = WriteLane.numbered_request
+_deadline_error = Attempts.deadline_error
 _settle = Proposals.settle
 _expire = Proposals.expire
 _write = Table._write
@@ -95,7 +122,17 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "a reader passes only behind a batch of its own that was applied",
         lambda: [(Proposals, "expire", _readers_pass_anyway)],
         1,
-        first_seed=9,
+        first_seed=15,
+    ),
+    "a retry without its op id": Mutant(
+        "a retry carries the identity of the op",
+        lambda: [(WriteLane, "numbered_request", _retry_as_another_op)],
+        1,
+    ),
+    "the unknown denied": Mutant(
+        "an op is said not to have happened only if no attempt can have",
+        lambda: [(Attempts, "deadline_error", _deny_what_may_have_happened)],
+        20,
     ),
     "watchers not told of a snapshot": Mutant(
         "a watcher whose replica skips changes goes back to the history",
