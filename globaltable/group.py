@@ -122,6 +122,8 @@ class Replica:
         self._successor_ready_since: float | None = None
         self._committed: Sequence[Entry] = ()
         self._barrier_submitted = False
+        self._ended: list[Settled] = []
+        """To be told of in this turn, or by `stop` if the replica fails amid it."""
 
     def _load_table(self) -> Table:
         number = self.group.number
@@ -225,7 +227,7 @@ class Replica:
         assert not self._committed, "complete() the previous step first"
         self._now = max(self._now, now)
         self._guard.set_now(self._now)
-        settled = self._proposals.expire(self._now)
+        self._ended += self._proposals.expire(self._now)
         at_once: list[tuple[str, Message]] = []
         self._submit_own_barrier()
         self._seal(at_once)
@@ -241,12 +243,11 @@ class Replica:
             early = isinstance(message, Append) and message.held <= durable
             (at_once if early else messages).append((peer, message))
         write, jobs = self._guard.take_write(), self._guard.take_jobs()
-        return Ready(at_once, write, messages, self._committed, jobs, settled)
+        return Ready(at_once, write, messages, self._committed, jobs, self._take_ended())
 
     def complete(self) -> Completed:
         """The turn is durable: apply what it committed."""
         messages = self._guard.persisted()
-        settled: list[Settled] = []
         changed: list[Changed] = []
         for command, index, term in self._committed:
             if is_no_op(command):
@@ -259,9 +260,13 @@ class Replica:
                 if one.ticket is _OWN_BARRIER:
                     self._guard.recovery.barrier_applied()
                 else:
-                    settled.append(one)
+                    self._ended.append(one)
         self._committed = ()
-        return Completed(messages, settled, changed)
+        return Completed(messages, self._take_ended(), changed)
+
+    def _take_ended(self) -> list[Settled]:
+        ended, self._ended = self._ended, []
+        return ended
 
     # --- proposing -------------------------------------------------------------------------------
 
@@ -378,4 +383,5 @@ class Replica:
 
     def stop(self) -> list[Settled]:
         """The replica will not be stepped again: end everything that waits."""
-        return [one for one in self._proposals.stop() if one.ticket is not _OWN_BARRIER]
+        waiting = [one for one in self._proposals.stop() if one.ticket is not _OWN_BARRIER]
+        return self._take_ended() + waiting

@@ -59,6 +59,10 @@ class Proposal:
     proposed_to: tuple[str | None, int] = (None, 0)
     """Leader and term it was last handed to."""
 
+    @property
+    def weight(self) -> int:
+        return sum(max(1, segment.count) for segment in self.segments)
+
 
 @dataclass(slots=True)
 class _Open:
@@ -106,11 +110,11 @@ class Proposals:
     def seal(self, as_of: int) -> Proposal:
         """Close the oldest that is open into a batch, made at revision `as_of`."""
         opened = self._open.pop(0)
-        self._open_ops -= sum(max(1, segment.count) for segment in opened.segments)
         batch = Batch(self._batch_ids.randbytes(BATCH_ID_BYTES), as_of, tuple(opened.ops))
         proposal = Proposal(encode_batch(batch), batch, opened.segments)
         self._sealed[batch.batch_id] = proposal
-        self._sealed_ops += max(1, len(batch.ops))
+        self._open_ops -= proposal.weight
+        self._sealed_ops += proposal.weight
         return proposal
 
     def sealed(self) -> Iterator[Proposal]:
@@ -129,7 +133,7 @@ class Proposals:
         proposal = self._sealed.pop(batch_id, None)
         if proposal is None:
             return []
-        self._sealed_ops -= max(1, len(proposal.batch.ops))
+        self._sealed_ops -= proposal.weight
         settled, start = [], 0
         for segment in proposal.segments:
             if not segment.expired:

@@ -129,7 +129,12 @@ class TableWorker:
         source = self._sources.get(key)
         if source is None:
             source = self._sources[key] = self._store.open_snapshot(group)
-        return source.state, source.next_chunk()
+        try:
+            return source.state, source.next_chunk()
+        except Corrupt:
+            # The replica stops, and asks for nothing any more, not even for this to end.
+            self._end_read(group, EndRead(job.peer, job.transfer))
+            raise
 
     def _end_read(self, group: int, job: EndRead) -> None:
         source = self._sources.pop((group, job.peer, job.transfer), None)

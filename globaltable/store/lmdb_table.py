@@ -141,6 +141,8 @@ class LmdbTableStore:
                 "rebuild --all` has the replicas of this node rebuilt from their peers"
             ) from error
         self._staging: dict[int, int] = {}
+        self._in_use: dict[int, int] = {}
+        """By group, the generation that the core reads, perhaps after another was installed."""
 
     def close(self) -> None:
         self.reader.abort()
@@ -174,7 +176,9 @@ class LmdbTableStore:
         return TableImage(pointer.state, history)
 
     def rows(self, group: int) -> _Rows:
-        return _Rows(self, self._pointer(self.reader, group).generation)
+        generation = self._pointer(self.reader, group).generation
+        self._in_use[group] = generation
+        return _Rows(self, generation)
 
     # --- the worker's side -----------------------------------------------------------------------
 
@@ -270,7 +274,7 @@ class LmdbTableStore:
     def sweep(self) -> bool:
         try:
             with self._env.begin(write=True) as transaction:
-                used = set(self._staging.values())
+                used = {*self._staging.values(), *self._in_use.copy().values()}
                 with transaction.cursor(self.groups_db) as cursor:
                     used |= {
                         _Pointer.decoded(bytes(key), bytes(value)).generation

@@ -380,3 +380,20 @@ class TestCorruption:
         assert _seen(store, 5) == (TableImage(ROOT_STATE, []), {})
         assert _seen(store, 6)[1] == _rows([3])
         store.close()
+
+
+def test_a_sweep_keeps_what_the_core_still_reads(open_store: Open) -> None:
+    """Another group's flush may renew the core's view before it takes up an installed snapshot."""
+    store = open_store("table")
+    store.flush([(0, _flush(_rows(range(4))))])
+    store.refresh()
+    rows = store.rows(0)
+    store.stage(0, 0, pack([list(_rows([9]).items()), []]))
+    store.install(0, TableState(8, 1, 8))
+    store.sweep()
+    store.refresh()
+    assert dict(rows.scan(*EVERYTHING)) == _rows(range(4))
+    store.rows(0)
+    store.sweep()
+    store.refresh()
+    assert dict(rows.scan(*EVERYTHING)) == {}

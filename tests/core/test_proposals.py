@@ -75,3 +75,13 @@ def test_a_reader_does_not_pass_because_an_earlier_attempt_of_an_op_is_known(
         "retry": [OutcomeStatus.APPLIED],
         "reader": [OutcomeStatus.UNKNOWN],
     }
+
+
+def test_readers_count_until_they_have_ended(proposals: Proposals) -> None:
+    for number in range(16):
+        assert proposals.submit([], number, 9.0)
+    batch_id = _sealed(proposals)
+    assert proposals.ops == 16
+    assert not proposals.submit([], "one too many", 9.0)
+    assert len(proposals.settle(batch_id, [])) == 16
+    assert proposals.ops == 0

@@ -8,10 +8,11 @@ from globaltable.errors import Corrupt, ProtocolError
 from globaltable.group import Replica, ReplicaLimits
 from globaltable.model import Op, OpKind, OutcomeStatus, qualified_name
 from globaltable.raft.adaptor import Timing
+from globaltable.raft.guard import Guard
 from globaltable.raft.journal import InvariantViolated
 from globaltable.raft.messages import Heartbeat, Message
 from globaltable.server.core import NodeCore
-from globaltable.store.log import HardState
+from globaltable.store.log import Entry, HardState
 from globaltable.topology import spread
 from globaltable.wire.frames import encode_frame
 from tests.simulation.disk import Platter, SimLog, SimTable
@@ -79,6 +80,22 @@ def test_who_waits_for_a_replica_that_is_stopped_is_told() -> None:
     ((ticket, (outcome,)),) = core.begin(0.0).effects.settled
     assert (ticket, outcome.status) == ("ticket", OutcomeStatus.UNAVAILABLE)
     assert core.begin(0.0).effects.settled == []
+
+
+def test_who_was_to_be_told_in_the_turn_in_which_it_stops_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    core = _core()
+    op = Op(OpKind.BIND, qualified_name("t", "k"), "A", 0, 1, 1)
+    core.submit(0, [op], "ticket", 0.5)
+
+    def breaks(self: Guard) -> list[Entry]:
+        raise InvariantViolated("no")
+
+    monkeypatch.setattr(Guard, "tick", breaks)
+    assert core.begin(1.0).effects.settled == []
+    ((ticket, (outcome,)),) = core.begin(1.0).effects.settled
+    assert (ticket, outcome.status) == ("ticket", OutcomeStatus.UNAVAILABLE)
 
 
 def test_a_replica_that_is_rebuilt_serves_nobody() -> None:

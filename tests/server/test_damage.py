@@ -10,7 +10,7 @@ from typing import Any, cast
 import lmdb
 import pytest
 
-from globaltable.errors import NoQuorum, StorageError
+from globaltable.errors import Corrupt, NoQuorum, StorageError
 from globaltable.group import ReplicaLimits
 from globaltable.model import qualified_name
 from globaltable.raft.adaptor import Timing
@@ -137,6 +137,14 @@ class TestTheTablesWorker:
             desk.worker.submit(GroupJob(group, ReadChunk("b", 1)))
         desk.work()
         _assert_stopped(desk, f"row '{TABLE} s")
+
+    def test_a_snapshot_that_ends_at_a_damaged_row_is_read_no_further(self, desk: _Desk) -> None:
+        """What is read of one keeps its pages from being used again."""
+        _damage(desk.directory, b"rows", 1)
+        desk.open()
+        with pytest.raises(Corrupt):
+            desk.worker._read(1, ReadChunk("b", 1))
+        assert not desk.worker._sources
 
     def test_the_state_of_a_group_that_is_flushed(self, desk: _Desk) -> None:
         """The other group's flush, which shared a transaction with it, is not lost."""

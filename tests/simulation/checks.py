@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from globaltable.errors import StorageError
+from globaltable.errors import Corrupt, StorageError
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Role
@@ -74,7 +74,8 @@ class Checks:
     acknowledged: dict[int, int] = field(default_factory=dict)
     """By group, the highest revision that a caller has been told of."""
     damaged: set[tuple[str, int]] = field(default_factory=set)
-    """Replicas whose records the schedule has damaged: they alone may stop themselves."""
+    """Replicas whose records the schedule has damaged, until they are discarded: they alone may
+    stop themselves, and for no other reason."""
     told: int = 0
     changes: int = 0
     installs: int = 0
@@ -108,7 +109,7 @@ class Checks:
 
     def _require_service(self, node: str, core: NodeCore) -> None:
         for group, reason in core.failures.items():
-            if (node, group) not in self.damaged:
+            if (node, group) not in self.damaged or not reason.startswith(Corrupt.__name__):
                 raise Violation(f"{node} stopped its replica of group {group}: {reason}")
 
     def begun(self, node: str, core: NodeCore, turn: Turn) -> None:

@@ -194,6 +194,7 @@ class SimNode:
             self.down_s = _OPERATOR_S
             self.crash()
             self.platter.discard(group)
+            self._world.checks.damaged.discard((self.name, group))
             self._world.rebuilds += 1
 
     def pause(self) -> None:
