@@ -62,14 +62,16 @@ class Driver:
         send: Callable[[str, bytes], object],
         watches: Watches,
         on_out_of_service: Callable[[ReplicaFailure], None],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         """`send` takes a peer and a frame for it. `on_out_of_service` hears of each replica that
-        has stopped, once."""
+        has stopped, once; `on_failure` of what nobody foresaw, after which nothing is begun."""
         self._core = core
         self._clock = clock
         self._send = send
         self._watches = watches
         self._on_out_of_service = on_out_of_service
+        self._on_failure = on_failure
         self._writer: TurnWriter
         self._worker: JobWorker
         self._turn_is_due = False
@@ -126,16 +128,27 @@ class Driver:
         self._turn_is_due = False
         if self._stopped:
             return
-        turn = self._core.begin(self._clock.time())
-        if turn.persisting:
-            self._writer.submit(turn)
-        self._carry_out(turn.effects)
-        self._wake_for_next()
+        try:
+            turn = self._core.begin(self._clock.time())
+            if turn.persisting:
+                self._writer.submit(turn)
+            self._carry_out(turn.effects)
+            self._wake_for_next()
+        except Exception as error:
+            self._fail(error)
 
     def persisted(self, turns: Sequence[Turn]) -> None:
         """The turns are durable, and all before them."""
-        self._carry_out(self._core.complete(turns))
-        self._wake_for_next()
+        try:
+            self._carry_out(self._core.complete(turns))
+            self._wake_for_next()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """A turn that was carried out in part cannot be gone on from."""
+        self.stop()
+        self._on_failure(error)
 
     def _wake_for_next(self) -> None:
         if self._core.has_work:

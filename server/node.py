@@ -117,6 +117,7 @@ class Node:
             send=self._links.send,
             watches=watches,
             on_out_of_service=self._out_of_service,
+            on_failure=self._fail,
         )
         self._backend = NodeBackend(
             config, self._name, self._core, self._driver, watches, self._links
@@ -204,6 +205,9 @@ class Node:
             handed_over = min(deadline, self._loop.time() + self._config.timeouts.election_max_s)
             while self._leads and self._has_peers and self._loop.time() < handed_over:
                 await asyncio.sleep(0.01)
+        if self._failed.done():
+            # What is under way will not end; nobody need wait for it.
+            tell(self._core.stop())
         self._service.drain()
         if self._server is not None:
             await self._server.stop(grace=max(0.1, deadline - self._loop.time()))
@@ -271,8 +275,11 @@ class Node:
             self._driver.persisted(turns)
 
     def _on_payload(self, peer: str, payload: bytes) -> None:
-        self._core.receive(peer, payload)
-        self._driver.wake()
+        try:
+            self._core.receive(peer, payload)
+        finally:
+            # What came before a message that no peer may send has been taken all the same.
+            self._driver.wake()
 
     def _on_link(self, peer: str, up: bool) -> None:
         log.info("peer connected" if up else "peer disconnected", peer=peer)

@@ -95,7 +95,11 @@ class TableWorker:
             self._on_failure(error)
             return
         else:
-            then(future.result())
+            try:
+                then(future.result())
+            except Exception as unforeseen:
+                self._on_failure(unforeseen)
+                return
         self._wake()
 
     def close(self) -> None:

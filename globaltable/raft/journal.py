@@ -9,6 +9,7 @@ shrinks below the commit index (a breach is fatal to the replica: acknowledged e
 
 from globaltable.errors import Corrupt, GlobalTableError
 from globaltable.store.log import Entry, LogImage, LogWrite
+from globaltable.store.table import ROOT_STATE
 
 NO_OP = b"\x01"
 """PySyncObj's command for an entry without content (a new leader's first entry)."""
@@ -45,7 +46,14 @@ class Journal(list[Entry]):
         """The table may be ahead of the log by a snapshot that was installed right before a crash.
 
         Then the log is void: all of it is older than what the table holds, or conflicts with it.
+        But there is one: a table that has been written beside a log that never was has lost it, and
+        with it the replica's vote (`recovery`).
         """
+        if not self and applied > ROOT_STATE.applied:
+            raise Corrupt(
+                f"group {self._group}: the table is at {applied} but there is no log; it is lost, "
+                "and what this replica has promised with it"
+            )
         if self and self.first_index <= applied <= self.last_index:
             if self.term_at(applied) == applied_term:
                 return

@@ -79,6 +79,8 @@ class LmdbLogStore:
             hard_state = HardState(*unpack(body))
         except (ProtocolError, TypeError, ValueError) as error:
             raise Corrupt(f"term and vote of group {group} do not decode: {error}") from error
+        if not entries and not hard_state.rebuilding:
+            raise Corrupt(f"group {group} has a term but no log entries")
         return LogImage(entries, hard_state)
 
     def _load_entries(self, group: int, transaction: lmdb.Transaction) -> tuple[Entry, ...]:

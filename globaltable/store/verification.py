@@ -12,7 +12,7 @@ from globaltable.history import History
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.store.log import LogImage, LogStore
-from globaltable.store.table import TableStore
+from globaltable.store.table import ROOT_STATE, TableStore
 from globaltable.table import TableState
 from globaltable.wire.rows import decode_row
 
@@ -86,6 +86,8 @@ def verify_group(log: LogStore, table: TableStore, group: int) -> Finding:
             f"the log begins at {entries[0].index} but the table ends at {state.applied}; entries "
             "between are missing"
         )
+    if image is not None and state is not None and not entries and state != ROOT_STATE:
+        damages.append(f"the table is at {state.applied} but there is no log")
     rebuilding = image is not None and image.hard_state.rebuilding
     return Finding(group, len(entries), rows, rebuilding, tuple(damages))
 

@@ -59,8 +59,19 @@ def test_entries_term_and_vote_are_there_after_a_reopen(reopen: Reopen) -> None:
 
 
 def test_a_vote_for_nobody_is_remembered_as_such(reopen: Reopen) -> None:
-    reopen().commit([_write(state=HardState(9, None))])
-    assert reopen().load(0) == LogImage((), HardState(9, None))
+    reopen().commit([_write(entries=_entries(1), state=HardState(9, None))])
+    assert reopen().load(0) == LogImage(_entries(1), HardState(9, None))
+
+
+def test_a_term_without_entries_is_of_a_log_that_was_lost_unless_it_was_discarded(
+    reopen: Reopen,
+) -> None:
+    reopen().commit([_write(state=HardState(9, "b"))])
+    with pytest.raises(Corrupt, match="group 0 has a term but no log entries"):
+        reopen().load(0)
+    discarded = HardState(0, None, rebuilding=True)
+    reopen().commit([_write(state=discarded)])
+    assert reopen().load(0) == LogImage((), discarded)
 
 
 def test_a_term_stays_when_only_entries_are_written(reopen: Reopen) -> None:
@@ -74,13 +85,20 @@ def test_a_term_stays_when_only_entries_are_written(reopen: Reopen) -> None:
     ("write", "left"),
     [
         (_write(truncate_from=3), _entries(1, 1)),
-        (_write(truncate_from=1), ()),
+        (_write(truncate_from=2), _entries(1)),
         (_write(truncate_from=3, entries=_entries(2, first=3)), _entries(1, 1, 2)),
         (_write(first=3), _entries(1, 1, first=3)),
         (_write(first=2, entries=_entries(2, first=5)), _entries(1, 1, 1, 2, first=2)),
         (_write(first=9, truncate_from=9, entries=_entries(7, first=9)), _entries(7, first=9)),
     ],
-    ids=["truncate", "truncate all", "replace a tail", "compact", "compact, append", "begin anew"],
+    ids=[
+        "truncate",
+        "truncate more",
+        "replace a tail",
+        "compact",
+        "compact, append",
+        "begin anew",
+    ],
 )
 def test_a_write_drops_below_then_behind_then_adds(
     reopen: Reopen, write: LogWrite, left: tuple[Entry, ...]

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from globaltable.group import ReplicaLimits
 from globaltable.model import Batch, Binding, Op, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Timing
+from globaltable.raft.journal import NO_OP
 from globaltable.server import config
 from globaltable.server.backend import NodeBackend
 from globaltable.server.core import NodeCore
@@ -25,6 +26,7 @@ from globaltable.server.peers import PeerLinks
 from globaltable.server.service import GlobalTableService
 from globaltable.server.watches import Watches
 from globaltable.store.lmdb_table import LmdbTableStore
+from globaltable.store.log import Entry, HardState
 from globaltable.table import Flush, TableState, row_key
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.wire.batches import decode_batch, encode_batch
@@ -65,6 +67,15 @@ class _Backend(NodeBackend):
         told(range(len(ops)), [_SETTLED] * len(ops))
 
 
+def _logs(groups: int) -> Platter:
+    """They end where the tables do."""
+    platter = Platter()
+    for group in range(groups):
+        platter.entries[group] = {9: Entry(NO_OP, 9, 1)}
+        platter.states[group] = HardState(1, None)
+    return platter
+
+
 async def _service() -> GlobalTableService:
     table = LmdbTableStore(scratch("service"))
     names = [samples.name(n) for n in range(40)]
@@ -80,7 +91,7 @@ async def _service() -> GlobalTableService:
     table.refresh()
     node = _CONFIG.regions[0].name
     core = NodeCore(
-        topology=topology, node=node, log=SimLog(Platter()), table=table, timing=Timing(),
+        topology=topology, node=node, log=SimLog(_logs(groups)), table=table, timing=Timing(),
         limits=ReplicaLimits(), flush_rows=1_000, flush_interval_s=1_000.0,
         rng=random.Random(1), now=0.0,
     )  # fmt: skip
@@ -92,7 +103,7 @@ async def _service() -> GlobalTableService:
     watches = Watches(core.serving)
     driver = Driver(
         core=core, clock=asyncio.get_running_loop(), send=lambda *_: None, watches=watches,
-        on_out_of_service=lambda _: None,
+        on_out_of_service=lambda _: None, on_failure=lambda _: None,
     )  # fmt: skip
     driver.stop()
     return GlobalTableService(_Backend(_CONFIG, node, core, driver, watches, links))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from globaltable.errors import Corrupt
 from globaltable.raft.journal import NO_OP, InvariantViolated, Journal
 from globaltable.store.log import Entry, HardState, LogImage, LogWrite
+from globaltable.store.table import ROOT_STATE
 from tests.raft.rig import ROOT, entries
 from tests.simulation.disk import Platter, SimLog
 
@@ -154,3 +155,10 @@ def test_replayed_writes_give_the_log_in_memory(steps: list[tuple[str, int]]) ->
                 assert image.hard_state.term == journal.getCurrentTerm()
                 assert image.hard_state.voted_for == journal.getVotedForNodeId()
     assert journal.size_bytes == sum(len(entry.command) for entry in journal)
+
+
+def test_a_table_without_a_log_has_lost_it() -> None:
+    """And with it its vote: to begin anew with an empty log would be to vote a second time."""
+    with pytest.raises(Corrupt, match="the table is at 7 but there is no log"):
+        Journal(0, LogImage(), 7, 2)
+    Journal(0, LogImage(), ROOT_STATE.applied, ROOT_STATE.applied_term)

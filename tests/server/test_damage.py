@@ -14,6 +14,7 @@ from globaltable.errors import Corrupt, NoQuorum, StorageError
 from globaltable.group import ReplicaLimits
 from globaltable.model import qualified_name
 from globaltable.raft.adaptor import Timing
+from globaltable.raft.journal import NO_OP
 from globaltable.raft.transfer import ReadChunk
 from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Address, Config, RegionConfig
@@ -23,6 +24,7 @@ from globaltable.server.peers import PeerLinks
 from globaltable.server.watches import Watches
 from globaltable.server.worker import TableWorker
 from globaltable.store.lmdb_table import LmdbTableStore
+from globaltable.store.log import Entry, HardState
 from globaltable.table import Flush, TableState, row_key
 from globaltable.wire.rows import Row, encode_row
 from tests.simulation.disk import Platter, SimLog
@@ -73,6 +75,16 @@ def _damage_in(env: lmdb.Environment, database: bytes, group: int) -> None:
         transaction.put(bytes(cursor.key()), value[:-1] + bytes([value[-1] ^ 1]), db=records)
 
 
+def _logs() -> Platter:
+    """Of two groups, each of which ends where the table does."""
+    platter = Platter()
+    for group in (0, 1):
+        base = Entry(NO_OP, STATE.applied, STATE.applied_term)
+        platter.entries[group] = {STATE.applied: base}
+        platter.states[group] = HardState(STATE.applied_term, None)
+    return platter
+
+
 class _Desk:
     """A core over a real table of two groups, one row each."""
 
@@ -89,7 +101,7 @@ class _Desk:
         self.core = NodeCore(
             topology=CONFIG.topology(),
             node="a",
-            log=SimLog(Platter()),
+            log=SimLog(_logs()),
             table=self.store,
             timing=Timing(),
             limits=ReplicaLimits(),
@@ -185,6 +197,7 @@ def _backend(desk: _Desk, links: PeerLinks) -> NodeBackend:
         send=lambda peer, frame: None,
         watches=watches,
         on_out_of_service=lambda failure: None,
+        on_failure=lambda error: None,
     )
     driver.stop()
     return NodeBackend(CONFIG, "a", desk.core, driver, watches, links)

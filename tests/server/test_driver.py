@@ -67,6 +67,7 @@ class _Node:
         self.sent: list[tuple[str, bytes]] = []
         self.turns: list[Turn] = []
         self.failures: list[ReplicaFailure] = []
+        self.unforeseen: list[BaseException] = []
         self.told: list[tuple[Sequence[int], list[OutcomeStatus]]] = []
         self.core = NodeCore(
             topology=spread("im", ["a", "b", "c"], 2, 3, slots=16),
@@ -86,6 +87,7 @@ class _Node:
             send=lambda peer, frame: self.sent.append((peer, frame)),
             watches=Watches(self.core.serving),
             on_out_of_service=self.failures.append,
+            on_failure=self.unforeseen.append,
         )
         self.driver.attach(self, _NoJobs())
 
@@ -206,5 +208,21 @@ def test_no_turn_is_begun_after_the_end(node: _Node) -> None:
     node.driver.stop()
     node.clock.run()
     assert node.turns == [] and node.clock.armed == []
+    node.driver.wake()
+    assert node.clock.soon == []
+
+
+def test_after_what_nobody_foresaw_no_turn_is_begun(
+    node: _Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a node would live on in which nothing happens any more."""
+
+    def breaks(now: float) -> Turn:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(node.core, "begin", breaks)
+    node.driver.wake()
+    node.clock.run()
+    assert [str(error) for error in node.unforeseen] == ["unforeseen"]
     node.driver.wake()
     assert node.clock.soon == []

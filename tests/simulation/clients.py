@@ -13,6 +13,7 @@ from globaltable.model import Op, OpKind, Outcome, qualified_name
 from tests.simulation.checks import DEFINITE
 
 if TYPE_CHECKING:
+    from tests.simulation.node import Life
     from tests.simulation.world import World
 
 KEYS: Final = tuple(qualified_name("t", f"k{number}") for number in range(7))
@@ -22,6 +23,7 @@ _PATIENCE_S: Final = 2.0
 _ATTEMPT_S: Final = 0.8
 _PAUSE_S: Final = 0.05
 _LATE_S: Final = 1.0
+_EXPIRY_SLACK_S: Final = 0.2
 
 
 @dataclass(slots=True, eq=False)
@@ -36,15 +38,35 @@ class Attempt:
     at_least: int = 0
     """What had been acknowledged when it was submitted: a read must see it."""
 
-    def submitted(self) -> None:
+    probes: str | None = None
+    """Of a read that asks whether this node serves."""
+    life: "Life | None" = None
+    """The process that is to end it."""
+    deadline: float = 0.0
+    """On that process's clock."""
+    ended: bool = False
+
+    def submitted(self, life: "Life", deadline: float) -> None:
+        self.life, self.deadline = life, deadline
         self.at_least = self.client.world.checks.acknowledged.get(self.group, 0)
+        self.client.world.attempts.append(self)
+
+    @property
+    def overdue(self) -> bool:
+        """Its process lives, and has let the deadline pass."""
+        life = self.life
+        if life is None or self.ended or not life.clock.is_alive:
+            return False
+        return life.clock.time() > self.deadline + _EXPIRY_SLACK_S
 
     def told(self, node: str, outcomes: Sequence[Outcome]) -> None:
+        self.ended = True
         world = self.client.world
         world.note(node, "answers", self, *outcomes)
         if self.op is not None:
             self.client.answered(node, self, outcomes[0])
         elif not outcomes:
+            self.client.read_passed(self)
             core = world.nodes[node].core
             assert core is not None, "a dead process tells nobody anything"
             world.checks.read(node, self.group, self, core.replicas[self.group], self.at_least)
@@ -83,6 +105,7 @@ class Client:
         self._calls: dict[int, _Call] = {}
         self._versions: dict[bytes, int] = {}
         self._probes: set[int] = set()
+        self._unread: set[tuple[str, int]] = set()
         self.probing = False
 
     @property
@@ -194,11 +217,13 @@ class Client:
     # --- at the end ------------------------------------------------------------------------------
 
     def probe(self) -> None:
-        """Bind a new key of each group at every node."""
+        """Bind a new key of each group at every node, and read it at its barrier."""
         self.probing = True
         topology = self.world.topology
         for node in self.world.nodes:
             for group in topology.groups:
+                self._unread.add((node, group.number))
+                self._probe_read(node, group.number)
                 name = next(
                     name
                     for salt in range(1_000)
@@ -214,4 +239,17 @@ class Client:
 
     @property
     def probed(self) -> bool:
-        return self.probing and not self._probes
+        return self.probing and not self._probes and not self._unread
+
+    def _probe_read(self, node: str, group: int) -> None:
+        """Again and again, until it passes."""
+        if (node, group) in self._unread:
+            self._attempts += 1
+            attempt = Attempt(self, self._attempts, group, None, _ATTEMPT_S)
+            attempt.probes = node
+            self._submit(node, attempt)
+            self.world.timeline.after(_ATTEMPT_S, self._probe_read, node, group)
+
+    def read_passed(self, attempt: Attempt) -> None:
+        if attempt.probes is not None:
+            self._unread.discard((attempt.probes, attempt.group))

@@ -40,11 +40,17 @@ class Platter:
     full: bool = False
     fails_next: bool = False
 
-    def is_damaged(self, group: int) -> bool:
-        return any(g == group for g, _ in (*self.damaged_entries, *self.damaged_rows))
-
     def rows(self, group: int) -> list[bytes]:
         return sorted(self.tables.get(group, _NEW).rows)
+
+    def lose_log(self, group: int) -> bool:
+        """Entries, term and vote are gone as if they had never been; False if nobody could tell."""
+        generation = self.tables.get(group, _NEW)
+        if generation.state == ROOT_STATE:
+            return False
+        self.entries.pop(group, None)
+        self.states.pop(group, None)
+        return True
 
     def discard(self, group: int) -> None:
         """What `globaltable rebuild` does to a group."""
@@ -71,6 +77,9 @@ class SimLog:
 
     def load(self, group: int) -> LogImage:
         entries = self._platter.entries.get(group, {})
+        state = self._platter.states.get(group)
+        if state is not None and not entries and not state.rebuilding:
+            raise Corrupt(f"group {group} has a term but no log entries")
         ordered = tuple(entries[index] for index in sorted(entries))
         for index in entries:
             if (group, index) in self._platter.damaged_entries:
@@ -78,7 +87,7 @@ class SimLog:
         for before, after in pairwise(ordered):
             if after.index != before.index + 1:
                 raise Corrupt(f"entry {after.index} follows entry {before.index}")
-        return LogImage(ordered, self._platter.states.get(group, HardState(0, None)))
+        return LogImage(ordered, state or HardState(0, None))
 
     def commit(self, writes: Sequence[LogWrite]) -> None:
         self._platter.require_room()

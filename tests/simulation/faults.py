@@ -127,6 +127,15 @@ def _damaged_log(world: "World", node: "SimNode", other: "SimNode", fault: Fault
         _crash(world, node, other, fault)
 
 
+def _lost_log(world: "World", node: "SimNode", other: "SimNode", fault: Fault) -> None:
+    """The log is gone when the process starts again, and the table is still there."""
+    group = _group_to_damage(world, node)
+    if group is not None and node.life is not None and node.platter.lose_log(group):
+        world.note("fault", "lost", f"log of group {group}")
+        world.checks.damaged.add((node.name, group))
+        _crash(world, node, other, fault)
+
+
 def _damaged_row(world: "World", node: "SimNode", other: "SimNode", fault: Fault) -> None:
     """A row rots, and is met by whoever reads it."""
     group = _group_to_damage(world, node)
@@ -172,6 +181,7 @@ KINDS: Final[Mapping[str, Inflict]] = MappingProxyType(
         "disk error": _disk_error,
         "damaged log": _damaged_log,
         "damaged row": _damaged_row,
+        "lost log": _lost_log,
     }
 )
 

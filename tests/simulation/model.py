@@ -49,6 +49,11 @@ class Model:
         self._weights: deque[tuple[int, int]] = deque()
 
     @property
+    def floor(self) -> int:
+        """Ops at or before this revision are forgotten."""
+        return self._floor
+
+    @property
     def last(self) -> int:
         return self.root + len(self.records)
 

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from globaltable.errors import StorageError
 from globaltable.group import ReplicaLimits
 from globaltable.model import Op, Outcome
 from globaltable.raft.adaptor import Timing
@@ -34,8 +35,8 @@ _OPERATOR_S: Final = 0.1
 class Ticket(Protocol):
     """Who waits for the end of a call."""
 
-    def submitted(self) -> None:
-        """The node has got it."""
+    def submitted(self, life: "Life", deadline: float) -> None:
+        """A process has got it, and is to end it by `deadline` on its clock."""
         ...
 
     def told(self, node: str, outcomes: Sequence[Outcome]) -> None: ...
@@ -88,6 +89,7 @@ class Life:
             send=node.send,
             watches=self.watches,
             on_out_of_service=node.out_of_service,
+            on_failure=node.failed,
         )
         writer = LogThread(
             timeline=world.timeline,
@@ -171,7 +173,12 @@ class SimNode:
         return True
 
     def failed(self, error: BaseException) -> None:
-        """The disk fails the process: it ends, as `server.node` does, and is started again."""
+        """The disk fails the process: it ends, as `server.node` does, and is started again.
+
+        Anything else that production would end for is a finding.
+        """
+        if not isinstance(error, StorageError):
+            raise error
         self._world.note(self.name, "fails", error)
         self.down_s = _DOWN_AFTER_FAILURE_S
         self.crash()
@@ -183,7 +190,8 @@ class SimNode:
     def lacks(self, group: int) -> bool:
         """Whether its replica of a group is damaged, or not yet whole again."""
         state = self.platter.states.get(group)
-        return self.platter.is_damaged(group) or (state is not None and state.rebuilding)
+        damaged = (self.name, group) in self._world.checks.damaged
+        return damaged or (state is not None and state.rebuilding)
 
     def _rebuild(self, group: int) -> None:
         """The operator stops the node, discards what is damaged, and starts it."""
@@ -242,8 +250,8 @@ class SimNode:
     def _submit(
         self, life: Life, group: int, ops: Sequence[Op], ticket: Ticket, patience_s: float
     ) -> None:
-        ticket.submitted()
         deadline = life.clock.time() + patience_s
+        ticket.submitted(life, deadline)
 
         def told(_positions: Sequence[int], outcomes: Sequence[Outcome]) -> None:
             ticket.told(self.name, outcomes)

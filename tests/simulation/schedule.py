@@ -34,6 +34,7 @@ WEIGHTS: Final = {
     "disk error": 2,
     "damaged log": 3,
     "damaged row": 2,
+    "lost log": 1,
 }
 """How often each kind of fault is drawn; `faults` says what it does."""
 

@@ -88,6 +88,10 @@ class ProcessClock:
     def time(self) -> float:
         return self._timeline.now * self._rate + self._ahead_s
 
+    @property
+    def is_alive(self) -> bool:
+        return not self._dead
+
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         if not self._soon:
             self._timeline.after(self._random() * _PASS_S, self.run, self._pass)

@@ -57,8 +57,8 @@ class Watching:
         self._world.note(self._name, "watches at", node.name, *self._position.items())
         try:
             watcher = life.watches.add(b"", False, groups, self._position)
-        except WatchError:
-            self._position.clear()
+        except WatchError as error:
+            self._begin_anew(error)
             return
         self._position = dict(watcher.position)
         self._at = (life, watcher)
@@ -70,16 +70,22 @@ class Watching:
         except NoQuorum:
             self._at = None
             return
-        except WatchError:
+        except WatchError as error:
             life.watches.remove(watcher)
             self._at = None
-            self._position.clear()
+            self._begin_anew(error)
             return
         for group, position in watcher.position.items():
             found = [change for change in changes if change.group == group]
             self._require_all(self._world.checks, group, position, found)
             self._position[group] = position
         self.seen += len(changes)
+
+    def _begin_anew(self, error: WatchError) -> None:
+        """Only if what it has not seen is gone indeed."""
+        gone = [g for g, at in self._position.items() if at < self._world.checks.model(g).floor]
+        require(bool(gone), f"{self._name} at {self._position} is told in vain:", error)
+        self._position.clear()
 
     def _require_all(self, checks: Checks, group: int, position: int, found: list[Change]) -> None:
         """What was taken is what the log says between the last position and this one."""
@@ -96,10 +102,13 @@ class Watching:
 
     @property
     def has_seen_all(self) -> bool:
-        """To be asked at the end; then it looks once more, woken or not."""
+        """To be asked at the end; then it looks once more, and must have been woken if there is
+        anything to see."""
         if self._at is None or not self._alive(self._at[0]):
             return False
+        woken, seen = self._at[1].awake.is_set(), self.seen
         self._take(*self._at)
+        require(woken or self.seen == seen, f"{self._name} was not woken for what it now sees")
         last = {
             group.number: self._world.checks.model(group.number).last
             for group in self._world.topology.groups

@@ -15,7 +15,7 @@ from globaltable.errors import StorageError
 from globaltable.raft import guard, progress
 from globaltable.topology import Topology, spread
 from tests.simulation.checks import Checks, Violation
-from tests.simulation.clients import Client
+from tests.simulation.clients import Attempt, Client
 from tests.simulation.faults import KINDS, heal
 from tests.simulation.library import LibraryClient
 from tests.simulation.network import Network
@@ -71,6 +71,8 @@ class World:
         self._trace: deque[tuple[float, tuple[Any, ...]]] = deque(maxlen=TRACE_LINES)
         self.checks = Checks(LIMITS)
         self.rebuilds = 0
+        self.attempts: list[Attempt] = []
+        """All that processes have got."""
         names = list(NODES[: schedule.nodes])
         self.topology: Topology = spread(
             "simulated", names, schedule.groups, schedule.nodes, slots=16
@@ -174,6 +176,9 @@ class World:
         else:
             raise Violation(f"not recovered {RECOVERY_S} s after the last fault: {self._state()}")
         self.checks.ops_told_not_to_have_happened()
+        for attempt in self.attempts:
+            if attempt.overdue:
+                raise Violation(f"nobody was told how {attempt} ended")
 
     def _idle(self) -> bool:
         return all(client.idle for client in self.clients) and all(
