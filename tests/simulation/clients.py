@@ -69,7 +69,9 @@ class Attempt:
             self.client.read_passed(self)
             core = world.nodes[node].core
             assert core is not None, "a dead process tells nobody anything"
-            world.checks.read(node, self.group, self, core.replicas[self.group], self.at_least)
+            if self.group in core.replicas:
+                # Else it stopped in the very turn in which the reader passed: the read is refused.
+                world.checks.read(node, self.group, self, core.replicas[self.group], self.at_least)
 
     def __str__(self) -> str:
         if self.op is None:
