@@ -33,6 +33,8 @@ from tests.simulation.model import Model, Told
 
 MESSAGES_A_TURN_MAX: Final = 400
 LOG_ENTRIES_SLACK: Final = 1_000
+_SOME_TERM: Final = 2**62
+"""Where it is not known by which term an entry was committed."""
 NOT_HAPPENED: Final = (OutcomeStatus.UNAVAILABLE, OutcomeStatus.OVERLOADED)
 DEFINITE: Final = (
     OutcomeStatus.APPLIED,
@@ -117,6 +119,7 @@ class Checks:
         self._require_service(node, core)
         if not (turn.stepped or turn.effects.changed or turn.effects.jumped):
             return
+        self._stopped_amid(node, core, turn.stepped.items())
         stepped = {n: ready for n, ready in turn.stepped.items() if n in core.replicas}
         at_once = {n: ready for n, ready in stepped.items() if n not in turn.persisting}
         jumped = [number for number in turn.effects.jumped if number in core.replicas]
@@ -133,6 +136,8 @@ class Checks:
     def completed(self, node: str, core: NodeCore, turns: Sequence[Turn], effects: Effects) -> None:
         """Turns have become durable, and taken effect."""
         self._require_service(node, core)
+        for turn in turns:
+            self._stopped_amid(node, core, turn.persisting.items())
         readies = [
             (number, ready)
             for turn in turns
@@ -140,6 +145,15 @@ class Checks:
             if number in core.replicas
         ]
         self._took_effect(node, core, readies, effects)
+
+    def _stopped_amid(
+        self, node: str, core: NodeCore, readies: Iterable[tuple[int, Ready]]
+    ) -> None:
+        """A replica that stops as it applies what is committed may have told of some of it."""
+        for number, ready in readies:
+            if number not in core.replicas:
+                for command, revision, term in ready.committed:
+                    self._applied(node, number, _SOME_TERM, revision, command, term)
 
     def _stepped(self, node: str, number: int, replica: Replica, ready: Ready) -> None:
         guard, life = replica.guard, self._lives[node, number]
@@ -173,6 +187,7 @@ class Checks:
             if not ready.committed:
                 continue
             life = self._lives[node, number]
+            by_term = core.replicas[number].guard.term
             for command, revision, term in ready.committed:
                 if revision != life.applied + 1:
                     raise Violation(
@@ -180,7 +195,7 @@ class Checks:
                         f"{life.applied}"
                     )
                 life.applied = revision
-                if self._applied(node, core.replicas[number], revision, command, term):
+                if self._applied(node, number, by_term, revision, command, term):
                     if not changes:
                         raise Violation(f"{node}: revision {revision} of {number} has no change")
                     of_group, changed = changes.popleft()
@@ -249,12 +264,11 @@ class Checks:
                 )
 
     def _applied(
-        self, node: str, replica: Replica, revision: int, command: bytes, term: int
+        self, node: str, group: int, by_term: int, revision: int, command: bytes, term: int
     ) -> bytes:
-        group = replica.group.number
         model = self.model(group)
         if revision == model.last + 1:
-            self._committed_by[group, revision] = replica.guard.term
+            self._committed_by[group, revision] = by_term
             if is_no_op(command):
                 model.pass_over(command, term)
             else:
