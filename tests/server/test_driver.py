@@ -10,10 +10,12 @@ from globaltable.errors import Corrupt
 from globaltable.group import ReplicaLimits
 from globaltable.model import Op, OpKind, Outcome, OutcomeStatus, qualified_name
 from globaltable.raft.adaptor import Timing
+from globaltable.raft.messages import Message, RequestVote, Vote
 from globaltable.server.core import FlushJob, GroupJob, NodeCore, ReplicaFailure, Turn
 from globaltable.server.driver import Driver
 from globaltable.server.watches import Watches
 from globaltable.topology import spread
+from globaltable.wire.frames import decode_frame, encode_frame
 from tests.simulation.disk import Platter, SimLog, SimTable
 
 
@@ -183,24 +185,27 @@ def test_what_is_submitted_to_a_replica_out_of_service_is_refused_with_the_reaso
     assert [failure.group for failure in node.failures] == [0], "and that is reported once"
 
 
-def test_nothing_is_sent_before_the_turn_that_it_rests_on_is_durable(node: _Node) -> None:
+def _votes(node: _Node) -> list[tuple[str, Message]]:
+    return [
+        (peer, message)
+        for peer, frame in node.sent
+        for _, message in decode_frame(frame)
+        if isinstance(message, Vote)
+    ]
+
+
+def test_a_vote_leaves_once_it_is_durable_and_not_before(node: _Node) -> None:
     node.core.set_connected("b", True)
-    node.core.set_connected("c", True)
-    for _ in range(200):
-        node.clock.now += 0.01
-        node.driver.wake()
-        node.clock.run()
-        if node.turns:
-            break
-    assert node.turns, "a new log's root, if nothing else, is to be written"
-    sent = list(node.sent)
-    node.clock.now += 0.01
     node.driver.wake()
     node.clock.run()
-    assert node.sent == sent
     node.sync()
+    node.core.receive("b", encode_frame([(0, RequestVote(5, 1, 0, False))]))
+    node.driver.wake()
     node.clock.run()
-    assert not node.core.failures
+    assert node.turns, "the vote is to be written"
+    assert _votes(node) == []
+    node.sync()
+    assert _votes(node) == [("b", Vote(5, True))]
 
 
 def test_no_turn_is_begun_after_the_end(node: _Node) -> None:

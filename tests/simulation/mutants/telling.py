@@ -132,7 +132,8 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "the unknown denied": Mutant(
         "an op is said not to have happened only if no attempt can have",
         lambda: [(Attempts, "deadline_error", _deny_what_may_have_happened)],
-        20,
+        2,
+        first_seed=9,
     ),
     "watchers not told of a snapshot": Mutant(
         "a watcher whose replica skips changes goes back to the history",
