@@ -8,7 +8,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from multiprocessing import Pool
+from multiprocessing import get_context
 from typing import Final
 
 from tests.simulation.report import report
@@ -28,7 +28,8 @@ def run_seeds(seeds: Iterable[int], jobs: int) -> Iterator[Result]:
     if jobs == 1:
         yield from map(run_seed, seeds)
         return
-    with Pool(jobs) as pool:
+    # Not forked: who runs the tests may have threads, whose locks a fork would copy as held.
+    with get_context("spawn").Pool(jobs) as pool:
         yield from pool.imap(run_seed, seeds, _CHUNK)
 
 
