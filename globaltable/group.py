@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from globaltable.model import Binding, Op
+from globaltable.model import Batch, Binding, Op
 from globaltable.proposals import Proposal, Proposals, Settled
 from globaltable.raft.adaptor import Role, Timing
 from globaltable.raft.guard import Guard
@@ -40,6 +40,9 @@ from globaltable.wire.rows import HistoryRow
 
 _SETTLE_S: Final = 1.0
 """How long a leader watches its preferred successor keep up before it hands over."""
+
+_DECODED_MAX: Final = 256
+"""Batches kept decoded between their check and their application."""
 
 _OWN_BARRIER: Final = object()
 """The ticket of the barrier behind which a replica that is rebuilt is whole (`raft.recovery`)."""
@@ -121,6 +124,8 @@ class Replica:
         self._handing_over: tuple[str, float] | None = None
         self._successor_ready_since: float | None = None
         self._committed: Sequence[Entry] = ()
+        self._decoded: dict[bytes, Batch] = {}
+        """What this replica has made or checked already, by its bytes, until it is applied."""
         self._barrier_submitted = False
         self._ended: list[Settled] = []
         """To be told of in this turn, or by `stop` if the replica fails amid it."""
@@ -182,9 +187,15 @@ class Replica:
     def _on_propose(self, payload: bytes) -> None:
         # What enters the log is applied by every replica, so it is checked before it does. If it
         # cannot be appended now it is dropped: who proposed it will propose it again.
-        decode_batch(payload)
+        batch = decode_batch(payload)
         if self.is_leader and self._handing_over is None and self._guard.can_append:
+            self._keep_decoded(payload, batch)
             self._guard.append(payload)
+
+    def _keep_decoded(self, payload: bytes, batch: Batch) -> None:
+        if len(self._decoded) >= _DECODED_MAX:
+            self._decoded.clear()
+        self._decoded[payload] = batch
 
     def set_connected(self, peer: str, up: bool) -> None:
         self._guard.set_connected(peer, up)
@@ -253,9 +264,12 @@ class Replica:
             if is_no_op(command):
                 self.table.advance(index, term)
                 continue
-            batch = decode_batch(command[1:])
+            payload = command[1:]
+            batch = self._decoded.pop(payload, None) or decode_batch(payload)
             applied = self.table.apply(index, term, batch)
             changed.append(Changed(index, applied.rows))
+            if not self._proposals.awaits(batch.batch_id):
+                continue
             for one in self._proposals.settle(batch.batch_id, applied.outcomes):
                 if one.ticket is _OWN_BARRIER:
                     self._guard.recovery.barrier_applied()
@@ -290,7 +304,9 @@ class Replica:
     def _seal(self, messages: list[tuple[str, Message]]) -> None:
         """Close what is open into batches, and propose them."""
         while self._proposals.any_open and (target := self._proposes_to) is not None:
-            self._propose(self._proposals.seal(self.table.applied), target, messages)
+            proposal = self._proposals.seal(self.table.applied)
+            self._keep_decoded(proposal.payload, proposal.batch)
+            self._propose(proposal, target, messages)
 
     def _propose(
         self, proposal: Proposal, target: str, messages: list[tuple[str, Message]]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from globaltable import limits
-from globaltable.history import History
+from globaltable.history import History, identity_of
 from globaltable.model import Batch, Op, Outcome, OutcomeStatus
 from globaltable.wire.batches import BATCH_ID_BYTES, encode_batch
 
@@ -121,6 +121,10 @@ class Proposals:
         """The batches whose outcome has not been seen, oldest first."""
         return iter(self._sealed.values())
 
+    def awaits(self, batch_id: bytes) -> bool:
+        """Whether `settle` has anybody to tell of this batch."""
+        return batch_id in self._sealed
+
     # --- ends ------------------------------------------------------------------------------------
 
     def settle(
@@ -151,7 +155,9 @@ class Proposals:
         """
         settled: list[Settled] = []
         for batch_id, proposal in list(self._sealed.items()):
-            found = [history.find(op.client_id, op.sequence) for op in proposal.batch.ops]
+            found = [
+                history.find(identity_of(op.client_id, op.sequence)) for op in proposal.batch.ops
+            ]
             outcomes = [outcome for outcome in found if outcome is not None]
             if found and len(outcomes) == len(found):
                 settled += self.settle(batch_id, outcomes, applied=False)

@@ -15,15 +15,16 @@ Invariants:
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from globaltable.history import History, HistoryRecord
+from globaltable.history import History, HistoryRecord, Identity, identity_of
 from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus
 from globaltable.topology import slot_of
 from globaltable.wire.rows import HistoryRow, Row, decode_row, encode_history, encode_row
 
 SLOT_BYTES = 2
+_APPLIED = OutcomeStatus.APPLIED
 _STALE = Outcome(
     OutcomeStatus.UNAVAILABLE, None, "the attempt was held up for too long and was not applied"
 )
@@ -61,11 +62,22 @@ class Flush(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """The result of one batch: how each op ended; a row for each, in the same order."""
+    """The result of one batch."""
 
     revision: int
-    outcomes: list[Outcome]
     rows: list[HistoryRow]
+    """One for each op that was new, in their order."""
+    not_new: Mapping[int, Outcome]
+    """What the others are told, by their position in the batch."""
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """How each op ended. Made when asked for: only one replica has callers to tell."""
+        if not self.not_new:
+            return [row.outcome for row in self.rows]
+        rows = iter(self.rows)
+        ops = len(self.rows) + len(self.not_new)
+        return [self.not_new.get(at) or next(rows).outcome for at in range(ops)]
 
 
 class Table:
@@ -114,26 +126,53 @@ class Table:
         stale = batch.as_of < self.history.floor
         self.advance(revision, term)
         if stale:
-            return Applied(revision, [_STALE] * len(batch.ops), [])
-        rows: list[HistoryRow] = []
-        outcomes: list[Outcome] = []
-        in_batch: dict[tuple[int, int], Outcome] = {}
-        for op in batch.ops:
-            identity = (op.client_id, op.sequence)
-            seen = in_batch.get(identity) or self.history.find(*identity)
-            if seen is None:
-                row = self._apply_op(revision, op)
-                rows.append(row)
-                seen = in_batch[identity] = row.outcome
-            outcomes.append(seen)
+            return Applied(revision, [], dict.fromkeys(range(len(batch.ops)), _STALE))
+        identities = [identity_of(op.client_id, op.sequence) for op in batch.ops]
+        if len(set(identities)) == len(identities) and self.history.knows_none(identities):
+            applied = Applied(revision, self._apply_ops(revision, batch.ops), {})
+        else:
+            applied, identities = self._apply_new_ops(revision, batch.ops, identities)
+        rows = applied.rows
         record = HistoryRecord(revision, max(1, len(rows)), encode_history(rows))
-        self.history.append(record, rows)
+        self.history.append(record, identities)
         self._dirty_history.append(record)
-        return Applied(revision, outcomes, rows)
+        return applied
 
-    def _apply_op(self, revision: int, op: Op) -> HistoryRow:
-        key = row_key(op.name, self._slots)
-        data = self._row_bytes(key)
+    def _apply_new_ops(
+        self, revision: int, ops: Sequence[Op], identities: Sequence[Identity]
+    ) -> tuple[Applied, list[Identity]]:
+        """Of an op that is repeated, within the batch or from an earlier one, the first counts.
+
+        Also returns the identities of the ops that were new.
+        """
+        rows: dict[Identity, HistoryRow] = {}
+        not_new: dict[int, Outcome] = {}
+        for at, (op, identity) in enumerate(zip(ops, identities, strict=True)):
+            if identity in rows:
+                not_new[at] = rows[identity].outcome
+            elif (outcome := self.history.find(identity)) is not None:
+                not_new[at] = outcome
+            else:
+                (rows[identity],) = self._apply_ops(revision, (op,))
+        return Applied(revision, list(rows.values()), not_new), list(rows)
+
+    def _apply_ops(self, revision: int, ops: Sequence[Op]) -> list[HistoryRow]:
+        rows: list[HistoryRow] = []
+        for op in ops:
+            kind, name, unit, _, client_id, sequence = op
+            key = row_key(name, self._slots)
+            data = self._row_bytes(key)
+            if data is None and kind is OpKind.BIND:
+                # Most ops are binds of new keys.
+                self._dirty[key] = encode_row(Row(unit, 1, revision, client_id, sequence))
+                rows.append(
+                    HistoryRow(kind, name, client_id, sequence, _APPLIED, unit, 1, revision)
+                )
+            else:
+                rows.append(self._apply_op(key, revision, op, data))
+        return rows
+
+    def _apply_op(self, key: bytes, revision: int, op: Op, data: bytes | None) -> HistoryRow:
         row = decode_row(data) if data is not None else None
 
         if row is not None and row.client_id == op.client_id and row.sequence == op.sequence:

@@ -19,9 +19,14 @@ shown: Final = reprlib.repr
 """A decoded value for an error's message: short, however large or deeply nested it is."""
 
 
+_packer: Final = msgpack.Packer(use_bin_type=True)
+"""One for all threads: plain values are packed within one call, which holds the interpreter, and
+what a call leaves behind, even one that fails, is nothing. To make one costs more than a call."""
+
+
 def pack(value: Any) -> bytes:
     """Encode plain values. Tuples become arrays."""
-    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    packed: bytes = _packer.pack(value)
     return packed
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from globaltable import history
 from globaltable.errors import Corrupt
-from globaltable.history import HISTORY_OPS_MAX, History, HistoryRecord
+from globaltable.history import HISTORY_OPS_MAX, History, HistoryRecord, identity_of
 from globaltable.model import Binding, OpKind, Outcome, OutcomeStatus
 from globaltable.wire.rows import HistoryRow, encode_history
 
@@ -17,7 +17,7 @@ def _row(client: int, sequence: int, version: int = 1, revision: int = 2) -> His
 
 def _append(past: History, revision: int, *rows: HistoryRow) -> HistoryRecord:
     record = HistoryRecord(revision, max(1, len(rows)), encode_history(list(rows)))
-    past.append(record, list(rows))
+    past.append(record, [identity_of(row.client_id, row.sequence) for row in rows])
     return record
 
 
@@ -34,25 +34,42 @@ def test_the_bound_is_part_of_the_format() -> None:
 def test_an_op_is_found_by_client_and_sequence_together() -> None:
     past = History(1)
     _append(past, 2, _row(7, 1), _row(7, 2, version=5))
-    assert past.find(7, 2) == Outcome(OutcomeStatus.APPLIED, Binding("A", 5, 2, created=True))
-    assert past.find(8, 1) is past.find(7, 3) is past.find(1, 7) is None
+    assert past.find(identity_of(7, 2)) == Outcome(
+        OutcomeStatus.APPLIED, Binding("A", 5, 2, created=True)
+    )
+    assert (
+        past.find(identity_of(8, 1))
+        is past.find(identity_of(7, 3))
+        is past.find(identity_of(1, 7))
+        is None
+    )
 
 
 def test_ids_of_full_width_do_not_run_into_each_other() -> None:
     past = History(1)
     last = 2**64 - 1
     _append(past, 2, _row(0, last), _row(1, 0, version=9))
-    first, second = past.find(0, last), past.find(1, 0)
+    first, second = past.find(identity_of(0, last)), past.find(identity_of(1, 0))
     assert first is not None and first.binding is not None and first.binding.version == 1
     assert second is not None and second.binding is not None and second.binding.version == 9
 
 
-def test_the_first_outcome_of_an_op_is_the_one_kept() -> None:
+def test_an_op_does_not_take_effect_twice() -> None:
+    """The table answers an op that is known with its outcome, and appends no row for it."""
     past = History(1)
     _append(past, 2, _row(7, 1, version=1))
-    _append(past, 3, _row(7, 1, version=2))
-    outcome = past.find(7, 1)
-    assert outcome is not None and outcome.binding is not None and outcome.binding.version == 1
+    with pytest.raises(AssertionError, match="twice"):
+        _append(past, 3, _row(7, 2), _row(7, 1, version=2))
+
+
+@pytest.mark.parametrize("batches", [[(1, 1)], [(1, 2), (3, 2)]])
+def test_records_that_hold_an_op_twice_are_damaged(batches: list[tuple[int, ...]]) -> None:
+    records = [
+        HistoryRecord(revision, len(sequences), encode_history([_row(7, s) for s in sequences]))
+        for revision, sequences in enumerate(batches, start=2)
+    ]
+    with pytest.raises(Corrupt, match="twice"):
+        History(1, records)
 
 
 @pytest.mark.usefixtures("bound_of_four")
@@ -63,8 +80,8 @@ def test_the_oldest_batch_is_forgotten_whole_and_the_floor_says_so() -> None:
     assert (past.floor, past.ops) == (1, 4)
     kept.append(_append(past, 6, _row(7, 5)))
     assert (past.floor, past.ops) == (2, 3)
-    assert past.find(7, 1) is past.find(7, 2) is None
-    assert past.find(7, 3) is not None
+    assert past.find(identity_of(7, 1)) is past.find(identity_of(7, 2)) is None
+    assert past.find(identity_of(7, 3)) is not None
     assert list(past.records_after(2)) == kept
 
 
@@ -113,7 +130,7 @@ def test_it_is_rebuilt_from_its_records() -> None:
     again = History(1, records)
     assert (again.floor, again.ops) == (past.floor, past.ops)
     assert list(again.records_after(1)) == records
-    assert again.find(8, 1) == past.find(8, 1) is not None
+    assert again.find(identity_of(8, 1)) == past.find(identity_of(8, 1)) is not None
 
 
 def test_a_damaged_record_is_not_believed() -> None:

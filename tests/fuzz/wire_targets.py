@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from globaltable.errors import ConfigError, Corrupt, ProtocolError, StorageError
-from globaltable.history import History, HistoryRecord
+from globaltable.history import History, HistoryRecord, identity_of
 from globaltable.model import split_name
 from globaltable.server import config
 from globaltable.server.frames import FrameKind, FrameParser, encode
@@ -71,7 +71,7 @@ def _history() -> Subject:
         # What is decoded is indexed, searched and forgotten.
         history = History(1, [HistoryRecord(2, max(1, len(rows)), data)])
         for row in rows[:3]:
-            assert history.find(row.client_id, row.sequence) is not None
+            assert history.find(identity_of(row.client_id, row.sequence)) is not None
             split_name(row.name)
         return rows
 
