@@ -17,12 +17,13 @@ from globaltable.client._lanes import (
     StatusLane,
     Ticket,
     WriteLane,
+    WriteOp,
 )
 from globaltable.client._settings import Settings, Timeout, UseClientDefault, require_timeout
 from globaltable.client._watching import WatchProgress
 from globaltable.client.values import Status
 from globaltable.errors import InvalidArgument, LimitExceeded
-from globaltable.model import Binding
+from globaltable.model import Binding, OpKind
 from globaltable.v1 import globaltable_pb2 as pb
 
 _KEYS_PER_TICKET: Final = limits.READ_KEYS_MAX // 4
@@ -72,26 +73,20 @@ class BaseGlobalTable:
     def _bind_ticket(self, key: str, unit: str, timeout: Timeout) -> Ticket[Binding]:
         validation.require_key(key)
         validation.require_unit(unit)
-        op = pb.Op(kind=pb.OP_KIND_BIND, key=key, unit=unit, sequence=next(self._sequence))
+        op = WriteOp(OpKind.BIND, key, unit, 0, next(self._sequence))
         return Ticket(self._write_lane, op, self._timeout_s(timeout))
 
     def _move_ticket(self, key: str, to: str, version: int, timeout: Timeout) -> Ticket[Binding]:
         validation.require_key(key)
         validation.require_unit(to)
         validation.require_version(version)
-        op = pb.Op(
-            kind=pb.OP_KIND_MOVE,
-            key=key,
-            unit=to,
-            version=version,
-            sequence=next(self._sequence),
-        )
+        op = WriteOp(OpKind.MOVE, key, to, version, next(self._sequence))
         return Ticket(self._write_lane, op, self._timeout_s(timeout))
 
     def _unbind_ticket(self, key: str, version: int, timeout: Timeout) -> Ticket[None]:
         validation.require_key(key)
         validation.require_version(version)
-        op = pb.Op(kind=pb.OP_KIND_UNBIND, key=key, version=version, sequence=next(self._sequence))
+        op = WriteOp(OpKind.UNBIND, key, "", version, next(self._sequence))
         return Ticket(self._write_lane, op, self._timeout_s(timeout))
 
     def _get_ticket(

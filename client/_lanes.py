@@ -20,7 +20,7 @@ from globaltable.errors import (
     ProtocolError,
     VersionConflict,
 )
-from globaltable.model import Binding
+from globaltable.model import Binding, OpKind
 from globaltable.v1 import globaltable_pb2 as pb
 
 _SERVICE: Final = "/globaltable.v1.GlobalTableService/"
@@ -122,11 +122,27 @@ class Lane:
             return [ProtocolError(str(error)) for _ in tickets]
 
 
-_VERBS: Final = {pb.OP_KIND_BIND: "bind", pb.OP_KIND_MOVE: "move", pb.OP_KIND_UNBIND: "unbind"}
+_VERBS: Final = {OpKind.BIND: "bind", OpKind.MOVE: "move", OpKind.UNBIND: "unbind"}
+
+
+class WriteOp(NamedTuple):
+    """What one caller asks for. `sequence` is its identity within its client."""
+
+    kind: OpKind
+    key: str
+    unit: str
+    """Empty for an unbind."""
+    version: int
+    """0 for a bind."""
+    sequence: int
+
+    @property
+    def verb(self) -> str:
+        return _VERBS[self.kind]
 
 
 class WriteLane(Lane):
-    """Ops, over a stream. A payload is a `pb.Op`; its identity goes with it into every attempt.
+    """Ops, over a stream. A payload is a `WriteOp`; its identity goes with it into every attempt.
 
     Many requests are under way on one stream, each with a number of its own, and an op is answered
     as soon as it is decided: in a part of its request's answer.
@@ -141,16 +157,41 @@ class WriteLane(Lane):
         self._table = table
         self._client_id = client_id
 
-    def subject(self, payload: pb.Op) -> str:
-        return f"{_VERBS[payload.kind]} of {payload.key!r}"
+    def subject(self, payload: WriteOp) -> str:
+        return f"{payload.verb} of {payload.key!r}"
 
-    def numbered_request(self, number: int, payloads: Iterable[pb.Op], timeout_s: float) -> bytes:
+    def numbered_request(self, number: int, payloads: Iterable[WriteOp], timeout_s: float) -> bytes:
         """The request that carries all of these; the node gives them up after `timeout_s`."""
-        write = pb.WriteRequest(table=self._table, client_id=self._client_id, ops=payloads)
-        timeout_ms = min(max(1, round(timeout_s * 1000)), 2**32 - 1)
+        kinds, keys, units, versions, sequences = zip(*payloads, strict=True)
         return pb.WriteStreamRequest(
-            number=number, write=write, timeout_ms=timeout_ms
+            number=number,
+            timeout_ms=min(max(1, round(timeout_s * 1000)), 2**32 - 1),
+            table=self._table,
+            client_id=self._client_id,
+            kinds=kinds,
+            keys=keys,
+            units=units,
+            versions=versions if any(versions) else (),
+            sequences=sequences,
         ).SerializeToString()
+
+
+class WriteOutcome(NamedTuple):
+    """How the node says that one op ended: the columns of `pb.WritePart`, one value of each."""
+
+    status: int
+    unit: str
+    version: int
+    revision: int
+    detail: str
+
+    def binding(self, created: bool = False) -> Binding:
+        """The binding that it must hold. Raises ProtocolError."""
+        if not self.unit or not self.version:
+            raise ProtocolError(
+                f"the node sent a binding to unit {self.unit!r} at version {self.version}"
+            )
+        return Binding(self.unit, self.version, self.revision, created)
 
 
 class WritePart(NamedTuple):
@@ -158,7 +199,7 @@ class WritePart(NamedTuple):
 
     number: int
     positions: Sequence[int]
-    outcomes: Sequence[pb.Outcome]
+    outcomes: Sequence[WriteOutcome]
     retry_delay_s: float
 
 
@@ -170,37 +211,52 @@ def read_parts(data: bytes) -> list[WritePart]:
         message = f"the node's answer on a write stream does not decode ({len(data)} bytes)"
         raise ProtocolError(message) from error
     retry_delay_s = min(response.retry_delay_ms / 1000, RETRY_DELAY_S_MAX)
-    parts = []
-    for part in response.parts:
-        if len(part.positions) != len(part.outcomes):
-            raise ProtocolError(
-                f"the node sent {len(part.outcomes)} outcomes for {len(part.positions)} ops"
-            )
-        parts.append(WritePart(part.number, part.positions, part.outcomes, retry_delay_s))
-    return parts
+    return [_read_part(part, retry_delay_s) for part in response.parts]
+
+
+def _read_part(part: pb.WritePart, retry_delay_s: float) -> WritePart:
+    positions = list(part.positions)
+    columns = [
+        _column("statuses", part.statuses, positions, 0),
+        _column("units", part.units, positions, ""),
+        _column("versions", part.versions, positions, 0),
+        _column("revisions", part.revisions, positions, 0),
+        _column("details", part.details, positions, ""),
+    ]
+    outcomes = list(map(WriteOutcome._make, zip(*columns, strict=True)))
+    return WritePart(part.number, positions, outcomes, retry_delay_s)
+
+
+def _column(
+    name: str, column: Sequence[Any], positions: Sequence[int], nothing: Any
+) -> Sequence[Any]:
+    if not column:
+        return [nothing] * len(positions)
+    if len(column) != len(positions):
+        raise ProtocolError(f"the node sent {len(column)} {name} for {len(positions)} ops")
+    return list(column)
 
 
 def read_outcome(
-    op: pb.Op, outcome: pb.Outcome, retry_delay_s: float
+    op: WriteOp, outcome: WriteOutcome, retry_delay_s: float
 ) -> Binding | GlobalTableError | Failure | None:
     """What an outcome means for the op: a value, an error to raise, or a failed attempt."""
-    status = outcome.status
-    kind = op.kind
+    status, kind = outcome.status, op.kind
     try:
         if status == pb.OUTCOME_STATUS_APPLIED:
-            if kind == pb.OP_KIND_UNBIND:
+            if kind is OpKind.UNBIND:
                 return None
-            return read_binding(outcome.binding, kind == pb.OP_KIND_BIND)
-        if status == pb.OUTCOME_STATUS_EXISTS and kind == pb.OP_KIND_BIND:
-            return read_binding(outcome.binding)
-        if status == pb.OUTCOME_STATUS_VERSION_CONFLICT and kind != pb.OP_KIND_BIND:
-            return VersionConflict(op.key, op.version, read_binding(outcome.binding))
+            return outcome.binding(created=kind is OpKind.BIND)
+        if status == pb.OUTCOME_STATUS_EXISTS and kind is OpKind.BIND:
+            return outcome.binding()
+        if status == pb.OUTCOME_STATUS_VERSION_CONFLICT and kind is not OpKind.BIND:
+            return VersionConflict(op.key, op.version, outcome.binding())
     except ProtocolError as error:
         return error
-    if status == pb.OUTCOME_STATUS_NOT_BOUND and kind != pb.OP_KIND_BIND:
+    if status == pb.OUTCOME_STATUS_NOT_BOUND and kind is not OpKind.BIND:
         return NotBound(op.key)
     if status == pb.OUTCOME_STATUS_INVALID_ARGUMENT:
-        message = f"{_VERBS[kind]} of {op.key!r} was refused: {outcome.detail}"
+        message = f"{op.verb} of {op.key!r} was refused: {outcome.detail}"
         return Failure(FailureKind.FINAL, message, error=InvalidArgument(message))
     if status == pb.OUTCOME_STATUS_UNAVAILABLE:
         return Failure(FailureKind.NO_QUORUM, outcome.detail or "UNAVAILABLE")
@@ -208,7 +264,7 @@ def read_outcome(
         return Failure(FailureKind.OVERLOADED, outcome.detail or "OVERLOADED", retry_delay_s)
     if status == pb.OUTCOME_STATUS_UNKNOWN:
         return Failure(FailureKind.UNKNOWN, outcome.detail or "UNKNOWN")
-    return ProtocolError(f"the node sent outcome status {status} for a {_VERBS[kind]}")
+    return ProtocolError(f"the node sent outcome status {status} for a {op.verb}")
 
 
 class ReadLane(Lane):

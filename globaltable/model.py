@@ -11,7 +11,7 @@ prefix.
 import enum
 from typing import Final, NamedTuple
 
-_SEPARATOR: Final = b"\0"
+SEPARATOR: Final = b"\0"
 
 
 class OpKind(enum.IntEnum):
@@ -79,12 +79,12 @@ class Outcome(NamedTuple):
 
 def qualified_name(table: str, key: str) -> bytes:
     """The name of `key` of `table`. Both must be valid: this is the inverse of `split_name`."""
-    return table.encode() + _SEPARATOR + key.encode()
+    return table.encode() + SEPARATOR + key.encode()
 
 
 def is_name(name: bytes) -> bool:
     """Whether `split_name` can take it apart."""
-    table, separator, key = name.partition(_SEPARATOR)
+    table, separator, key = name.partition(SEPARATOR)
     try:
         name.decode()
     except UnicodeDecodeError:
@@ -94,6 +94,6 @@ def is_name(name: bytes) -> bool:
 
 def split_name(name: bytes) -> tuple[str, str]:
     """The table and the key of a qualified name."""
-    table, separator, key = name.partition(_SEPARATOR)
+    table, separator, key = name.partition(SEPARATOR)
     assert separator, name
     return table.decode(), key.decode()

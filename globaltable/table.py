@@ -16,15 +16,16 @@ Invariants:
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
+from operator import add
 from typing import NamedTuple, Protocol
 
 from globaltable.history import History, HistoryRecord, Identity, identity_of
 from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus
-from globaltable.topology import slot_of
+from globaltable.topology import slot_of, slots_of
 from globaltable.wire.rows import HistoryRow, Row, decode_row, encode_history, encode_row
 
 SLOT_BYTES = 2
-_APPLIED = OutcomeStatus.APPLIED
 _STALE = Outcome(
     OutcomeStatus.UNAVAILABLE, None, "the attempt was held up for too long and was not applied"
 )
@@ -33,6 +34,12 @@ _STALE = Outcome(
 def row_key(name: bytes, slots: int) -> bytes:
     """Where a name's row stands: by slot, so that slots are ranges, then by name."""
     return slot_of(name, slots).to_bytes(SLOT_BYTES, "big") + name
+
+
+def row_keys(names: Sequence[bytes], slots: int) -> list[bytes]:
+    """`row_key` for many names."""
+    heads = [slot.to_bytes(SLOT_BYTES, "big") for slot in slots_of(names, slots)]
+    return list(map(add, heads, names))
 
 
 class FlushedRows(Protocol):
@@ -157,22 +164,32 @@ class Table:
         return Applied(revision, list(rows.values()), not_new), list(rows)
 
     def _apply_ops(self, revision: int, ops: Sequence[Op]) -> list[HistoryRow]:
-        rows: list[HistoryRow] = []
-        for op in ops:
-            kind, name, unit, _, client_id, sequence = op
-            key = row_key(name, self._slots)
-            data = self._row_bytes(key)
-            if data is None and kind is OpKind.BIND:
-                # Most ops are binds of new keys.
-                self._dirty[key] = encode_row(Row(unit, 1, revision, client_id, sequence))
-                rows.append(
-                    HistoryRow(kind, name, client_id, sequence, _APPLIED, unit, 1, revision)
-                )
-            else:
-                rows.append(self._apply_op(key, revision, op, data))
-        return rows
+        if not ops:
+            return []
+        kinds, names, units, _, client_ids, sequences = zip(*ops, strict=True)
+        keys = row_keys(names, self._slots)
+        if not self._are_binds_of_new_keys(kinds, keys):
+            return [self._apply_op(key, revision, op) for key, op in zip(keys, ops, strict=True)]
+        # Most batches are. Their rows are made a column at a time, as `_apply_op` would one by one.
+        first, at, applied = repeat(1), repeat(revision), repeat(OutcomeStatus.APPLIED)
+        rows = zip(units, first, at, client_ids, sequences)  # noqa: B905 - `repeat` has no end
+        self._dirty.update(zip(keys, map(encode_row, rows), strict=True))
+        history = zip(kinds, names, client_ids, sequences, applied, units, first, at)  # noqa: B905
+        return list(map(HistoryRow._make, history))
 
-    def _apply_op(self, key: bytes, revision: int, op: Op, data: bytes | None) -> HistoryRow:
+    def _are_binds_of_new_keys(self, kinds: Sequence[OpKind], keys: Sequence[bytes]) -> bool:
+        """Whether each op is a bind of a key that has no row, not even a tombstone, nor comes to
+        have one by an op before it in this batch."""
+        return (
+            set(kinds) == {OpKind.BIND}
+            and len(set(keys)) == len(keys)
+            and self._dirty.keys().isdisjoint(keys)
+            and (self._flushing is None or self._flushing.rows.keys().isdisjoint(keys))
+            and not any(map(self._flushed.get, keys))
+        )
+
+    def _apply_op(self, key: bytes, revision: int, op: Op) -> HistoryRow:
+        data = self._row_bytes(key)
         row = decode_row(data) if data is not None else None
 
         if row is not None and row.client_id == op.client_id and row.sequence == op.sequence:

@@ -6,11 +6,11 @@ Invariants, checked where a topology is made: names are unique; a group's replic
 regions; every slot belongs to exactly one group.
 """
 
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+from zlib import crc32
 
 from globaltable.errors import ConfigError
 
@@ -20,7 +20,12 @@ REPLICAS_ALLOWED: Final = (3, 5)
 
 def slot_of(name: bytes, slots: int) -> int:
     """The slot of a qualified name: `crc32(table, key) mod slots`."""
-    return zlib.crc32(name) % slots
+    return crc32(name) % slots
+
+
+def slots_of(names: Iterable[bytes], slots: int) -> list[int]:
+    """`slot_of` for many names: without a call for each, of which there are four for every op."""
+    return [crc32(name) % slots for name in names]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,11 @@ class Topology:
     def group_of(self, name: bytes) -> int:
         """The number of the group that owns a qualified name."""
         return self.group_of_slot(slot_of(name, self.slots))
+
+    def groups_of(self, names: Iterable[bytes]) -> list[int]:
+        """`group_of` for many names."""
+        groups = len(self.groups)
+        return [slot % groups for slot in slots_of(names, self.slots)]
 
     def slots_of_group(self, number: int) -> range:
         """The slots a group owns, ascending."""

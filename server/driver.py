@@ -86,9 +86,9 @@ class Driver:
     def submit(self, ops: Sequence[Op], deadline: float, told: Told) -> None:
         """Have ops of any groups applied, and `told` of each, perhaps before this returns."""
         by_group: dict[int, list[int]] = {}
-        group_of = self._core.topology.group_of
-        for position, op in enumerate(ops):
-            by_group.setdefault(group_of(op.name), []).append(position)
+        groups = self._core.topology.groups_of([op.name for op in ops])
+        for position, group in enumerate(groups):
+            by_group.setdefault(group, []).append(position)
         for group, positions in by_group.items():
             own = [ops[position] for position in positions]
             refused = self._submit_to(group, own, (told, positions), deadline)

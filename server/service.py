@@ -24,15 +24,9 @@ from globaltable.errors import (
     WatchError,
 )
 from globaltable.model import Binding, OpKind, qualified_name
+from globaltable.server.ops import binding_message, require_count, require_table
 from globaltable.server.watches import Change, Watcher, Watches
-from globaltable.server.writes import (
-    WriteBackend,
-    WriteStream,
-    binding_message,
-    require_table,
-    require_write,
-    write,
-)
+from globaltable.server.writes import WriteBackend, WriteStream, write
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 from globaltable.validation import require_key
@@ -121,7 +115,8 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
 
     async def Write(self, request: pb.WriteRequest, context: Context) -> pb.WriteResponse:  # noqa: N802
         try:
-            require_write(request, self._backend.tables)
+            require_table(request.table, self._backend.tables)
+            require_count(len(request.ops))
         except InvalidArgument as error:
             await _abort(context, error)
         return await write(self._backend, request, context.time_remaining())

@@ -1,8 +1,7 @@
-"""Writes: ops are checked one by one, handed to the node, and answered, whole or in parts.
+"""Writes: requests are handed to the node, and answered, whole or in parts.
 
-A bad op does not spoil the others of its request. Over a stream the ops of a request are answered
-together if they are decided at about the same time, for messages cost more than ops; but none waits
-long for the slowest group of its request.
+Over a stream the ops of a request are answered together if they are decided at about the same time,
+for messages cost more than ops; but none waits long for the slowest group of its request.
 
 Invariant: while `STREAM_OPS_MAX` ops of a stream are under way or unsent, no more of it is read; so
 who sends more is held up by the stream's own flow control.
@@ -14,22 +13,26 @@ from functools import partial
 from typing import Final, Protocol
 
 from globaltable import limits
-from globaltable.errors import InvalidArgument, LimitExceeded
-from globaltable.model import Binding, Op, OpKind, Outcome, OutcomeStatus, qualified_name
+from globaltable.errors import InvalidArgument
+from globaltable.model import Op, Outcome, OutcomeStatus
 from globaltable.server.driver import Told
+from globaltable.server.ops import (
+    OpColumns,
+    check,
+    columns_of_stream,
+    columns_of_write,
+    outcome_message,
+    part_message,
+    refusal_of,
+    require_table,
+)
 from globaltable.v1 import globaltable_pb2 as pb
-from globaltable.validation import require_key, require_unit, require_version
 
 RETRY_DELAY_MS: Final = 50
 STREAM_OPS_MAX: Final = 4 * limits.WRITE_OPS_MAX
 PART_DELAY_S: Final = 0.05
 """How long a decided op waits for the others of its request, to be answered in one message."""
 
-_KINDS: Final = {
-    pb.OP_KIND_BIND: OpKind.BIND,
-    pb.OP_KIND_MOVE: OpKind.MOVE,
-    pb.OP_KIND_UNBIND: OpKind.UNBIND,
-}
 _STOPPING: Final = Outcome(OutcomeStatus.UNAVAILABLE, None, "this node is stopping")
 
 
@@ -44,81 +47,19 @@ class WriteBackend(Protocol):
         ...
 
 
-class UnknownTable(InvalidArgument):
-    """The table is not one of the cluster's."""
-
-
-def require_table(table: str, tables: Sequence[str]) -> None:
-    """Refuse a table that the cluster does not have."""
-    if table not in tables:
-        # It is told of to every op of a request, and in trailers, which hold little.
-        raise UnknownTable(
-            f"unknown table {table[: limits.TABLE_BYTES_MAX]!r}; "
-            f"this cluster has {', '.join(tables)}"
-        )
-
-
-def binding_message(binding: Binding) -> pb.Binding:
-    return pb.Binding(unit=binding.unit, version=binding.version, revision=binding.revision)
-
-
-def _outcome_message(outcome: Outcome) -> pb.Outcome:
-    status, binding, detail = outcome
-    if binding is None:
-        return pb.Outcome(status=int(status), detail=detail)  # type: ignore[arg-type]
-    return pb.Outcome(status=int(status), binding=binding_message(binding))  # type: ignore[arg-type]
-
-
-def _op(table: str, client_id: int, op: pb.Op) -> Op:
-    """The op, checked. Raises `InvalidArgument`."""
-    kind = _KINDS.get(op.kind)
-    if kind is None:
-        raise InvalidArgument(f"op kind {op.kind} is not known to this node; it knows 1 to 3")
-    require_key(op.key)
-    if kind is not OpKind.UNBIND:
-        require_unit(op.unit)
-    if kind is not OpKind.BIND:
-        require_version(op.version)
-    unit = "" if kind is OpKind.UNBIND else op.unit
-    version = 0 if kind is OpKind.BIND else op.version
-    return Op(kind, qualified_name(table, op.key), unit, version, client_id, op.sequence)
-
-
-def require_write(request: pb.WriteRequest, tables: Sequence[str]) -> None:
-    """Refuse what is wrong with a request as a whole. Raises `InvalidArgument`."""
-    require_table(request.table, tables)
-    if len(request.ops) > limits.WRITE_OPS_MAX:
-        raise LimitExceeded(
-            f"{len(request.ops)} ops in one Write; at most {limits.WRITE_OPS_MAX} are "
-            "allowed: split them"
-        )
-
-
-def submit(
-    backend: WriteBackend, request: pb.WriteRequest, timeout_s: float | None, told: Told
-) -> None:
+def submit(backend: WriteBackend, columns: OpColumns, timeout_s: float | None, told: Told) -> None:
     """Submit the good ops of a request, and tell of the bad ones at once."""
-    table, client_id = request.table, request.client_id
-    ops: list[Op] = []
-    good: list[int] = []
-    for position, op in enumerate(request.ops):
-        try:
-            ops.append(_op(table, client_id, op))
-            good.append(position)
-        except InvalidArgument as error:
-            told([position], [_refused(error)])
-    if len(good) == len(request.ops):
+    ops, positions, refused = check(columns)
+    for position, error in refused:
+        told([position], [refusal_of(error)])
+    if not refused:
         backend.submit(ops, timeout_s, told)
-        return
-    backend.submit(
-        ops,
-        timeout_s,
-        lambda positions, outcomes: told([good[position] for position in positions], outcomes),
-    )
-
-
-def _refused(error: InvalidArgument) -> Outcome:
-    return Outcome(OutcomeStatus.INVALID_ARGUMENT, None, str(error))
+    elif ops:
+        backend.submit(
+            ops,
+            timeout_s,
+            lambda some, outcomes: told([positions[place] for place in some], outcomes),
+        )
 
 
 async def write(
@@ -138,14 +79,14 @@ async def write(
             done.set_result(None)
 
     if outcomes:
-        submit(backend, request, timeout_s, told)
+        submit(backend, columns_of_write(request), timeout_s, told)
         await done
     response = pb.WriteResponse()
     for outcome in outcomes:
         assert outcome is not None, "every op has been told of"
         if outcome.status is OutcomeStatus.OVERLOADED:
             response.retry_delay_ms = RETRY_DELAY_MS
-        response.outcomes.append(_outcome_message(outcome))
+        response.outcomes.append(outcome_message(outcome))
     return response
 
 
@@ -192,25 +133,25 @@ class WriteStream:
             self._awake.set()
 
     def _take(self, request: pb.WriteStreamRequest) -> None:
-        write = request.write
-        if len(write.ops) > limits.WRITE_OPS_MAX:
-            # No answer for each: of ops so small that millions fit in, answers would be many times
-            # as large as the request.
-            require_write(write, self._backend.tables)
-        self._ops += len(write.ops)
+        # What is wrong with a request as a whole ends the stream. To answer each op would not do:
+        # of ops so small that millions fit in, answers would be many times as large.
+        columns = columns_of_stream(request)
+        if not columns.ops:
+            return
+        self._ops += columns.ops
         if self._ops >= STREAM_OPS_MAX:
             self._room.clear()
-        told = partial(self._told, _Request(request.number, len(write.ops)))
-        whole = range(len(write.ops))
+        told = partial(self._told, _Request(request.number, columns.ops))
+        whole = range(columns.ops)
         try:
-            require_write(write, self._backend.tables)
+            require_table(columns.table, self._backend.tables)
         except InvalidArgument as error:
-            told(whole, [_refused(error)] * len(whole))
+            told(whole, [refusal_of(error)] * columns.ops)
             return
         if self._draining:
-            told(whole, [_STOPPING] * len(whole))
+            told(whole, [_STOPPING] * columns.ops)
             return
-        submit(self._backend, write, request.timeout_ms / 1000 or None, told)
+        submit(self._backend, columns, request.timeout_ms / 1000 or None, told)
 
     def _told(
         self, request: _Request, positions: Sequence[int], outcomes: Sequence[Outcome]
@@ -245,8 +186,8 @@ def stream_response(
 ) -> pb.WriteStreamResponse:
     response = pb.WriteStreamResponse()
     for number, positions, outcomes in parts:
-        messages = [_outcome_message(outcome) for outcome in outcomes]
-        response.parts.append(pb.WritePart(number=number, positions=positions, outcomes=messages))
+        part = part_message(number, positions, outcomes)
+        response.parts.append(part)
         if any(outcome.status is OutcomeStatus.OVERLOADED for outcome in outcomes):
             response.retry_delay_ms = RETRY_DELAY_MS
     return response

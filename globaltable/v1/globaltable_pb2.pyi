@@ -114,24 +114,44 @@ class WriteResponse(_message.Message):
     def __init__(self, outcomes: _Optional[_Iterable[_Union[Outcome, _Mapping]]] = ..., retry_delay_ms: _Optional[int] = ...) -> None: ...
 
 class WriteStreamRequest(_message.Message):
-    __slots__ = ("number", "write", "timeout_ms")
+    __slots__ = ("number", "timeout_ms", "table", "client_id", "kinds", "keys", "units", "versions", "sequences")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
-    WRITE_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
     number: int
-    write: WriteRequest
     timeout_ms: int
-    def __init__(self, number: _Optional[int] = ..., write: _Optional[_Union[WriteRequest, _Mapping]] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
+    table: str
+    client_id: int
+    kinds: _containers.RepeatedScalarFieldContainer[OpKind]
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    units: _containers.RepeatedScalarFieldContainer[str]
+    versions: _containers.RepeatedScalarFieldContainer[int]
+    sequences: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, number: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., table: _Optional[str] = ..., client_id: _Optional[int] = ..., kinds: _Optional[_Iterable[_Union[OpKind, str]]] = ..., keys: _Optional[_Iterable[str]] = ..., units: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class WritePart(_message.Message):
-    __slots__ = ("number", "positions", "outcomes")
+    __slots__ = ("number", "positions", "statuses", "units", "versions", "revisions", "details")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
-    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    STATUSES_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    REVISIONS_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
     number: int
     positions: _containers.RepeatedScalarFieldContainer[int]
-    outcomes: _containers.RepeatedCompositeFieldContainer[Outcome]
-    def __init__(self, number: _Optional[int] = ..., positions: _Optional[_Iterable[int]] = ..., outcomes: _Optional[_Iterable[_Union[Outcome, _Mapping]]] = ...) -> None: ...
+    statuses: _containers.RepeatedScalarFieldContainer[OutcomeStatus]
+    units: _containers.RepeatedScalarFieldContainer[str]
+    versions: _containers.RepeatedScalarFieldContainer[int]
+    revisions: _containers.RepeatedScalarFieldContainer[int]
+    details: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, number: _Optional[int] = ..., positions: _Optional[_Iterable[int]] = ..., statuses: _Optional[_Iterable[_Union[OutcomeStatus, str]]] = ..., units: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[int]] = ..., revisions: _Optional[_Iterable[int]] = ..., details: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WriteStreamResponse(_message.Message):
     __slots__ = ("parts", "retry_delay_ms")

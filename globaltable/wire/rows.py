@@ -30,7 +30,8 @@ class Row(NamedTuple):
         return Binding(self.unit, self.version, self.revision)
 
 
-def encode_row(row: Row) -> bytes:
+def encode_row(row: tuple[str | None, int, int, int, int]) -> bytes:
+    """Of a `Row`, or of what one would be made of."""
     return pack(row)
 
 

@@ -11,6 +11,7 @@ from globaltable.client._exchange import AnyTicket, Call, Exchange
 from globaltable.client._settings import USE_CLIENT_DEFAULT, Settings, Timeout
 from globaltable.errors import GlobalTableError
 from globaltable.v1 import globaltable_pb2 as pb
+from tests.columns import stream_part, write_in
 
 TABLE = "im.session"
 ADDRESSES = ("a:1", "b:1", "c:1")
@@ -165,7 +166,7 @@ def write_of(call: Call) -> pb.WriteRequest:
     assert call.method == "WriteStream"
     request = pb.WriteStreamRequest.FromString(call.request)
     assert request.number == call.number
-    return request.write
+    return write_in(request)
 
 
 def ops(call: Call) -> list[pb.Op]:
@@ -176,9 +177,7 @@ def ops(call: Call) -> list[pb.Op]:
 def part(call: Call, outcomes: Mapping[int, pb.Outcome]) -> pb.WritePart:
     """An answer to the ops at these positions of a request."""
     assert call.number is not None
-    return pb.WritePart(
-        number=call.number, positions=list(outcomes), outcomes=list(outcomes.values())
-    )
+    return stream_part(call.number, list(outcomes), list(outcomes.values()))
 
 
 def keys(call: Call) -> list[str]:

@@ -19,6 +19,7 @@ import grpc.aio
 from globaltable.client._attempts import DETAIL_KEY
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
+from tests.columns import stream_part, write_in
 
 PATIENCE_S: Final = 10.0
 """How long a test waits for what must happen; it never waits for what must not."""
@@ -171,7 +172,7 @@ class ScriptedNode(pb_grpc.GlobalTableServiceServicer):
         await _ServedStream(self._write, requests, context).serve()
 
     async def _write(self, request: pb.WriteStreamRequest, context: Context) -> Any:
-        return await self._serve("Write", request.write, context)
+        return await self._serve("Write", write_in(request), context)
 
     async def Read(self, request: pb.ReadRequest, context: Context) -> pb.ReadResponse:  # noqa: N802
         response: pb.ReadResponse = await self._serve("Read", request, context)
@@ -289,9 +290,7 @@ class _ServedStream:
 def _part(
     request: pb.WriteStreamRequest, outcomes: Mapping[int, pb.Outcome]
 ) -> pb.WriteStreamResponse:
-    part = pb.WritePart(
-        number=request.number, positions=list(outcomes), outcomes=list(outcomes.values())
-    )
+    part = stream_part(request.number, list(outcomes), list(outcomes.values()))
     return pb.WriteStreamResponse(parts=[part])
 
 

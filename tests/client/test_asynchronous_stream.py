@@ -148,13 +148,13 @@ class TestItsEnd:
     async def test_a_message_that_makes_no_sense_is_told_and_the_stream_goes_on(
         self, near: ScriptedNode
     ) -> None:
-        part = pb.WritePart(number=1, positions=[0])
+        part = pb.WritePart(number=1, positions=[0], units=["A", "B"])
         near.then("Write", hang, say(pb.WriteStreamResponse(parts=[part])))
         async with connect(near) as client:
             first = asyncio.ensure_future(client.bind("1", "A"))
             await near.until_asked("Write")
             for asked in (asyncio.ensure_future(client.bind("2", "A")), first):
-                with pytest.raises(ProtocolError, match="0 outcomes for 1 ops"):
+                with pytest.raises(ProtocolError, match="2 units for 1 ops"):
                     await asked
             assert (await client.bind("3", "A")).created
             require_nothing_held(client._opened())

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from globaltable.client._attempts import FailureKind
 from globaltable.client._deadlines import BUCKET_S
 from globaltable.client._exchange import Call
+from globaltable.client._lanes import WriteOp
 from globaltable.client._settings import GRACE_S, ClientClosed
 from globaltable.errors import (
     DeadlineExceeded,
@@ -22,6 +23,7 @@ from globaltable.errors import (
     Rejected,
     Unavailable,
 )
+from globaltable.model import OpKind
 from globaltable.v1 import globaltable_pb2 as pb
 from tests.client.desk import (
     ADDRESSES,
@@ -67,7 +69,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.over: list[Call] = []
         """Calls of which the exchange should know nothing more."""
         self.due_at: dict[int, float] = {}
-        self.binds: dict[int, bytes] = {}
+        self.binds: dict[int, WriteOp] = {}
         """By caller, the op as it was first sent."""
         self.maybe: set[int] = set()
         """Binds an attempt of which may have happened."""
@@ -92,7 +94,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert not full
         self.due_at[caller] = self.desk.now + timeout_s
         if is_bind:
-            self.binds[caller] = self.desk.tickets[caller].payload.SerializeToString()
+            self.binds[caller] = self.desk.tickets[caller].payload
         self.look()
 
     @rule(choice=CHOICES)
@@ -131,7 +133,8 @@ class AnyOrder(RuleBasedStateMachine):
             if call.number is not None:
                 sent = [ticket.waiter for ticket in (call.tickets or {}).values()]
                 for caller, op in zip(sent, ops(call), strict=True):
-                    assert op.SerializeToString() == self.binds[caller], "a retry is another op"
+                    sent_op = WriteOp(OpKind(op.kind), op.key, op.unit, op.version, op.sequence)
+                    assert sent_op == self.binds[caller], "a retry is another op"
                     assert caller not in self.gone and caller not in self.desk.told
 
     # --- what nodes do ---------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from tests.client.desk import (
     require_nothing_held,
     write_of,
 )
+from tests.columns import stream_part
 
 UNREACHED = failure(FailureKind.UNREACHED)
 LOST = failure(FailureKind.UNKNOWN)
@@ -108,7 +109,7 @@ class TestNobodys:
         call = desk.call()
         desk.answer_some(call, {0: applied("A")})
         stray = {
-            "another number": pb.WritePart(number=9_999, positions=[1], outcomes=[applied("X")]),
+            "another number": stream_part(9_999, [1], [applied("X")]),
             "another position": part(call, {7: applied("X")}),
             "an op answered before": part(call, {0: applied("X")}),
             "another node": part(call, {1: applied("X")}),
@@ -125,9 +126,7 @@ class TestNobodys:
         caller = desk.bind()
         call = desk.call()
         assert call.number is not None
-        twice = pb.WritePart(
-            number=call.number, positions=[0, 0], outcomes=[applied("A"), applied("X")]
-        )
+        twice = stream_part(call.number, [0, 0], [applied("A"), applied("X")])
         desk.receive(0, pb.WriteStreamResponse(parts=[twice]).SerializeToString())
         assert desk.told[caller].unit == "A"
         require_nothing_held(desk.exchange)
@@ -136,7 +135,7 @@ class TestNobodys:
         desk = desk_of_three()
         caller = desk.bind()
         parts = [
-            pb.WritePart(number=9_999, positions=[0], outcomes=[applied("X")]),
+            stream_part(9_999, [0], [applied("X")]),
             part(desk.call(), {0: applied("A")}),
         ]
         desk.receive(0, pb.WriteStreamResponse(parts=parts).SerializeToString())
@@ -352,7 +351,10 @@ class TestNonsense:
         desk = desk_of_three()
         caller = desk.bind()
         call = desk.call()
-        parts = [part(call, {0: applied()}), pb.WritePart(number=9, positions=[0])]
+        parts = [
+            part(call, {0: applied()}),
+            pb.WritePart(number=9, positions=[0], units=["A", "B"]),
+        ]
         desk.receive(0, pb.WriteStreamResponse(parts=parts).SerializeToString())
         assert type(desk.told[caller]) is ProtocolError
 

@@ -14,23 +14,26 @@ from globaltable.client._lanes import (
     StatusLane,
     Ticket,
     WriteLane,
+    WriteOp,
+    WriteOutcome,
     WritePart,
     read_outcome,
     read_parts,
 )
 from globaltable.client.values import Status
 from globaltable.errors import InvalidArgument, NotBound, ProtocolError, VersionConflict
-from globaltable.model import Binding
+from globaltable.model import Binding, OpKind
 from globaltable.v1 import globaltable_pb2 as pb
 from tests.client.desk import OVERLOADED, TABLE, UNAVAILABLE, UNKNOWN, applied
+from tests.columns import stream_part
 
-BIND = pb.Op(kind=pb.OP_KIND_BIND, key="k", unit="A", sequence=1)
-MOVE = pb.Op(kind=pb.OP_KIND_MOVE, key="k", unit="B", version=4, sequence=2)
-UNBIND = pb.Op(kind=pb.OP_KIND_UNBIND, key="k", version=4, sequence=3)
+BIND = WriteOp(OpKind.BIND, "k", "A", 0, 1)
+MOVE = WriteOp(OpKind.MOVE, "k", "B", 4, 2)
+UNBIND = WriteOp(OpKind.UNBIND, "k", "", 4, 3)
 OPS = {"bind": BIND, "move": MOVE, "unbind": UNBIND}
 
-HELD = pb.Binding(unit="C", version=5, revision=70)
 WORDS = "words of the node"
+APPLIED = WriteOutcome(pb.OUTCOME_STATUS_APPLIED, "A", 1, 2, "")
 CONFLICT = VersionConflict("k", 4, Binding("C", 5, 70))
 NOT_BOUND = NotBound("k")
 NONSENSE = ProtocolError()
@@ -62,7 +65,7 @@ class TestOutcomes:
     @pytest.mark.parametrize("verb", OPS)
     def test_an_outcome_means_what_its_kind_and_status_say(self, verb: str, status: int) -> None:
         expected = OUTCOMES[status][list(OPS).index(verb)]
-        outcome = pb.Outcome(status=status, binding=HELD, detail=WORDS)  # type: ignore[arg-type]
+        outcome = WriteOutcome(status, "C", 5, 70, WORDS)
         means = read_outcome(OPS[verb], outcome, 0.3)
         if isinstance(expected, FailureKind):
             assert isinstance(means, Failure) and means.kind is expected
@@ -76,14 +79,14 @@ class TestOutcomes:
             assert means == expected
 
     def test_a_refusal_of_an_argument_names_the_op_and_the_reason(self) -> None:
-        outcome = pb.Outcome(status=pb.OUTCOME_STATUS_INVALID_ARGUMENT, detail=WORDS)
+        outcome = WriteOutcome(pb.OUTCOME_STATUS_INVALID_ARGUMENT, "", 0, 0, WORDS)
         means = read_outcome(MOVE, outcome, 0.0)
         assert isinstance(means, Failure) and type(means.error) is InvalidArgument
         assert str(means.error) == f"move of 'k' was refused: {WORDS}"
 
     @pytest.mark.parametrize("outcome", [UNAVAILABLE, OVERLOADED, UNKNOWN])
     def test_without_words_the_status_is_the_message(self, outcome: pb.Outcome) -> None:
-        means = read_outcome(BIND, pb.Outcome(status=outcome.status), 0.0)
+        means = read_outcome(BIND, WriteOutcome(outcome.status, "", 0, 0, ""), 0.0)
         assert isinstance(means, Failure)
         assert means.message == pb.OutcomeStatus.Name(outcome.status).removeprefix(
             "OUTCOME_STATUS_"
@@ -100,12 +103,12 @@ class TestOutcomes:
         ],
     )
     @pytest.mark.parametrize(
-        "binding", [None, pb.Binding(version=1), pb.Binding(unit="A")], ids=["none", "no unit", "0"]
+        ("unit", "version"), [("", 0), ("", 1), ("A", 0)], ids=["none", "no unit", "0"]
     )
     def test_one_that_must_hold_a_binding_and_does_not_is_a_protocol_error(
-        self, op: pb.Op, status: pb.OutcomeStatus, binding: pb.Binding | None
+        self, op: WriteOp, status: pb.OutcomeStatus, unit: str, version: int
     ) -> None:
-        means = read_outcome(op, pb.Outcome(status=status, binding=binding), 0.0)
+        means = read_outcome(op, WriteOutcome(status, unit, version, 70, ""), 0.0)
         assert type(means) is ProtocolError
 
 
@@ -130,25 +133,35 @@ class TestWriteLane:
         data = self.lane.numbered_request(12, [BIND, MOVE, UNBIND], timeout_s)
         assert pb.WriteStreamRequest.FromString(data) == pb.WriteStreamRequest(
             number=12,
-            write=pb.WriteRequest(table=TABLE, client_id=77, ops=[BIND, MOVE, UNBIND]),
             timeout_ms=timeout_ms,
+            table=TABLE,
+            client_id=77,
+            kinds=[pb.OP_KIND_BIND, pb.OP_KIND_MOVE, pb.OP_KIND_UNBIND],
+            keys=["k", "k", "k"],
+            units=["A", "B", ""],
+            versions=[0, 4, 4],
+            sequences=[1, 2, 3],
         )
+
+    def test_versions_that_are_all_0_are_left_out(self) -> None:
+        data = self.lane.numbered_request(12, [BIND, BIND], 1.0)
+        assert list(pb.WriteStreamRequest.FromString(data).versions) == []
 
     def test_a_message_holds_parts_of_the_answers_to_many_requests(self) -> None:
         response = pb.WriteStreamResponse(
             parts=[
-                pb.WritePart(number=3, positions=[2, 0], outcomes=[applied(), OVERLOADED]),
+                stream_part(3, [2, 0], [applied(), OVERLOADED]),
                 pb.WritePart(number=2),
             ],
             retry_delay_ms=400,
         )
         assert read_parts(response.SerializeToString()) == [
-            WritePart(3, [2, 0], [applied(), OVERLOADED], 0.4),
+            WritePart(3, [2, 0], [APPLIED, WriteOutcome(OVERLOADED.status, "", 0, 0, "full")], 0.4),
             WritePart(2, [], [], 0.4),
         ]
 
     def test_a_node_that_asks_for_too_much_patience_is_not_believed(self) -> None:
-        part = pb.WritePart(number=1, positions=[0], outcomes=[OVERLOADED])
+        part = stream_part(1, [0], [OVERLOADED])
         response = pb.WriteStreamResponse(parts=[part], retry_delay_ms=4_000_000)
         (read,) = read_parts(response.SerializeToString())
         assert read.retry_delay_s == RETRY_DELAY_S_MAX
@@ -157,14 +170,9 @@ class TestWriteLane:
         "data",
         [
             b"\xff\xff\xff",
+            pb.WriteStreamResponse(parts=[stream_part(1, [0, 1], [applied()])]).SerializeToString(),
             pb.WriteStreamResponse(
-                parts=[pb.WritePart(number=1, positions=[0, 1], outcomes=[applied()])]
-            ).SerializeToString(),
-            pb.WriteStreamResponse(
-                parts=[
-                    pb.WritePart(number=1, positions=[0], outcomes=[applied()]),
-                    pb.WritePart(number=2, outcomes=[applied()]),
-                ]
+                parts=[stream_part(1, [0], [applied()]), stream_part(2, [], [applied()])]
             ).SerializeToString(),
         ],
         ids=["garbage", "one too few", "one too many"],
@@ -219,7 +227,10 @@ class TestScanLane:
 
     def test_an_answer_is_the_entries_and_where_the_next_page_begins(self) -> None:
         response = pb.ScanResponse(
-            entries=[pb.ScanEntry(key="cid:1", binding=HELD)], next_page_token=b"t2"
+            entries=[
+                pb.ScanEntry(key="cid:1", binding=pb.Binding(unit="C", version=5, revision=70))
+            ],
+            next_page_token=b"t2",
         )
         (answer,) = self.lane.read(_tickets(self.lane, self.asked), response.SerializeToString())
         assert answer == ([("cid:1", Binding("C", 5, 70))], b"t2")

@@ -141,12 +141,12 @@ class TestItsEnd:
     def test_a_message_that_makes_no_sense_is_told_and_the_stream_goes_on(
         self, nodes: NodeThread, threads: ThreadPoolExecutor
     ) -> None:
-        part = pb.WritePart(number=1, positions=[0])
+        part = pb.WritePart(number=1, positions=[0], units=["A", "B"])
         nodes.near.then("Write", hang, say(pb.WriteStreamResponse(parts=[part])))
         with connect_sync(nodes.near) as client:
             first = threads.submit(client.bind, "1", "A")
             nodes.until_asked(nodes.near, "Write")
-            with pytest.raises(ProtocolError, match="0 outcomes for 1 ops"):
+            with pytest.raises(ProtocolError, match="2 units for 1 ops"):
                 client.bind("2", "A")
             assert type(first.exception(PATIENCE_S)) is ProtocolError
             assert client.bind("3", "A").created

@@ -8,11 +8,21 @@ import grpc
 
 from globaltable.client._attempts import DETAIL_KEY, failure_of
 from globaltable.client._exchange import Exchange
-from globaltable.client._lanes import Lane, ReadLane, ScanLane, StatusLane, Ticket, WriteLane
+from globaltable.client._lanes import (
+    Lane,
+    ReadLane,
+    ScanLane,
+    StatusLane,
+    Ticket,
+    WriteLane,
+    WriteOp,
+)
 from globaltable.client._settings import Settings
 from globaltable.client._watching import WatchProgress
 from globaltable.errors import GlobalTableError, ProtocolError
+from globaltable.model import OpKind
 from globaltable.v1 import globaltable_pb2 as pb
+from tests.columns import stream_part
 from tests.fuzz import samples
 from tests.fuzz.mutations import Grammar
 from tests.fuzz.subject import Refused, Subject, Target
@@ -20,9 +30,9 @@ from tests.fuzz.subject import Refused, Subject, Target
 _BINDING: Final = pb.Binding(unit="unit-1", version=1, revision=5)
 _SETTINGS: Final = Settings(addresses=("127.0.0.1:7101", "127.0.0.1:7102"), table=samples.TABLE)
 _OPS: Final = [
-    pb.Op(kind=pb.OP_KIND_BIND, key="k", unit="A", sequence=1),
-    pb.Op(kind=pb.OP_KIND_MOVE, key="k", unit="B", version=1, sequence=2),
-    pb.Op(kind=pb.OP_KIND_UNBIND, key="k", version=2, sequence=3),
+    WriteOp(OpKind.BIND, "k", "A", 0, 1),
+    WriteOp(OpKind.MOVE, "k", "B", 1, 2),
+    WriteOp(OpKind.UNBIND, "k", "", 2, 3),
 ]
 
 
@@ -68,8 +78,8 @@ def _written() -> Subject:
         pb.Outcome(status=pb.OUTCOME_STATUS_VERSION_CONFLICT, binding=_BINDING),
         pb.Outcome(status=pb.OUTCOME_STATUS_OVERLOADED, detail="full"),
     ]
-    parts = [pb.WritePart(number=1, positions=[0, 1, 2], outcomes=outcomes)]
-    later = [pb.WritePart(number=1, positions=[n], outcomes=[outcomes[n]]) for n in (2, 0)]
+    parts = [stream_part(1, [0, 1, 2], outcomes)]
+    later = [stream_part(1, [n], [outcomes[n]]) for n in (2, 0)]
     seeds = [
         pb.WriteStreamResponse(parts=parts),
         pb.WriteStreamResponse(parts=later, retry_delay_ms=50),

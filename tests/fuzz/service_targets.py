@@ -31,6 +31,7 @@ from globaltable.table import Flush, TableState, row_key
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.wire.batches import decode_batch, encode_batch
 from globaltable.wire.rows import Row, encode_row
+from tests.columns import stream_request
 from tests.fuzz import samples
 from tests.fuzz.directories import scratch
 from tests.fuzz.loops import new_runner
@@ -178,7 +179,7 @@ _REQUESTS: Final[dict[str, tuple[Any, list[Any], str]]] = {
     "Write": (pb.WriteRequest, [_WRITE], "unary"),
     "WriteStream": (
         pb.WriteStreamRequest,
-        [pb.WriteStreamRequest(number=1, write=_WRITE, timeout_ms=100)],
+        [stream_request(1, _WRITE, timeout_ms=100)],
         "both_ways",
     ),
     "Read": (pb.ReadRequest, [pb.ReadRequest(table=samples.TABLE, keys=["cid:1", "x"])], "unary"),

@@ -20,6 +20,7 @@ from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import PART_DELAY_S
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
+from tests.columns import outcomes_in, stream_request
 from tests.server.tables import TABLE, Tables
 
 PATIENCE_S = 5.0
@@ -92,9 +93,7 @@ class _Stream:
         self, number: int, *ops: pb.Op, table: str = TABLE, timeout_ms: int = 2_000
     ) -> None:
         write = pb.WriteRequest(table=table, client_id=7, ops=ops)
-        await self.call.write(
-            pb.WriteStreamRequest(number=number, write=write, timeout_ms=timeout_ms)
-        )
+        await self.call.write(stream_request(number, write, timeout_ms))
 
     async def receive(self) -> pb.WriteStreamResponse:
         """The next message, whole."""
@@ -131,7 +130,7 @@ def _outcomes(response: pb.WriteStreamResponse) -> dict[tuple[int, int], pb.Outc
     return {
         (part.number, position): outcome
         for part in response.parts
-        for position, outcome in zip(part.positions, part.outcomes, strict=True)
+        for position, outcome in zip(part.positions, outcomes_in(part), strict=True)
     }
 
 
@@ -377,7 +376,7 @@ async def test_a_request_that_does_not_decode_ends_the_stream_when_the_others_ar
     method: Any = served.channel.stream_stream(path, None, None)
     call = method()
     write = pb.WriteRequest(table=TABLE, ops=[_bind("1")])
-    await call.write(pb.WriteStreamRequest(number=1, write=write).SerializeToString())
+    await call.write(stream_request(1, write).SerializeToString())
     await call.write(b"\xff\xff\xff")
     await served.node.until_submitted(1)
     served.node.submitted[0].decide_all()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from globaltable.client._attempts import Failure, FailureKind
 from globaltable.client._exchange import Call, Exchange
-from globaltable.client._lanes import Ticket, WriteLane
+from globaltable.client._lanes import Ticket, WriteLane, WriteOp
 from globaltable.client._settings import GRACE_S, Settings
 from globaltable.errors import (
     GlobalTableError,
@@ -24,8 +24,9 @@ from globaltable.errors import (
     ProtocolError,
     VersionConflict,
 )
-from globaltable.model import Binding, Op, Outcome
+from globaltable.model import Binding, Op, OpKind, Outcome
 from globaltable.server import writes
+from globaltable.server.ops import columns_of_stream, require_table
 from globaltable.v1 import globaltable_pb2 as pb
 from tests.simulation.checks import Violation
 from tests.simulation.clients import KEYS, UNITS
@@ -117,12 +118,12 @@ class LibraryClient:
             timeline.after(self._rng.random() * 0.1, self._abandon, ticket)
         self._pump()
 
-    def _draw(self) -> pb.Op:
+    def _draw(self) -> WriteOp:
         key = self._rng.choice(KEYS).partition(b"\0")[2].decode()
-        kind = self._rng.choice((pb.OP_KIND_BIND, pb.OP_KIND_MOVE, pb.OP_KIND_UNBIND))
-        unit = "" if kind == pb.OP_KIND_UNBIND else self._rng.choice(UNITS)
-        version = 0 if kind == pb.OP_KIND_BIND else self._versions.get(key, 1)
-        return pb.Op(kind=kind, key=key, unit=unit, version=version, sequence=self._sequence)
+        kind = self._rng.choice((OpKind.BIND, OpKind.MOVE, OpKind.UNBIND))
+        unit = "" if kind is OpKind.UNBIND else self._rng.choice(UNITS)
+        version = 0 if kind is OpKind.BIND else self._versions.get(key, 1)
+        return WriteOp(kind, key, unit, version, self._sequence)
 
     def _abandon(self, ticket: Ticket[Any]) -> None:
         if not ticket.done:
@@ -131,7 +132,7 @@ class LibraryClient:
             self._pump()
 
     def _told(
-        self, waiter: tuple[pb.Op, float], value: Any, error: GlobalTableError | None
+        self, waiter: tuple[WriteOp, float], value: Any, error: GlobalTableError | None
     ) -> None:
         op, asked_at = waiter
         self._under_way -= 1
@@ -218,9 +219,10 @@ class LibraryClient:
     def _requested(self, connection: _Connection, node: int, request: bytes) -> None:
         """The node has got a request; its answers go back as the ops of it are decided."""
         message = pb.WriteStreamRequest.FromString(request)
-        writes.require_write(message.write, _Backend.tables)
+        columns = columns_of_stream(message)
+        require_table(columns.table, _Backend.tables)
         told = partial(self._decided, connection, node, message.number)
-        writes.submit(_Backend(connection.life), message.write, message.timeout_ms / 1000, told)
+        writes.submit(_Backend(connection.life), columns, message.timeout_ms / 1000, told)
 
     def _decided(
         self,

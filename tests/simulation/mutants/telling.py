@@ -1,17 +1,17 @@
 """Mutants of what callers and watchers are told."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Any, Final
 
+from globaltable import table
 from globaltable.client._attempts import Attempts
-from globaltable.client._lanes import WriteLane
+from globaltable.client._lanes import WriteLane, WriteOp
 from globaltable.errors import GlobalTableError
-from globaltable.history import History
 from globaltable.model import Batch
 from globaltable.proposals import Proposals, Settled
 from globaltable.server.watches import Watches
 from globaltable.table import Applied, Table
-from globaltable.v1 import globaltable_pb2 as pb
 from tests.simulation import world
 from tests.simulation.mutants.mutant import Mutant, Patch
 from tests.simulation.schedule import Fault
@@ -43,8 +43,8 @@ def _no_tombstone(
     return _write(self, key, revision, op, old, unit, told)
 
 
-def _never_seen(self: History, client_id: int, sequence: int) -> None:
-    return None
+def _always_another(client_id: int, sequence: int) -> int:
+    return next(_numbers)
 
 
 def _apply_stale(self: Table, revision: int, term: int, batch: Batch) -> Applied:
@@ -52,15 +52,10 @@ def _apply_stale(self: Table, revision: int, term: int, batch: Batch) -> Applied
 
 
 def _retry_as_another_op(
-    self: WriteLane, number: int, payloads: Iterable[pb.Op], timeout_s: float
+    self: WriteLane, number: int, payloads: Iterable[WriteOp], timeout_s: float
 ) -> bytes:
     """As if every attempt were an op of its own."""
-    renamed = []
-    for op in payloads:
-        twin = pb.Op()
-        twin.CopyFrom(op)
-        twin.sequence += 1_000 * number
-        renamed.append(twin)
+    renamed = [op._replace(sequence=op.sequence + 1_000 * number) for op in payloads]
     return _numbered_request(self, number, renamed, timeout_s)
 
 
@@ -82,6 +77,7 @@ def _short_history(ops: int) -> Patch:
     )
 
 
+_numbers = itertools.count()
 _numbered_request = WriteLane.numbered_request
 _deadline_error = Attempts.deadline_error
 _settle = Proposals.settle
@@ -108,7 +104,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "no memory of ops": Mutant(
         "a retried op takes effect once",
-        lambda: [(History, "find", _never_seen)],
+        lambda: [(table, "identity_of", _always_another)],
         1,
     ),
     "stale batches applied": Mutant(
