@@ -21,9 +21,16 @@ from operator import add
 from typing import NamedTuple, Protocol
 
 from globaltable.history import History, HistoryRecord, Identity, identity_of
-from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus
+from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus, from_columns
 from globaltable.topology import slot_of, slots_of
-from globaltable.wire.rows import HistoryRow, Row, decode_row, encode_history, encode_row
+from globaltable.wire.rows import (
+    HistoryRow,
+    Row,
+    decode_row,
+    encode_history,
+    encode_row,
+    outcomes_of,
+)
 
 SLOT_BYTES = 2
 _STALE = Outcome(
@@ -81,7 +88,7 @@ class Applied(NamedTuple):
     def outcomes(self) -> list[Outcome]:
         """How each op ended. Made when asked for: only one replica has callers to tell."""
         if not self.not_new:
-            return [row.outcome for row in self.rows]
+            return outcomes_of(self.rows)
         rows = iter(self.rows)
         ops = len(self.rows) + len(self.not_new)
         return [self.not_new.get(at) or next(rows).outcome for at in range(ops)]
@@ -174,8 +181,9 @@ class Table:
         first, at, applied = repeat(1), repeat(revision), repeat(OutcomeStatus.APPLIED)
         rows = zip(units, first, at, client_ids, sequences)  # noqa: B905 - `repeat` has no end
         self._dirty.update(zip(keys, map(encode_row, rows), strict=True))
-        history = zip(kinds, names, client_ids, sequences, applied, units, first, at)  # noqa: B905
-        return list(map(HistoryRow._make, history))
+        return from_columns(
+            HistoryRow, kinds, names, client_ids, sequences, applied, units, first, at
+        )
 
     def _are_binds_of_new_keys(self, kinds: Sequence[OpKind], keys: Sequence[bytes]) -> bool:
         """Whether each op is a bind of a key that has no row, not even a tombstone, nor comes to

@@ -9,6 +9,8 @@ from globaltable.errors import InvalidArgument, LimitExceeded
 
 
 def _require_text(what: str, value: str, bytes_max: int) -> None:
+    if type(value) is str and value.isascii() and 0 < len(value) <= bytes_max:
+        return  # what nearly every value is, told without encoding it
     if not isinstance(value, str):
         raise InvalidArgument(f"{what} must be a string, not {type(value).__name__}: {value!r}")
     if not value:

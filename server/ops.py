@@ -5,14 +5,22 @@ of its request. Ops come in columns, one for each field (`WriteStreamRequest`), 
 then the interpreter need not handle each by itself; a unary `Write` is turned into columns first.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import repeat
 from typing import Any, Final, NamedTuple, TypeVar
 
 from globaltable import limits
 from globaltable.errors import InvalidArgument, LimitExceeded
-from globaltable.model import SEPARATOR, Binding, Op, OpKind, Outcome, OutcomeStatus, qualified_name
+from globaltable.model import (
+    SEPARATOR,
+    Binding,
+    Op,
+    OpKind,
+    Outcome,
+    OutcomeStatus,
+    from_columns,
+    qualified_name,
+)
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.validation import require_key, require_unit, require_version
 
@@ -22,8 +30,6 @@ _KINDS: Final = {
     pb.OP_KIND_UNBIND: OpKind.UNBIND,
 }
 _NO_BINDING: Final = Binding("", 0, 0)
-# Op(*fields), without a call of Python's own.
-_op: Final[Callable[[tuple[Any, ...]], Op]] = partial(tuple.__new__, Op)
 
 T = TypeVar("T")
 
@@ -152,7 +158,7 @@ def _good_binds(columns: OpColumns) -> list[Op] | None:
     prefix = table.encode() + SEPARATOR
     names = map(prefix.__add__, encoded)
     binds, versions, client_ids = repeat(OpKind.BIND), repeat(0), repeat(client_id)
-    return list(map(_op, zip(binds, names, units, versions, client_ids, sequences)))  # noqa: B905
+    return from_columns(Op, binds, names, units, versions, client_ids, sequences)
 
 
 def _checked_op(

@@ -4,10 +4,12 @@ A row outlives its binding: an unbound name leaves a tombstone, a row without a 
 version is never used again.
 """
 
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from globaltable.errors import Corrupt, ProtocolError
-from globaltable.model import Binding, OpKind, Outcome, OutcomeStatus, is_name
+from globaltable.model import Binding, OpKind, Outcome, OutcomeStatus, from_columns, is_name
 from globaltable.wire.packing import pack, shown, unpack
 
 _KINDS: dict[int, OpKind] = {int(kind): kind for kind in OpKind}
@@ -70,6 +72,17 @@ class HistoryRow(NamedTuple):
             return Outcome(self.status)
         created = self.kind is OpKind.BIND and self.status is OutcomeStatus.APPLIED
         return Outcome(self.status, Binding(self.unit, self.version, self.revision, created))
+
+
+def outcomes_of(rows: Sequence[HistoryRow]) -> list[Outcome]:
+    """`outcome` of each row, made a column at a time if all are changes."""
+    statuses = {row.status for row in rows}
+    if statuses != {OutcomeStatus.APPLIED}:
+        return [row.outcome for row in rows]
+    kinds, _, _, _, _, units, versions, revisions = zip(*rows, strict=True)
+    created = [kind is OpKind.BIND for kind in kinds]
+    bindings = from_columns(Binding, units, versions, revisions, created)
+    return from_columns(Outcome, repeat(OutcomeStatus.APPLIED), bindings, repeat(""))
 
 
 def encode_history(rows: list[HistoryRow]) -> bytes:

@@ -1,14 +1,14 @@
 """Mutants of what callers and watchers are told."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from globaltable import table
 from globaltable.client._attempts import Attempts
 from globaltable.client._lanes import WriteLane, WriteOp
 from globaltable.errors import GlobalTableError
-from globaltable.model import Batch
+from globaltable.model import Batch, OpKind
 from globaltable.proposals import Proposals, Settled
 from globaltable.server.watches import Watches
 from globaltable.table import Applied, Table
@@ -45,6 +45,18 @@ def _no_tombstone(
 
 def _always_another(client_id: int, sequence: int) -> int:
     return next(_numbers)
+
+
+def _new_if_not_dirty(self: Table, kinds: Sequence[OpKind], keys: Sequence[bytes]) -> bool:
+    return (
+        set(kinds) == {OpKind.BIND}
+        and len(set(keys)) == len(keys)
+        and self._dirty.keys().isdisjoint(keys)
+    )
+
+
+def _new_before_the_batch(self: Table, kinds: Sequence[OpKind], keys: Sequence[bytes]) -> bool:
+    return set(kinds) == {OpKind.BIND} and not any(map(self._row_bytes, keys))
 
 
 def _apply_stale(self: Table, revision: int, term: int, batch: Batch) -> Applied:
@@ -94,7 +106,10 @@ _PAUSES: Final = (
 MUTANTS: Final[dict[str, Mutant]] = {
     "outcome by place": Mutant(
         "an outcome belongs to the batch id found in the applied entry",
-        lambda: [(Proposals, "settle", _settle_by_place)],
+        lambda: [
+            (Proposals, "settle", _settle_by_place),
+            (Proposals, "awaits", lambda self, batch_id: True),
+        ],
         1,
     ),
     "no tombstone": Mutant(
@@ -106,6 +121,17 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "a retried op takes effect once",
         lambda: [(table, "identity_of", _always_another)],
         1,
+    ),
+    "a table that overlooks what it has flushed": Mutant(
+        "of all binds of a key one wins",
+        lambda: [(Table, "_are_binds_of_new_keys", _new_if_not_dirty)],
+        1,
+    ),
+    "a key bound twice in one batch": Mutant(
+        "of all binds of a key one wins",
+        lambda: [(Table, "_are_binds_of_new_keys", _new_before_the_batch)],
+        1,
+        first_seed=10,
     ),
     "stale batches applied": Mutant(
         "a batch older than the memory of ops is refused",
