@@ -164,6 +164,10 @@ class Replica:
             return True
         return self._proposals.any_open and self._proposes_to is not None
 
+    def is_due(self, now: float) -> bool:
+        """Whether a step is due because time has passed: looked at every half heartbeat."""
+        return now >= self._guard.due_at or self._proposals.ops > 0
+
     # --- inputs ----------------------------------------------------------------------------------
 
     def submit(self, ops: Sequence[Op], ticket: Any, deadline: float) -> bool:

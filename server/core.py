@@ -180,7 +180,7 @@ class NodeCore:
 
     def begin(self, now: float) -> Turn:
         if now >= self._tick_at:
-            self._awake.update(self.replicas)
+            self._awake.update(n for n, replica in self.replicas.items() if replica.is_due(now))
             self._tick_at = now + self._timing.heartbeat_s / 2
         effects = Effects()
         if self._installed:

@@ -275,6 +275,12 @@ class Adaptor:
         return deadline
 
     @property
+    def heartbeat_at(self) -> float:
+        """As a leader: when followers must hear of it even if it has nothing to send."""
+        at: float = self._core._SyncObj__newAppendEntriesTime
+        return at
+
+    @property
     def asked_to_campaign(self) -> bool:
         """A leader has handed over to this replica, and the election has not begun."""
         asked: bool = self._core._SyncObj__transferInProgress

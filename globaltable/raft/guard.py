@@ -281,6 +281,16 @@ class Guard:
         """Something is to be sent, or may be committed, without waiting for the clock."""
         return self._replication.wants_send or self._replication.may_commit
 
+    @property
+    def due_at(self) -> float:
+        """When a `tick` has something to do even if nothing comes. As a leader, that is also to see
+        whether a majority still answers; its heartbeats are frequent enough for that."""
+        if self.installing or not self.recovery.is_whole:
+            return float("-inf")
+        if self.role is Role.LEADER:
+            return self._adaptor.heartbeat_at
+        return self._adaptor.election_deadline
+
     def persisted(self) -> list[tuple[str, Message]]:
         """The write that was taken last is durable. What may be sent because of it, at once."""
         self.journal.persisted()
