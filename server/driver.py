@@ -77,6 +77,9 @@ class Driver:
         self._turn_is_due = False
         self._timer: Cancellable | None = None
         self._timer_at: float | None = None
+        self._reached = clock.time()
+        """The time that a timer has said has come. An event loop may say so a moment before its
+        clock does (uvloop's counts whole milliseconds), and would say so again and again."""
         self._stopped = False
 
     def attach(self, writer: TurnWriter, worker: JobWorker) -> None:
@@ -129,7 +132,7 @@ class Driver:
         if self._stopped:
             return
         try:
-            turn = self._core.begin(self._clock.time())
+            turn = self._core.begin(max(self._clock.time(), self._reached))
             if turn.persisting:
                 self._writer.submit(turn)
             self._carry_out(turn.effects)
@@ -161,6 +164,8 @@ class Driver:
             self._timer = self._clock.call_at(due_at, self._tick_is_due)
 
     def _tick_is_due(self) -> None:
+        assert self._timer_at is not None, "a timer that was not set"
+        self._reached = self._timer_at
         self._timer_at = None
         self.wake()
 

@@ -147,18 +147,20 @@ def test_a_tick_is_armed_once_and_again_when_it_has_passed(node: _Node) -> None:
     assert later.at > timer.at
 
 
-def test_a_timer_that_comes_a_moment_early_is_armed_anew(node: _Node) -> None:
-    """As those of an event loop do that rounds to its clock's resolution."""
+def test_a_timer_that_comes_a_moment_early_is_believed(node: _Node) -> None:
+    """An event loop rounds to its clock's resolution. Armed anew for the same moment, the timer
+    would come again and again until the clock has got there."""
     node.driver.wake()
     node.clock.run()
     (timer,) = node.clock.armed
     callback = timer.callback
     timer.cancel()
     assert callback is not None
-    node.clock.now = timer.at - 1e-6
+    node.clock.now = timer.at - 1e-3
     callback()
     node.clock.run()
-    assert [again.at for again in node.clock.armed] == [timer.at]
+    (later,) = node.clock.armed
+    assert later.at > timer.at
 
 
 def test_ops_of_several_groups_are_each_told_of_under_their_own_positions(node: _Node) -> None:
