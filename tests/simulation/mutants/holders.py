@@ -21,11 +21,14 @@ def _five_counted_as_three(voters: int, matched: int, held_by_others: Iterable[i
     return quorum.follower_commit(3, matched, held_by_others)
 
 
-def _count_itself_unverified(self: Follower) -> None:
-    """Its log is as long as what others hold, so it is taken to be the same."""
-    if self._leader:
-        self._matched = self._journal.last_index
-    _commit_by_itself(self)
+def _commit_any_term(self: Follower) -> None:
+    """What a majority holds is taken for committed, of whatever term it is."""
+    adaptor, journal = self._adaptor, self._journal
+    index = quorum.follower_commit(self._voters, self._matched, self._held.values())
+    if index > adaptor.commit_index:
+        last_index, last_term = journal.last_index, journal.last_term
+        told = Append(self._term, 0, last_index, last_term, index, 0, ())
+        adaptor.deliver(self._leader, told)
 
 
 def _take_an_append_for_held(self: Follower, sender: str, message: Append) -> None:
@@ -55,7 +58,6 @@ def _tell_others_before_the_sync(self: Replica, now: float, **options: Any) -> R
     return ready._replace(at_once=[*ready.at_once, *words], messages=rest)
 
 
-_commit_by_itself = Follower._commit_by_itself
 _on_append = Follower.on_append
 _step = Replica.step
 
@@ -67,9 +69,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
         first_seed=40,
         fixed={"nodes": 5},
     ),
-    "a follower counts itself unverified": Mutant(
-        "a follower counts itself for what it has verified against the present leader",
-        lambda: [(Follower, "_commit_by_itself", _count_itself_unverified)],
+    "an earlier term's entry committed by counting": Mutant(
+        "a follower commits by itself only if the entry there is of the present term",
+        lambda: [(Follower, "_commit_by_itself", _commit_any_term)],
         2,
         first_seed=0,
         fixed={"nodes": 5},
