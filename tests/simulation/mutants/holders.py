@@ -1,7 +1,7 @@
 """Mutants of the follower's own commit: whom it counts as a holder, of what, and on whose word.
 
-Two rules have no mutant. What a follower that is rebuilt told in its old life may be counted or not
-(`globaltable.raft.recovery` argues why); it is forgotten because nothing need rest on that argument.
+Two rules have no mutant. What a follower that is rebuilt told in its old life may be counted or
+not (`globaltable.raft.recovery` argues why); it is forgotten as nothing need rest on that argument.
 That the entry is of the present term (Raft §5.4.2) matters where a majority holds the old entries
 and not yet the new leader's first: no schedule tried gets there, and `tests/raft` checks it.
 """
