@@ -91,6 +91,15 @@ class Elections:
             return False
         return self._adaptor.role is Role.LEADER and term == self._adaptor.term
 
+    def heed_fellow(self, term: int) -> bool:
+        """Whether one follower's word to another is of the present term.
+
+        It is no sign of the leader's life. But that there is a leader of its term is certain, so a
+        later one is heeded (§5.1); who tells of an earlier one will hear of this one otherwise.
+        """
+        self.heed_term(term)
+        return self._adaptor.role is not Role.LEADER and term == self._adaptor.term
+
     # --- pre-vote --------------------------------------------------------------------------------
 
     def campaign_soon(self, rng: random.Random) -> None:

@@ -28,6 +28,7 @@ from globaltable.raft.messages import (
     Append,
     Heartbeat,
     Held,
+    Matched,
     Message,
     PreVote,
     PreVoteReply,
@@ -102,7 +103,7 @@ class Guard:
             adaptor=adaptor, journal=journal, send=self._send, ask=self._ask
         )
         self._follower = Follower(
-            voters=len(voters),
+            peers=self._peers,
             adaptor=adaptor,
             journal=journal,
             snapshots=self._snapshot_receiver,
@@ -183,6 +184,7 @@ class Guard:
     def set_connected(self, peer: str, up: bool) -> None:
         """A link came up or went down. What was in flight on it may be lost."""
         self._replication.set_connected(peer, up)
+        self._follower.forget_told(peer)
 
     def append(self, command: bytes) -> None:
         """As a leader: append a batch to the log. It is sent at the next `tick`."""
@@ -230,9 +232,14 @@ class Guard:
             case Held(term):
                 if not self._elections.heed_leader(sender, term):
                     return True
-                before = self.commit_index
+                committed = self.commit_index
                 self._follower.on_held(sender, message)
-                return self.commit_index > before
+                return self.commit_index > committed
+            case Matched(term):
+                before = (self.term, self.commit_index)
+                if self._elections.heed_fellow(term):
+                    self._follower.on_matched(sender, message)
+                return (self.term, self.commit_index) != before
             case PreVote():
                 self._elections.on_pre_vote(sender, message)
             case PreVoteReply():
@@ -252,6 +259,7 @@ class Guard:
                     self._replication.on_snapshot_ack(sender, message)
             case Recover():
                 self._replication.on_recover(sender)
+                self._follower.on_recover(sender)
                 self.recovery.on_recover(sender, message)
             case RecoverReply():
                 self.recovery.on_reply(sender, message)
@@ -274,6 +282,7 @@ class Guard:
             # The library has begun the election that the pre-vote was for.
             self._elections.end_campaign()
         self._replication.after_tick()
+        self._follower.tell_matched()
         return applicable
 
     @property

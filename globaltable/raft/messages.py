@@ -82,6 +82,14 @@ class Held(NamedTuple):
     through: int
 
 
+class Matched(NamedTuple):
+    """A follower's word to the others, where there are more than three voters: its log is durable
+    through this entry, and agrees so far with the leader of `term`."""
+
+    term: int
+    through: int
+
+
 class TimeoutNow(NamedTuple):
     """Campaign at once: the leader hands over (Raft thesis §3.10)."""
 
@@ -135,6 +143,7 @@ Message = (
     | Heartbeat
     | Ack
     | Held
+    | Matched
     | TimeoutNow
     | SnapshotPart
     | SnapshotAck

@@ -22,11 +22,12 @@ goes through three phases; a crash in one of the first two begins again with the
    here. The mark is cleared in the write that precedes the next message, so before a vote leaves.
 
 An entry it acknowledged in its old life may be counted even later: by a leader of the same term, or
-by a follower that hears of its old `Held`. That is harmless. Its vote aside, every majority that
+by a follower that has its old `Matched`. That is harmless. Its vote aside, every majority that
 elects a leader of a later term has a member that acknowledged the entry before it voted, if a
 majority did; and if that leader has the entry, so has this replica by its barrier. If the same
 leader goes on, the barrier stands behind the entry in its log. A leader that is asked forgets what
-it believed this replica to hold (`replication`), so that nothing is handed over to it.
+it believed this replica to hold (`replication`), so that nothing is handed over to it, and a
+follower what it was told (`follower`).
 
 Invariants: in the first phase nothing is sent but `Recover`; before the third no vote, pre-vote or
 campaign, and no answer to a `Recover`, so that two who are rebuilt at once never vouch for each

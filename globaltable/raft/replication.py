@@ -77,9 +77,11 @@ class Replication:
         if self._adaptor.role is not Role.LEADER:
             self._rest()
             return
-        # With three voters followers commit by themselves; with more they wait to be told.
         if self._voters > 3 and self._adaptor.commit_index > self._commit_index_before:
-            self.wants_send = True
+            # Followers commit by themselves, but with more than three voters they need each other's
+            # word for it, and links between them may be down. Where more is under way the appends
+            # to come will tell them; the last one's commit would be told by a heartbeat only.
+            self.wants_send |= self._adaptor.commit_index == self._journal.last_index
         self._snapshots.proceed()
 
     def _rest(self) -> None:
@@ -134,9 +136,7 @@ class Replication:
     def persisted(self) -> list[tuple[str, Message]]:
         """More of the log is durable here: followers are told."""
         held = (self._adaptor.term, self._journal.durable_index)
-        # With more voters than three a follower could make nothing of it.
-        silent = self._adaptor.role is not Role.LEADER or self._voters != 3
-        if silent or self._told_held >= held:
+        if self._adaptor.role is not Role.LEADER or self._told_held >= held:
             return []
         self._told_held = held
         return [(peer, Held(*held)) for peer in self._progress]

@@ -13,6 +13,7 @@ from globaltable.raft.messages import (
     Append,
     Heartbeat,
     Held,
+    Matched,
     Message,
     PreVote,
     PreVoteReply,
@@ -48,6 +49,7 @@ _SCHEMA: Final[tuple[tuple[type[Any], tuple[type, ...]], ...]] = (
     (Held, (int, int)),
     (Recover, (int,)),
     (RecoverReply, (int, int)),
+    (Matched, (int, int)),
 )
 _TAG: Final[dict[type[Any], int]] = {kind: tag for tag, (kind, _) in enumerate(_SCHEMA)}
 _COMMANDS: Final = (b"\x00", b"\x01")
@@ -91,7 +93,7 @@ def _decode(row: Any) -> Envelope:
         fields[-1] = _decode_entries(fields[0], fields[2], fields[-1])
     elif kind is SnapshotPart:
         fields[3] = _decode_state(fields[3])
-    elif kind in (Recover, RecoverReply) and min(fields) < 0:
+    elif kind in (Held, Matched, Recover, RecoverReply) and min(fields) < 0:
         raise ProtocolError(f"a number of {kind.__name__} is negative: {fields!r:.200}")
     elif kind is Propose and len(fields[0]) > limits.BATCH_BYTES_MAX:
         raise ProtocolError(f"a proposal of {len(fields[0])} bytes is over the bound")

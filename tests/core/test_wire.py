@@ -21,6 +21,7 @@ from globaltable.raft.messages import (
     Append,
     Heartbeat,
     Held,
+    Matched,
     Message,
     PreVote,
     PreVoteReply,
@@ -103,6 +104,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     appends(),
     st.builds(Heartbeat, u63),
     st.builds(Held, u63, u63),
+    st.builds(Matched, u63, u63),
     st.builds(Ack, u63, u63, u63, st.booleans(), st.booleans()),
     st.builds(TimeoutNow, u63),
     st.builds(SnapshotPart, u63, u63, u63, states, st.binary(max_size=99), st.booleans()),
@@ -162,7 +164,7 @@ class TestWhatIsEncodedComesBack:
 
     def test_every_kind_of_message_is_among_them(self) -> None:
         kinds = {Vote, PreVote, PreVoteReply, RequestVote, Append, Heartbeat, Ack, TimeoutNow}
-        kinds |= {Held, SnapshotPart, SnapshotAck, Propose, Recover, RecoverReply}
+        kinds |= {Held, Matched, SnapshotPart, SnapshotAck, Propose, Recover, RecoverReply}
         assert kinds == set(get_args(Message))
 
     def test_the_largest_batch_is_within_the_bound_of_an_entry(self) -> None:

@@ -8,6 +8,7 @@ from globaltable.raft.messages import (
     Append,
     Heartbeat,
     Held,
+    Matched,
     Message,
     PreVote,
     PreVoteReply,
@@ -109,4 +110,5 @@ def messages() -> list[Message]:
         SnapshotAck(1, 77, -1),
         Propose(encode_batch(batch(9))),
         Held(1, 3),
+        Matched(1, 3),
     ]

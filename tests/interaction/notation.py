@@ -14,6 +14,7 @@ from globaltable.raft.messages import (
     Append,
     Heartbeat,
     Held,
+    Matched,
     Message,
     PreVote,
     PreVoteReply,
@@ -116,6 +117,8 @@ class Notation:
                 )
             case Held(term, through):
                 return f"Held term:{term} through:{through}"
+            case Matched(term, through):
+                return f"Matched term:{term} through:{through}"
             case Heartbeat(term):
                 return f"Heartbeat term:{term}"
             case Ack(term, _, next_index, success, reset):

@@ -309,11 +309,6 @@ class TestFollowerSideCommit:
         rig.tell("b", append(3, (2, 1), entries(2, after=2)), Held(3, 3))
         assert rig.guard.commit_index == 1
 
-    def test_not_with_five_voters(self) -> None:
-        rig = Rig(1, voters="abcde")
-        rig.tell("b", append(2, (2, 1), entries(2, 2, after=2)), Held(2, 4))
-        assert rig.guard.commit_index == 1
-
     def test_it_is_durable_in_the_turn_that_applies_it(self) -> None:
         rig = Rig(1)
         rig.guard.receive("b", append(2, (2, 1), entries(2, after=2)))

@@ -122,8 +122,44 @@ def test_majority(voters: int, least: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("voters", "matched", "leader_held", "through"),
-    [(3, 7, 7, 7), (3, 7, 5, 5), (3, 5, 7, 5), (3, 7, 0, 0), (3, 0, 7, 0), (5, 7, 7, 0)],
+    ("voters", "matched", "held_by_others", "through"),
+    [
+        (3, 7, (7,), 7),
+        (3, 7, (5,), 5),
+        (3, 5, (7,), 5),
+        (3, 7, (0,), 0),
+        (3, 7, (), 0),
+        (3, 0, (7,), 0),
+        (5, 7, (7,), 0),
+        (5, 7, (7, 7), 7),
+        (5, 7, (5, 7), 5),
+        (5, 7, (3, 9, 5, 1), 5),
+        (5, 4, (9, 9, 9, 9), 4),
+        (5, 0, (9, 9, 9, 9), 0),
+        (7, 7, (7, 7), 0),
+        (7, 7, (7, 6, 5), 5),
+    ],
 )
-def test_follower_commit(voters: int, matched: int, leader_held: int, through: int) -> None:
-    assert follower_commit(voters, matched, leader_held) == through
+def test_follower_commit(
+    voters: int, matched: int, held_by_others: tuple[int, ...], through: int
+) -> None:
+    assert follower_commit(voters, matched, held_by_others) == through
+
+
+@given(
+    st.sampled_from((3, 5, 7)),
+    st.integers(0, 9),
+    st.lists(st.integers(0, 9), max_size=6),
+)
+def test_follower_commit_is_the_most_that_a_majority_holds(
+    voters: int, matched: int, held_by_others: list[int]
+) -> None:
+    """Counted out: itself, and of the others at most as many as there are."""
+    others = held_by_others[: voters - 1]
+    through = follower_commit(voters, matched, others)
+    by_counting = [
+        index
+        for index in range(1, matched + 1)
+        if 1 + sum(held >= index for held in others) >= majority(voters)
+    ]
+    assert through == max(by_counting, default=0)

@@ -11,6 +11,7 @@ from globaltable.raft.messages import (
     Append,
     Heartbeat,
     Held,
+    Matched,
     Message,
     PreVote,
     PreVoteReply,
@@ -31,6 +32,7 @@ OF_A_PRESENT_LEADER: list[Message] = [
     append(9, (1, 0), entries(9)),
     Heartbeat(9),
     Held(9, 2),
+    Matched(9, 2),
     TimeoutNow(9),
     SnapshotPart(9, 7, 0, TableState(9, 2, 1), b"", True),
 ]

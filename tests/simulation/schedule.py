@@ -68,7 +68,7 @@ class Schedule(NamedTuple):
 def draw(seed: int) -> Schedule:
     """The schedule of a seed. `Random` of a string does not depend on the process's hash seed."""
     rng = random.Random(f"schedule {seed}")
-    nodes = 5 if rng.random() < 0.2 else 3
+    nodes = 5 if rng.random() < 0.3 else 3
     faults = [draw_fault(rng, nodes) for _ in range(rng.randint(2, 8))]
     return Schedule(
         seed=seed,

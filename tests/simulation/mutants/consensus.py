@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from globaltable.raft import follower, quorum
+from globaltable.raft import follower
 from globaltable.raft.adaptor import Adaptor
 from globaltable.raft.elections import Elections
 from globaltable.raft.follower import Follower
@@ -59,18 +59,6 @@ def _install_backwards(self: Adaptor, index: int, term: int) -> None:
 def _vote_twice(self: Elections, sender: str, message: RequestVote) -> None:
     self._adaptor.core._SyncObj__votedForNodeId = None
     _on_request_vote(self, sender, message)
-
-
-def _commit_by_itself_anywhere(voters: int, matched: int, leader_held: int) -> int:
-    return quorum.follower_commit(3, matched, leader_held)
-
-
-def _take_an_append_for_held(self: Follower, sender: str, message: Append) -> None:
-    """As if the leader persisted before it sent."""
-    _on_append(self, sender, message)
-    if self._term == message.term:
-        self._leader_held = self._matched
-        self._commit_by_itself(sender)
 
 
 def _commit_falls(self: Follower, sender: str, message: Append) -> None:
@@ -136,20 +124,6 @@ MUTANTS: Final[dict[str, Mutant]] = {
         2,
         first_seed=10,
         fixed={"nodes": 5},
-    ),
-    "follower-side commit with five voters": Mutant(
-        "with five voters two holders are no majority",
-        lambda: [(follower, "follower_commit", _commit_by_itself_anywhere)],
-        2,
-        first_seed=40,
-        fixed={"nodes": 5},
-    ),
-    "an append taken for held": Mutant(
-        "an entry may leave the leader before it is durable there; the leader counts only then",
-        lambda: [(Follower, "on_append", _take_an_append_for_held)],
-        2,
-        first_seed=15,
-        fixed={"nodes": 3, "sync_s": 0.05},
     ),
     "commit index falls": Mutant(
         "the commit index never falls",
