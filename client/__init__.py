@@ -13,6 +13,7 @@ and when, `_attempts` what a failure means, `_nodes` which node is asked. Errors
 
 from globaltable.client._async_watch import Watch
 from globaltable.client._asynchronous import GlobalTable
+from globaltable.client._creating import Created
 from globaltable.client._settings import USE_CLIENT_DEFAULT, ClientClosed, UseClientDefault
 from globaltable.client._sync_watch import SyncWatch
 from globaltable.client._synchronous import SyncGlobalTable
@@ -32,6 +33,7 @@ __all__ = [
     "Change",
     "ChangeKind",
     "ClientClosed",
+    "Created",
     "GlobalTable",
     "GroupStatus",
     "PeerStatus",

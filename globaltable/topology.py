@@ -8,7 +8,7 @@ regions; every slot belongs to exactly one group.
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -21,6 +21,11 @@ REPLICAS_ALLOWED: Final = (3, 5)
 def slot_of(name: bytes, slots: int) -> int:
     """The slot of a qualified name: `crc32(table, key) mod slots`."""
     return zlib.crc32(name) % slots
+
+
+def group_of_slot(slot: int, groups: int) -> int:
+    """The group that owns a slot. They are dealt out in turn: neighbours hold equally many."""
+    return slot % groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +77,28 @@ class Topology:
         return {node.name: node for node in self.nodes}
 
     def group_of_slot(self, slot: int) -> int:
-        """Slots are dealt out in turn, so that neighbouring groups hold equally many."""
-        return slot % len(self.groups)
+        return group_of_slot(slot, len(self.groups))
 
     def group_of(self, name: bytes) -> int:
         """The number of the group that owns a qualified name."""
         return self.group_of_slot(slot_of(name, self.slots))
+
+    @cached_property
+    def plan_digest(self) -> int:
+        """Equal for nodes that would have the same node lead each group (and hardly otherwise)."""
+        return zlib.crc32("\0".join(group.preferred for group in self.groups).encode())
+
+    def led_by(self, leaders: Sequence[str]) -> "Topology":
+        """The same groups on the same nodes, each preferring to be led by one of its replicas."""
+        if len(leaders) != len(self.groups):
+            raise ConfigError(f"{len(leaders)} leaders for {len(self.groups)} groups")
+        groups = []
+        for group, leader in zip(self.groups, leaders, strict=True):
+            if leader not in group.replicas:
+                raise ConfigError(f"group {group.number} has no replica on {leader!r} to lead it")
+            others = tuple(name for name in group.replicas if name != leader)
+            groups.append(Group(group.number, (leader, *others)))
+        return replace(self, groups=tuple(groups))
 
     def slots_of_group(self, number: int) -> range:
         """The slots a group owns, ascending."""

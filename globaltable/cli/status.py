@@ -30,7 +30,7 @@ def status(
     statuses: dict[str, Status] = {}
     for address in addresses_of(endpoints):
         try:
-            statuses[address] = _ask(address, timeout_s)
+            statuses[address] = ask(address, timeout_s)
         except GlobalTableError as error:
             print(f"globaltable: {address}: {error}", file=sys.stderr)
     if as_json:

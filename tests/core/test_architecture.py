@@ -21,7 +21,7 @@ LAYERS: Final = (
     ("errors",),
     ("validation",),
     ("topology", "wire", "wire.packing"),
-    ("wire.batches", "wire.rows"),
+    ("placement", "wire.batches", "wire.rows"),
     ("history",),
     ("table",),
     ("store", "store.log", "store.table"),
@@ -85,7 +85,7 @@ ONLY_IN: Final = {
 """What has one place in the core; `store`'s protocols are what the rest knows of a disk."""
 
 MAY_IMPORT: Final = {
-    "client": {"client", "v1", "errors", "limits", "model", "validation"},
+    "client": {"client", "v1", "errors", "limits", "model", "topology", "validation"},
     "server": {"server", "v1", *(name.partition(".")[0] for name in LAYER_OF)},
     "v1": {"v1"},
 }

@@ -85,7 +85,7 @@ def _hello() -> Subject:
         return hello
 
     def again(hello: Any) -> Any:
-        return decode_hello(encode_hello(hello.cluster, hello.node, hello.to, hello.incarnation))
+        return decode_hello(encode_hello(*hello[2:]))
 
     return Subject(_HELLOS, decode, again)
 

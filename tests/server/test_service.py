@@ -77,6 +77,9 @@ class _Node:
     def status(self) -> pb.StatusResponse:
         return pb.StatusResponse(cluster="im", node="a")
 
+    def placement(self) -> pb.PlacementResponse:
+        return pb.PlacementResponse(slots=16, groups=2, cheapest=[1], expected_s=0.005)
+
     def _may_fail(self) -> None:
         if self.fails is not None:
             raise self.fails
