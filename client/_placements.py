@@ -1,8 +1,8 @@
 """What each node has said of where new keys commit soonest, and when it is asked again.
 
 Responsible for how old that may be, and for how often a node is asked: one question at a time, and
-none within a second of the last. Nobody waits for a node that has answered once, or has failed to: what
-is known, however old, can cost latency, not correctness.
+none within a second of the last. Nobody waits for a node that has answered once, or has failed to:
+what is known, however old, can cost latency, not correctness.
 """
 
 from typing import Final

@@ -46,7 +46,8 @@ def status(
         raise typer.Exit(ExitStatus.UNAVAILABLE)
 
 
-def _ask(address: str, timeout_s: float) -> "Status":
+def ask(address: str, timeout_s: float) -> "Status":
+    """What the node at an address says of itself."""
     from globaltable.client import SyncGlobalTable
 
     # Any valid name does: a status is of the node, not of a table.
