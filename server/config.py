@@ -428,6 +428,8 @@ class _Parser:
                 raise ConfigError(
                     f'{own.setting(key)}: name two regions, as in "{"-".join(sorted(regions)[:2])}"'
                 )
+            if frozenset((a, b)) in pairs:
+                raise ConfigError(f"{own.setting(key)}: this pair has a round trip already")
             pairs[frozenset((a, b))] = own.take(key, _milliseconds)
         return pairs
 

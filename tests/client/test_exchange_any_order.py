@@ -77,22 +77,26 @@ class AnyOrder(RuleBasedStateMachine):
 
     # --- what callers do -------------------------------------------------------------------------
 
-    @rule(is_bind=st.booleans(), timeout_s=TIMEOUTS_S)
-    def ask(self, is_bind: bool, timeout_s: float) -> None:
+    @rule(what=st.sampled_from(["bind", "create", "get"]), timeout_s=TIMEOUTS_S)
+    def ask(self, what: str, timeout_s: float) -> None:
         full = self.desk.exchange.pending >= PENDING_MAX
         try:
-            caller = (
-                self.desk.bind(timeout=timeout_s)
-                if is_bind
-                else self.desk.get("k", timeout=timeout_s)
-            )
+            match what:
+                case "bind":
+                    caller = self.desk.bind(timeout=timeout_s)
+                case "create":
+                    caller = self.desk.create(timeout=timeout_s)
+                case _:
+                    caller = self.desk.get("k", timeout=timeout_s)
         except Overloaded:
             assert full
             return
         assert not full
         self.due_at[caller] = self.desk.now + timeout_s
-        if is_bind:
-            self.binds[caller] = self.desk.tickets[caller].payload.SerializeToString()
+        if what != "get":
+            op = self.desk.tickets[caller].payload
+            # The key of a create is not known before it is sent.
+            self.binds[caller] = op.SerializeToString() if op.key else b""
         self.look()
 
     @rule(choice=CHOICES)
@@ -131,6 +135,8 @@ class AnyOrder(RuleBasedStateMachine):
             if call.number is not None:
                 sent = [ticket.waiter for ticket in (call.tickets or {}).values()]
                 for caller, op in zip(sent, ops(call), strict=True):
+                    assert op.key
+                    self.binds[caller] = self.binds[caller] or op.SerializeToString()
                     assert op.SerializeToString() == self.binds[caller], "a retry is another op"
                     assert caller not in self.gone and caller not in self.desk.told
 
@@ -198,7 +204,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(choice=CHOICES, failed=st.sampled_from([None, *FAILURES]))
     def land(self, choice: int, failed: Any) -> None:
-        """A probe or a read, which travel in calls of their own."""
+        """A probe, a placement or a read, which travel in calls of their own."""
         unary = [call for call in self.flying if call.number is None]
         if not unary:
             return

@@ -115,6 +115,11 @@ class _Caller:
         finally:
             stream.cancel()
 
+    async def placement(self) -> pb.PlacementResponse:
+        response = await self._stub.Placement(pb.PlacementRequest(), timeout=TIMEOUT_S)
+        assert isinstance(response, pb.PlacementResponse)
+        return response
+
     async def status(self) -> pb.StatusResponse:
         response = await self._stub.Status(pb.StatusRequest(), timeout=TIMEOUT_S)
         assert isinstance(response, pb.StatusResponse)
@@ -452,3 +457,8 @@ async def _ask(caller: _Caller, method: str, table: str = TABLE) -> None:
 
 async def test_status_is_the_nodes_own(caller: _Caller) -> None:
     assert await caller.status() == pb.StatusResponse(cluster="im", node="a")
+
+
+async def test_where_new_keys_go_is_the_nodes_own_word(caller: _Caller) -> None:
+    told = await caller.placement()
+    assert (told.slots, told.groups, list(told.cheapest)) == (16, 2, [1])
