@@ -5,6 +5,7 @@
     async with GlobalTable.connect(["127.0.0.1:7101"], table="im.session") as sessions:
         binding = await sessions.bind("cid:1001", unit="A")
         binding = await sessions.move("cid:1001", to="B", version=binding.version)
+        key, binding = await sessions.create(unit="A")
 
 Both are thin shells over one exchange that does no I/O: `_exchange` decides what is sent where
 and when, `_attempts` what a failure means, `_nodes` which node is asked. Errors are those of

@@ -237,9 +237,11 @@ class Exchange:
         said anything in time."""
         for ticket, patient_until in list(self._unminted.items()):
             node = self._choose(ticket)
-            if not self._placements.look(node, now) and now < patient_until:
-                # Those behind it are no more impatient, and wait for the same word.
-                return
+            if not self._placements.look(node, now):
+                if now < patient_until:
+                    # Those behind it are more patient, and wait for the same word.
+                    return
+                self._placements.waited_for(node)
             del self._unminted[ticket]
             op = ticket.payload
             op.key = mint(

@@ -27,7 +27,7 @@ class _Node:
     def __init__(self) -> None:
         self.wanted: Wanted | None = None
         self.has_answered = False
-        """Or has failed to."""
+        """Or has failed to, or has been waited for in vain."""
         self.asking = False
         self.asked_at = float("-inf")
         self.doubted = False
@@ -75,6 +75,10 @@ class Placements:
         node.asking = False
         node.has_answered = True
         node.doubted = True
+
+    def waited_for(self, number: int) -> None:
+        """Somebody has waited for the node for as long as anybody does; nobody else need."""
+        self._nodes[number].has_answered = True
 
     def doubt(self, number: int) -> None:
         """An attempt at the node has failed: leaders may have changed. It is asked soon again."""

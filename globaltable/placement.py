@@ -35,7 +35,7 @@ _NEAR_S: Final = 0.00025
 
 
 def _is_near(cost_s: float, least_s: float) -> bool:
-    return cost_s <= least_s * _NEAR_RATIO + _NEAR_S
+    return cost_s <= max(least_s * _NEAR_RATIO, least_s + _NEAR_S)
 
 
 @dataclass(frozen=True, slots=True)

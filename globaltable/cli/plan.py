@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from globaltable.client import Status
     from globaltable.server.config import Config, Placement
 
+_SETTLED_S: Final = 30.0
+"""After so long nothing of what was measured at first is left in the smoothed round trips."""
+
 _DECIMALS: Final = 1
 """Of milliseconds: what varies below that is no reason for another plan."""
 
@@ -62,6 +65,11 @@ def plan(
     if made.presumed:
         pairs = ", ".join("-".join(sorted(pair)) for pair in made.presumed)
         print(f"# not measured, but taken from the file: {pairs}")
+    if made.measured_for_s < _SETTLED_S:
+        print(
+            f"# measured for {made.measured_for_s:.0f} s only, and a start is a busy time: plan "
+            f"again once all nodes have been up for {_SETTLED_S:.0f} s"
+        )
     if made.disagreeing:
         regions = ", ".join(made.disagreeing)
         print(f"# nodes that prefer other leaders than the file does: {regions}")
@@ -83,6 +91,8 @@ class _Plan(NamedTuple):
     after_ms: Mapping[str, float]
     disagreeing: Sequence[str]
     """Regions whose node reads another file."""
+    measured_for_s: float
+    """How long the node has been up that was started last."""
 
     def leads(self, leaders: Sequence[str], region: str) -> int:
         return sum(leader == region for leader in leaders)
@@ -137,6 +147,7 @@ def _make(loaded: "Config", statuses: "dict[str, Status]") -> _Plan:
         planned=planned,
         before_ms=_expected_ms(regions, present, round_trips),
         after_ms=_expected_ms(regions, planned, round_trips),
+        measured_for_s=min(status.uptime_s for status in statuses.values()),
         disagreeing=[
             name
             for name, status in statuses.items()
@@ -146,15 +157,14 @@ def _make(loaded: "Config", statuses: "dict[str, Status]") -> _Plan:
 
 
 def _measured(statuses: "dict[str, Status]") -> dict[frozenset[str], float]:
-    """By pair, in milliseconds: the mean of what its two ends have measured, or of the one."""
+    """By pair, in milliseconds: the less of what its two ends have measured, for what else they
+    measure, beside the link, is how busy they are."""
     seen: dict[frozenset[str], list[float]] = {}
     for name, status in statuses.items():
         for peer in status.peers:
             if peer.round_trip_s > 0:
                 seen.setdefault(frozenset((name, peer.region)), []).append(peer.round_trip_s)
-    return {
-        pair: round(1_000 * sum(values) / len(values), _DECIMALS) for pair, values in seen.items()
-    }
+    return {pair: round(1_000 * min(values), _DECIMALS) for pair, values in seen.items()}
 
 
 def _present(statuses: "dict[str, Status]", groups: int) -> list[str]:

@@ -62,15 +62,16 @@ def _status(
 
 
 STATUSES = {
-    "a": _status("a", {"b": 5.02, "c": 28.0}),
-    "b": _status("b", {"a": 4.98, "c": 25.0}),
+    "a": _status("a", {"b": 5.0, "c": 28.0}),
+    "b": _status("b", {"a": 5.0, "c": 25.0}),
     "c": _status("c", {"a": 28.0, "b": 25.0}),
 }
 
 
 class TestPlan:
-    def test_both_ends_of_a_link_are_believed(self) -> None:
-        made = _make(EXAMPLE, STATUSES)
+    def test_of_both_ends_of_a_link_the_less_busy_is_believed(self) -> None:
+        busy = _status("b", {"a": 9.0, "c": 24.96})
+        made = _make(EXAMPLE, {**STATUSES, "b": busy})
         assert made.placement == Placement(
             28.0, {frozenset("ab"): 5.0, frozenset("ac"): 28.0, frozenset("bc"): 25.0}
         )

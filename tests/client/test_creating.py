@@ -94,6 +94,8 @@ class TestOnAClockOfItsOwn:
         assert desk.now == pytest.approx(asked_at + PATIENCE_S)
         (op,) = ops(desk.call())
         assert len(op.key) == MINTED_CHARACTERS
+        desk.create()
+        assert len(ops(desk.call())) == 1, "one has waited for all"
 
     def test_a_node_that_cannot_say_is_not_waited_for(self) -> None:
         desk = Desk(0.01, 0.05, 0.05)
