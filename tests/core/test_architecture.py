@@ -29,7 +29,7 @@ LAYERS: Final = (
     ("store.replacement", "store.verification"),
     ("proposals",),
     ("raft", "raft.journal", "raft.messages", "raft.progress", "raft.quorum", "raft.transfer"),
-    ("raft.dialect", "raft.reconcile"),
+    ("raft.commit_latency", "raft.dialect", "raft.reconcile"),
     ("raft.adaptor",),
     ("raft.elections", "raft.recovery", "raft.snapshots"),
     ("raft.follower", "raft.replication"),
