@@ -1,12 +1,12 @@
 """Where leaders should stand, and which groups are cheapest from here: arithmetic of round trips.
 
-A write costs what it takes until the node it entered at knows of a majority (`commit_latency_s`),
-and that hangs on where the group's leader stands. The plan (`planned_leaders`) gives each group, in
-turn, a leader for which the mean of that cost over the regions is least: over regions, because a
-key that the application chose falls into any group, whoever writes it; weighted, if it is known how
-many of the writes enter at each region. Leaders that cost nearly the same (`_is_near`) count as
-equal, and among equals the region that leads fewest groups so far is taken, first those that come
-first in the group's own order. So
+A write costs what it takes until the node it entered at knows of a majority (that is the rule of
+`raft.commit_latency`), and that hangs on where the group's leader stands. The plan
+(`planned_leaders`) gives each group, in turn, a leader for which the mean of that cost over the
+regions is least: over regions, because a key that the application chose falls into any group,
+whoever writes it; weighted, if it is known how many of the writes enter at each region. Leaders
+that cost nearly the same (`_is_near`) count as equal, and among equals the region that leads fewest
+groups so far is taken, first those that come first in the group's own order. So
 
 * with equal round trips, leaders are dealt out in turn, as `topology.spread` does;
 * with three regions of which one is on both of the two shortest links, that one leads everything:
@@ -20,10 +20,12 @@ plan, and a plan from measured round trips is stable because they are written in
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Final, NamedTuple
 
+from globaltable.raft.commit_latency import commit_latency_s
 from globaltable.topology import Topology
 
 RoundTripS = Callable[[str, str], float]
@@ -36,6 +38,12 @@ _NEAR_S: Final = 0.00025
 
 def _is_near(cost_s: float, least_s: float) -> bool:
     return cost_s <= max(least_s * _NEAR_RATIO, least_s + _NEAR_S)
+
+
+def costs_s(voters: Sequence[str], leader: str, round_trip_s: RoundTripS) -> dict[str, float]:
+    """How long a write takes on the network from each voter at which it may enter."""
+    pairs = {pair: round_trip_s(*pair) for pair in combinations(voters, 2)}
+    return {voter: commit_latency_s(pairs, voters, leader, voter) for voter in voters}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,34 +59,6 @@ class RoundTrips:
 
     def between_s(self, a: str, b: str) -> float:
         return self.between_ms(a, b) / 1_000
-
-
-def commit_latency_s(
-    origin: str, leader: str, voters: tuple[str, ...], round_trip_s: RoundTripS
-) -> float:
-    """How long a write that enters at `origin`, one of the voters, takes on the network.
-
-    A leader waits for as many of the nearest followers as make a majority with it. A follower has
-    the entry after one round trip, and of three voters is then a majority with the leader. Of more,
-    it must hear from some of the other followers, which tell it what they hold (`held`): of five,
-    from one, which costs three one-way delays. Or it waits for the leader to say so, if that is
-    sooner. One way is half of a round trip.
-    """
-    majority = len(voters) // 2 + 1
-    followers = [voter for voter in voters if voter != leader]
-    acknowledged = sorted(round_trip_s(leader, follower) for follower in followers)
-    at_leader_s = acknowledged[majority - 2]
-    if origin == leader:
-        return at_leader_s
-    there_s = round_trip_s(origin, leader)
-    if majority == 2:
-        return there_s
-    heard = sorted(
-        (there_s + round_trip_s(leader, other) + round_trip_s(other, origin)) / 2
-        for other in followers
-        if other != origin
-    )
-    return min(max(there_s, heard[majority - 3]), there_s + at_leader_s)
 
 
 def planned_leaders(
@@ -100,7 +80,7 @@ def planned_leaders(
         shares = [(weights or {}).get(region_of[voter], 0.0) for voter in voters]
         if not any(shares):
             shares = [1.0] * len(voters)
-        costs = [commit_latency_s(voter, leader, voters, between_s) for voter in voters]
+        costs = costs_s(voters, leader, between_s).values()
         weighed = math.fsum(share * cost for share, cost in zip(shares, costs, strict=True))
         return weighed / math.fsum(shares)
 
@@ -148,7 +128,7 @@ def cheapest_groups(
         if origin not in voters:
             continue
         if (leader, voters) not in known:
-            known[leader, voters] = commit_latency_s(origin, leader, voters, round_trip_s)
+            known[leader, voters] = costs_s(voters, leader, round_trip_s)[origin]
         cost_s = known[leader, voters]
         if math.isfinite(cost_s):
             costs[number] = cost_s

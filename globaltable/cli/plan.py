@@ -181,14 +181,13 @@ def _present(statuses: "dict[str, Status]", groups: int) -> list[str]:
 def _expected_ms(
     regions: tuple[str, ...], leaders: Sequence[str], round_trips: Any
 ) -> dict[str, float]:
-    from globaltable.placement import commit_latency_s
+    from globaltable.placement import costs_s
 
-    led = [leader for leader in leaders if leader]
-    expected: dict[str, float] = {}
-    for region in regions:
-        costs = [commit_latency_s(region, one, regions, round_trips.between_s) for one in led]
-        expected[region] = 1_000 * sum(costs) / len(costs) if costs else float("nan")
-    return expected
+    led = [costs_s(regions, leader, round_trips.between_s) for leader in leaders if leader]
+    return {
+        region: 1_000 * sum(costs[region] for costs in led) / len(led) if led else float("nan")
+        for region in regions
+    }
 
 
 # --- what is printed -----------------------------------------------------------------------------

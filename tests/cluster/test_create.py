@@ -8,7 +8,7 @@ import pytest
 
 from globaltable.client import SyncGlobalTable
 from globaltable.model import qualified_name
-from globaltable.placement import RoundTrips, commit_latency_s
+from globaltable.placement import RoundTrips, costs_s
 from globaltable.server.config import Config, InjectedLatency, Placement
 from globaltable.testing import LocalCluster
 from tests.cluster.sessions import TABLE, connect
@@ -77,7 +77,7 @@ def test_from_each_region_it_costs_the_round_trip_to_the_nearest_other(
     ]
     assert set(leaders) == set(near), "both would do, and the load is shared"
     for leader in near:
-        cost_s = commit_latency_s(region, leader, ("a", "b", "c"), ROUND_TRIPS.between_s)
+        cost_s = costs_s("abc", leader, ROUND_TRIPS.between_s)[region]
         assert cost_s == pytest.approx(floor_ms / 1_000)
     with connect(cluster, region) as client:
         held = client.get_many(keys, linearizable=True)

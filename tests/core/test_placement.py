@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from globaltable.placement import (
     RoundTrips,
     cheapest_groups,
-    commit_latency_s,
+    costs_s,
     placed,
     planned_leaders,
 )
@@ -62,22 +62,21 @@ class TestCommitLatency:
     def test_it_is_when_the_messages_have_come(self, regions: int, data: st.DataObject) -> None:
         round_trips = RoundTrips(0.0, data.draw(_pairs(regions)))
         voters = REGIONS[:regions]
-        for origin, leader in itertools.product(voters, repeat=2):
-            expected = _told_by_messages(origin, leader, voters, round_trips)
-            cost = commit_latency_s(origin, leader, voters, round_trips.between_s)
-            assert cost == pytest.approx(expected)
+        for leader in voters:
+            costs = costs_s(voters, leader, round_trips.between_s)
+            for origin in voters:
+                expected = _told_by_messages(origin, leader, voters, round_trips)
+                assert costs[origin] == pytest.approx(expected)
 
     def test_of_three_a_follower_pays_one_round_trip_and_a_leader_the_shortest(self) -> None:
-        def cost_ms(origin: str, leader: str) -> float:
-            return 1_000 * commit_latency_s(origin, leader, ("a", "b", "c"), UNEQUAL.between_s)
-
-        assert [cost_ms(origin, "b") for origin in "abc"] == pytest.approx([5, 5, 25])
-        assert [cost_ms(origin, "c") for origin in "abc"] == pytest.approx([28, 25, 25])
+        led_by_b = costs_s("abc", "b", UNEQUAL.between_s)
+        led_by_c = costs_s("abc", "c", UNEQUAL.between_s)
+        assert led_by_b == pytest.approx({"a": 0.005, "b": 0.005, "c": 0.025})
+        assert led_by_c == pytest.approx({"a": 0.028, "b": 0.025, "c": 0.025})
 
     def test_of_five_a_follower_pays_three_ways(self) -> None:
-        cost_s = commit_latency_s("a", "b", REGIONS, RoundTrips(20.0).between_s)
-        assert cost_s == pytest.approx(0.030)
-        assert commit_latency_s("a", "a", REGIONS, RoundTrips(20.0).between_s) == 0.020
+        costs = costs_s(REGIONS, "b", RoundTrips(20.0).between_s)
+        assert costs == pytest.approx({"a": 0.03, "b": 0.02, "c": 0.03, "d": 0.03, "e": 0.03})
 
 
 class TestPlan:
@@ -103,8 +102,7 @@ class TestPlan:
         for origin in "abc":
             nearest_s = min(round_trips.between_s(origin, other) for other in {*"abc"} - {origin})
             least_s = min(
-                commit_latency_s(origin, leader, ("a", "b", "c"), round_trips.between_s)
-                for leader in leaders
+                costs_s("abc", leader, round_trips.between_s)[origin] for leader in leaders
             )
             assert least_s == pytest.approx(nearest_s)
 
@@ -120,9 +118,8 @@ class TestPlan:
             weights = dict.fromkeys(voters, 1.0)
 
         def mean_s(leader: str) -> float:
-            costs = [commit_latency_s(v, leader, voters, round_trips.between_s) for v in voters]
-            weighed = sum(weights[v] * cost for v, cost in zip(voters, costs, strict=True))
-            return weighed / sum(weights.values())
+            costs = costs_s(voters, leader, round_trips.between_s)
+            return sum(weights[v] * costs[v] for v in voters) / sum(weights.values())
 
         least_s = min(map(mean_s, voters))
         for leader in planned_leaders(_topology(regions), round_trips, weights):
