@@ -5,6 +5,7 @@
     async with GlobalTable.connect(["127.0.0.1:7101"], table="im.session") as sessions:
         binding = await sessions.bind("cid:1001", unit="A")
         binding = await sessions.move("cid:1001", to="B", version=binding.version)
+        key, binding = await sessions.create(unit="A")
 
 Both are thin shells over one exchange that does no I/O: `_exchange` decides what is sent where
 and when, `_attempts` what a failure means, `_nodes` which node is asked. Errors are those of
@@ -13,6 +14,7 @@ and when, `_attempts` what a failure means, `_nodes` which node is asked. Errors
 
 from globaltable.client._async_watch import Watch
 from globaltable.client._asynchronous import GlobalTable
+from globaltable.client._creating import Created
 from globaltable.client._settings import USE_CLIENT_DEFAULT, ClientClosed, UseClientDefault
 from globaltable.client._sync_watch import SyncWatch
 from globaltable.client._synchronous import SyncGlobalTable
@@ -32,6 +34,7 @@ __all__ = [
     "Change",
     "ChangeKind",
     "ClientClosed",
+    "Created",
     "GlobalTable",
     "GroupStatus",
     "PeerStatus",

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from globaltable import limits, validation
+from globaltable.client._creating import CreateTicket
 from globaltable.client._lanes import (
     OpeningLane,
     ReadLane,
@@ -19,6 +20,7 @@ from globaltable.client._lanes import (
     WriteLane,
     WriteOp,
 )
+from globaltable.client._minting import MINTED_CHARACTERS
 from globaltable.client._settings import Settings, Timeout, UseClientDefault, require_timeout
 from globaltable.client._watching import WatchProgress
 from globaltable.client.values import Status
@@ -75,6 +77,18 @@ class BaseGlobalTable:
         validation.require_unit(unit)
         op = WriteOp(OpKind.BIND, key, unit, 0, next(self._sequence))
         return Ticket(self._write_lane, op, self._timeout_s(timeout))
+
+    def _create_ticket(self, unit: str, prefix: str, timeout: Timeout) -> CreateTicket:
+        validation.require_unit(unit)
+        _require_prefix(prefix)
+        room = limits.KEY_BYTES_MAX - MINTED_CHARACTERS
+        size = len(prefix.encode())
+        if size > room:
+            raise LimitExceeded(
+                f"prefix is {size} bytes long; at most {room} leave room for a minted key"
+            )
+        op = WriteOp(OpKind.BIND, "", unit, 0, next(self._sequence))
+        return CreateTicket(self._write_lane, prefix, op, self._timeout_s(timeout))
 
     def _move_ticket(self, key: str, to: str, version: int, timeout: Timeout) -> Ticket[Binding]:
         validation.require_key(key)

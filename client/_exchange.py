@@ -14,7 +14,8 @@ Invariants:
 
 * A ticket that was submitted is settled exactly once, at the latest a grace after its deadline,
   unless it is abandoned; then never.
-* A ticket is in at most one call, and a retry carries the very same payload.
+* A ticket is in at most one call, and a retry carries the very same payload. The key of a create is
+  minted before its first.
 * No more than `pending_max` tickets are live.
 """
 
@@ -25,6 +26,7 @@ from collections import OrderedDict
 from typing import Any, Final, NamedTuple
 
 from globaltable.client._attempts import Attempts, Failure, FailureKind, backoff_s
+from globaltable.client._creating import CreateTicket
 from globaltable.client._deadlines import Deadlines
 from globaltable.client._lanes import (
     Lane,
@@ -35,7 +37,9 @@ from globaltable.client._lanes import (
     read_outcome,
     read_parts,
 )
+from globaltable.client._minting import mint
 from globaltable.client._nodes import Nodes
+from globaltable.client._placements import ASK_TIMEOUT_S, PATIENCE_S, Placements
 from globaltable.client._settings import GRACE_S, ClientClosed, Settings
 from globaltable.errors import GlobalTableError, Overloaded, ProtocolError, Rejected
 
@@ -76,7 +80,8 @@ class Call:
         self.timeout_s = timeout_s
         self.sent_at = sent_at
         self.tickets = tickets
-        """By position, those that wait for an answer; None for a probe."""
+        """By position, those that wait for an answer; None for what the exchange asks by itself:
+        a probe, or a placement."""
         self.number = number
         self.bucket = 0
 
@@ -96,6 +101,8 @@ class Exchange:
         self.nodes = Nodes(settings.addresses, now)
         self._settings = settings
         self._chance = chance or random.Random()
+        # Keys are for the whole cluster, so what they are drawn from must be like no other's.
+        self._draw = (chance or random.SystemRandom()).getrandbits
         self._live: Deadlines[AnyTicket] = Deadlines()
         self._queues: dict[Lane, OrderedDict[AnyTicket, None]] = {}
         self._delayed: list[tuple[float, int, AnyTicket]] = []
@@ -107,6 +114,9 @@ class Exchange:
         self._expiring: Deadlines[Call] = Deadlines()
         self._numbers = itertools.count(1)
         self._settled: list[Settled] = []
+        self._placements = Placements(len(settings.addresses))
+        self._unminted: OrderedDict[CreateTicket, float] = OrderedDict()
+        """Creates without a key yet, and when they wait no longer for a node to say where."""
         self._probe_request = StatusLane().request(())
         self._opening: AnyTicket | None = None
         self.closed = False
@@ -132,6 +142,8 @@ class Exchange:
         self._live.add(ticket, ticket.deadline)
         if isinstance(ticket.lane, OpeningLane):
             self._opening = ticket
+        elif isinstance(ticket, CreateTicket):
+            self._unminted[ticket] = now + PATIENCE_S
         else:
             self._enqueue(ticket)
 
@@ -174,9 +186,15 @@ class Exchange:
             ready_at = self.nodes.ready_at()
             if ready_at is not None and ready_at <= now:
                 self._finish(self._opening, None, None)
+        if self._unminted:
+            self._mint_what_can_be(now)
         calls = [
             Call("Status", node, self._probe_request, _PROBE_TIMEOUT_S, now, None)
             for node in self.nodes.take_probes(now)
+        ]
+        calls += [
+            Call("Placement", node, b"", ASK_TIMEOUT_S, now, None)
+            for node in self._placements.take_due()
         ]
         for lane, queue in self._queues.items():
             while queue:
@@ -195,6 +213,8 @@ class Exchange:
             due.append(self._delayed[0][0])
         if self._opening is not None:
             due.append(self.nodes.ready_at())
+        if self._unminted:
+            due.append(next(iter(self._unminted.values())))
         return min((when for when in due if when is not None), default=None)
 
     def _pass_deadline(self, ticket: AnyTicket) -> None:
@@ -209,6 +229,24 @@ class Exchange:
         if isinstance(ticket.lane, OpeningLane):
             return attempts.connect_error(ticket.subject)
         return attempts.deadline_error(ticket.subject, ticket.lane.idempotent, ticket.calls > 0)
+
+    # --- creates ---------------------------------------------------------------------------------
+
+    def _mint_what_can_be(self, now: float) -> None:
+        """Give creates their keys: as the node that is asked first has said, or any if it has not
+        said anything in time."""
+        for ticket, patient_until in list(self._unminted.items()):
+            node = self._choose(ticket)
+            if not self._placements.look(node, now):
+                if now < patient_until:
+                    # Those behind it are more patient, and wait for the same word.
+                    return
+                self._placements.waited_for(node)
+            del self._unminted[ticket]
+            wanted = self._placements.wanted(node)
+            key = mint(self._settings.table, ticket.prefix, wanted, self._draw)
+            ticket.payload = ticket.payload._replace(key=key)
+            self._enqueue(ticket)
 
     # --- calls -----------------------------------------------------------------------------------
 
@@ -266,6 +304,9 @@ class Exchange:
 
     def answered(self, call: Call, data: bytes, now: float) -> None:
         """The node answered."""
+        if call.method == "Placement":
+            self._placements.answered(call.node, data)
+            return
         if call.tickets is None:
             self.nodes.probe_answered(call.node, now - call.sent_at, now)
             return
@@ -307,6 +348,7 @@ class Exchange:
     ) -> None:
         if all(isinstance(a, Failure) and a.kind in _SAYS_CUT_OFF for a in answers):
             self.nodes.failed(node, now)
+            self._placements.doubt(node)
         else:
             self.nodes.answered(node)
         for ticket, answer in zip(tickets, answers, strict=True):
@@ -321,6 +363,10 @@ class Exchange:
 
     def failed(self, call: Call, failure: Failure, now: float) -> None:
         """The call ended without an answer."""
+        if call.method == "Placement":
+            # Nothing is held against the node: a create can do without.
+            self._placements.failed(call.node)
+            return
         if call.tickets is None:
             self._probe_failed(call, failure, now)
             return
@@ -361,6 +407,7 @@ class Exchange:
             self.nodes.suspected(node, now)
         else:
             self.nodes.failed(node, now)
+            self._placements.doubt(node)
 
     def _landed(self, call: Call) -> list[AnyTicket]:
         """The call is over; what it still carried."""
@@ -438,3 +485,5 @@ class Exchange:
         queue = self._queues.get(ticket.lane)
         if queue is not None:
             queue.pop(ticket, None)
+        if self._unminted and isinstance(ticket, CreateTicket):
+            self._unminted.pop(ticket, None)

@@ -33,7 +33,7 @@ def methods_of(channel: Any) -> dict[str, Any]:
     the lanes'."""
     methods = {
         name: channel.unary_unary(_SERVICE + name, None, None)
-        for name in ("Read", "Scan", "Status")
+        for name in ("Read", "Scan", "Status", "Placement")
     }
     methods["WriteStream"] = channel.stream_stream(_SERVICE + "WriteStream", None, None)
     methods["Watch"] = channel.unary_stream(_SERVICE + "Watch", None, None)

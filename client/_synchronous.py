@@ -16,6 +16,7 @@ import grpc
 
 from globaltable.client._attempts import Failure, failure_of
 from globaltable.client._base import BaseGlobalTable, bound
+from globaltable.client._creating import Created
 from globaltable.client._exchange import Call, Exchange, Settled
 from globaltable.client._lanes import Ticket, methods_of
 from globaltable.client._settings import (
@@ -175,6 +176,19 @@ class SyncGlobalTable(BaseGlobalTable):
         one does, and the others are told what it made.
         """
         return self._call(self._bind_ticket(key, unit, timeout))
+
+    def create(
+        self, unit: str, *, prefix: str = "", timeout: Timeout = USE_CLIENT_DEFAULT
+    ) -> Created:
+        """Bind a fresh key to `unit`; the key, which begins with `prefix`, and its binding.
+
+        The key holds 128 random bits, and is chosen so that it is bound as soon as the links allow
+        from the node this client asks. One call makes one session at most, with one key, whatever
+        is retried; `OutcomeUnknown` names the key.
+        """
+        ticket = self._create_ticket(unit, prefix, timeout)
+        binding = self._call(ticket)
+        return Created(ticket.payload.key, binding)
 
     def move(
         self, key: str, *, to: str, version: int, timeout: Timeout = USE_CLIENT_DEFAULT

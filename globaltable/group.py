@@ -123,6 +123,8 @@ class Replica:
         )
         self._handing_over: tuple[str, float] | None = None
         self._successor_ready_since: float | None = None
+        self._otherwise_minded: set[str] = set()
+        """Peers that would have other nodes lead than this one would."""
         self._committed: Sequence[Entry] = ()
         self._decoded: dict[bytes, Batch] = {}
         """What this replica has made or checked already, by its bytes, until it is applied."""
@@ -201,7 +203,12 @@ class Replica:
             self._decoded.clear()
         self._decoded[payload] = batch
 
-    def set_connected(self, peer: str, up: bool) -> None:
+    def set_connected(self, peer: str, up: bool, *, same_plan: bool = True) -> None:
+        """A peer came or went; one that plans otherwise is not handed leadership by preference."""
+        if same_plan:
+            self._otherwise_minded.discard(peer)
+        else:
+            self._otherwise_minded.add(peer)
         self._guard.set_connected(peer, up)
 
     def chunk_read(self, peer: str, transfer: int, state: TableState, chunk: SnapshotChunk) -> None:
@@ -338,7 +345,10 @@ class Replica:
     # --- leadership ------------------------------------------------------------------------------
 
     def _lead_by_preference(self) -> None:
-        """Leadership returns to the preferred replica once it has kept up for a while."""
+        """Leadership returns to the preferred replica once it has kept up for a while.
+
+        Not to one that would prefer another, or the two might hand it to and fro for ever.
+        """
         preferred = self.group.preferred
         if not self.is_leader or preferred == self._node or self._handing_over is not None:
             self._successor_ready_since = None
@@ -346,7 +356,8 @@ class Replica:
         held = self._guard.match_index(preferred)
         behind = self._guard.commit_index - held
         # Of one that has not answered, or is being rebuilt, nothing is known to be held.
-        if not self._guard.is_connected(preferred) or held == 0 or behind > 64:
+        well = self._guard.is_connected(preferred) and preferred not in self._otherwise_minded
+        if not well or held == 0 or behind > 64:
             self._successor_ready_since = None
         elif self._successor_ready_since is None:
             self._successor_ready_since = self._now

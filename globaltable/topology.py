@@ -7,7 +7,7 @@ regions; every slot belongs to exactly one group.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 from zlib import crc32
@@ -26,6 +26,11 @@ def slot_of(name: bytes, slots: int) -> int:
 def slots_of(names: Iterable[bytes], slots: int) -> list[int]:
     """`slot_of` for many names: without a call for each, of which there are four for every op."""
     return [crc32(name) % slots for name in names]
+
+
+def group_of_slot(slot: int, groups: int) -> int:
+    """The group that owns a slot. They are dealt out in turn: neighbours hold equally many."""
+    return slot % groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,7 @@ class Topology:
         return {node.name: node for node in self.nodes}
 
     def group_of_slot(self, slot: int) -> int:
-        """Slots are dealt out in turn, so that neighbouring groups hold equally many."""
-        return slot % len(self.groups)
+        return group_of_slot(slot, len(self.groups))
 
     def group_of(self, name: bytes) -> int:
         """The number of the group that owns a qualified name."""
@@ -87,7 +91,24 @@ class Topology:
     def groups_of(self, names: Iterable[bytes]) -> list[int]:
         """`group_of` for many names."""
         groups = len(self.groups)
-        return [slot % groups for slot in slots_of(names, self.slots)]
+        return [group_of_slot(slot, groups) for slot in slots_of(names, self.slots)]
+
+    @cached_property
+    def plan_digest(self) -> int:
+        """Equal for nodes that would have the same node lead each group (and hardly otherwise)."""
+        return crc32("\0".join(group.preferred for group in self.groups).encode())
+
+    def led_by(self, leaders: Sequence[str]) -> "Topology":
+        """The same groups on the same nodes, each preferring to be led by one of its replicas."""
+        if len(leaders) != len(self.groups):
+            raise ConfigError(f"{len(leaders)} leaders for {len(self.groups)} groups")
+        groups = []
+        for group, leader in zip(self.groups, leaders, strict=True):
+            if leader not in group.replicas:
+                raise ConfigError(f"group {group.number} has no replica on {leader!r} to lead it")
+            others = tuple(name for name in group.replicas if name != leader)
+            groups.append(Group(group.number, (leader, *others)))
+        return replace(self, groups=tuple(groups))
 
     def slots_of_group(self, number: int) -> range:
         """The slots a group owns, ascending."""

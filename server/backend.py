@@ -11,9 +11,10 @@ from globaltable.errors import NoQuorum, Overloaded, StorageError
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
 from globaltable.server.config import Config
 from globaltable.server.core import NodeCore
+from globaltable.server.distances import Distances
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
-from globaltable.server.status import status_response
+from globaltable.server.status import placement_response, status_response
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
 from globaltable.table import SLOT_BYTES
@@ -67,6 +68,7 @@ class NodeBackend:
         self._topology = core.topology
         self._driver = driver
         self._links = links
+        self._distances = Distances(node, links, config.round_trips())
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self.tables = config.tables
@@ -147,3 +149,6 @@ class NodeBackend:
         ]
         uptime_s = self._loop.time() - self._started_at
         return status_response(self._core, self.tables, uptime_s, peers)
+
+    def placement(self) -> pb.PlacementResponse:
+        return placement_response(self._core, self._distances.round_trip_s)

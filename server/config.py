@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from globaltable.errors import ConfigError, InvalidArgument
+from globaltable.placement import RoundTrips, placed
 from globaltable.topology import REPLICAS_ALLOWED, SLOTS_DEFAULT, Topology, spread
 from globaltable.validation import require_table
 
@@ -108,6 +109,17 @@ class InjectedLatency:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """What leaders are placed by: the round trips there are between regions, and their shares of
+    the writes. `globaltable plan` measures them and writes this section."""
+
+    round_trip_ms: float
+    pairs: Mapping[frozenset[str], float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """For every region, or for none: then they count alike."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole cluster, as every node of it sees it."""
 
@@ -120,6 +132,7 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     injected_latency: InjectedLatency | None = None
+    placement: Placement | None = None
     log_level: str = "info"
     log_format: str = "json"
 
@@ -131,10 +144,18 @@ class Config:
         known = ", ".join(region.name for region in self.regions)
         raise ConfigError(f"region {name!r} is not in the configuration; it has {known}")
 
+    def round_trips(self) -> RoundTrips | None:
+        """Between the regions, if the file says anything of them: those of [placement], or else
+        the injected ones, for where there is injected latency it is all there is."""
+        said = self.placement or self.injected_latency
+        return RoundTrips(said.round_trip_ms, said.pairs) if said is not None else None
+
     def topology(self) -> Topology:
-        """Which node holds which group."""
+        """Which node holds which group, and should lead it."""
         names = [region.name for region in self.regions]
-        return spread(self.cluster, names, self.groups, self.replicas, self.slots)
+        dealt = spread(self.cluster, names, self.groups, self.replicas, self.slots)
+        weights = self.placement.weights if self.placement is not None else None
+        return placed(dealt, self.round_trips() or RoundTrips(), weights)
 
 
 def load(path: Path) -> Config:
@@ -241,6 +262,13 @@ def _milliseconds(setting: str, value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
+def _weight(setting: str, value: object) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1e9:  # type: ignore[operator]
+        raise ConfigError(f"{setting} = {value!r}: give a share of the writes, from 0 to 1e9")
+    return float(value)  # type: ignore[arg-type]
+
+
 def _tables(setting: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise ConfigError(f'{setting} = {value!r}: give a list of names, as in ["im.session"]')
@@ -284,10 +312,12 @@ class _Parser:
         regions = self._regions(root.section("regions"), data_dir)
         timeouts = self._timeouts(root.section("timeouts"))
         limits = self._limits(root.section("limits"))
-        injected = self._injected(root, {region.name for region in regions})
+        names = [region.name for region in regions]
+        injected = self._injected(root, names)
+        placement = self._placement(root, names)
         root.finish(
             "cluster, tables, data_dir, [groups], [log], [regions.NAME], [timeouts], [limits], "
-            "[injected_latency]"
+            "[injected_latency], [placement]"
         )
         _check_replicas(replicas, len(regions))
         if not count <= slots <= 65_536:
@@ -304,6 +334,7 @@ class _Parser:
             timeouts=timeouts,
             limits=limits,
             injected_latency=injected,
+            placement=placement,
             log_level=log_level,
             log_format=log_format,
         )
@@ -365,11 +396,27 @@ class _Parser:
             )
         return limits
 
-    def _injected(self, root: _Section, regions: set[str]) -> InjectedLatency | None:
+    def _injected(self, root: _Section, regions: list[str]) -> InjectedLatency | None:
         if "injected_latency" not in root:
             return None
         section = root.section("injected_latency")
         round_trip_ms = section.take("round_trip_ms", _milliseconds)
+        pairs = self._pairs(section, regions)
+        section.finish("round_trip_ms, [injected_latency.pairs]")
+        return InjectedLatency(round_trip_ms, pairs)
+
+    def _placement(self, root: _Section, regions: list[str]) -> Placement | None:
+        if "placement" not in root:
+            return None
+        section = root.section("placement")
+        round_trip_ms = section.take("round_trip_ms", _milliseconds)
+        pairs = self._pairs(section, regions)
+        weights = self._weights(section, regions)
+        section.finish("round_trip_ms, [placement.pairs], [placement.weights]")
+        return Placement(round_trip_ms, pairs, weights)
+
+    def _pairs(self, section: _Section, regions: list[str]) -> dict[frozenset[str], float]:
+        """Round trips of pairs of regions, each named once."""
         pairs: dict[frozenset[str], float] = {}
         own = section.section("pairs")
         for key in own.names():
@@ -377,13 +424,31 @@ class _Parser:
             for cut in [i for i, c in enumerate(key) if c == "-"]:
                 if key[:cut] in regions and key[cut + 1 :] in regions:
                     a, b = key[:cut], key[cut + 1 :]
-            if a == b or not {a, b} <= regions:
+            if a == b or not {a, b} <= set(regions):
                 raise ConfigError(
                     f'{own.setting(key)}: name two regions, as in "{"-".join(sorted(regions)[:2])}"'
                 )
+            if frozenset((a, b)) in pairs:
+                raise ConfigError(f"{own.setting(key)}: this pair has a round trip already")
             pairs[frozenset((a, b))] = own.take(key, _milliseconds)
-        section.finish("round_trip_ms, [injected_latency.pairs]")
-        return InjectedLatency(round_trip_ms, pairs)
+        return pairs
+
+    def _weights(self, section: _Section, regions: list[str]) -> dict[str, float]:
+        own = section.section("weights")
+        named = own.names()
+        if not named:
+            return {}
+        for name in regions:
+            if name not in named:
+                raise ConfigError(
+                    f"{own.setting(name)} is missing: give every region its share of the writes, "
+                    "or none"
+                )
+        weights = {name: own.take(name, _weight) for name in regions}
+        own.finish(f"the regions, {', '.join(regions)}")
+        if not any(weights.values()):
+            raise ConfigError(f"{section.setting('weights')}: all are 0; some region must write")
+        return weights
 
 
 def _check_replicas(replicas: int, regions: int) -> None:
@@ -418,10 +483,24 @@ def render(config: Config) -> str:
     if config.injected_latency is not None:
         injected = config.injected_latency
         lines += ["[injected_latency]", f"round_trip_ms = {injected.round_trip_ms!r}", ""]
-        lines += ["[injected_latency.pairs]"]
-        for pair, milliseconds in injected.pairs.items():
-            lines += [f'"{"-".join(sorted(pair))}" = {milliseconds!r}']
+        lines += ["[injected_latency.pairs]", *_pair_lines(injected.pairs), ""]
+    if config.placement is not None:
+        lines += [render_placement(config.placement)]
     return "\n".join(lines) + "\n"
+
+
+def render_placement(placement: Placement) -> str:
+    """The section [placement] as TOML text."""
+    lines = ["[placement]", f"round_trip_ms = {placement.round_trip_ms!r}", ""]
+    lines += ["[placement.pairs]", *_pair_lines(placement.pairs)]
+    if placement.weights:
+        lines += ["", "[placement.weights]"]
+        lines += [f'"{region}" = {weight!r}' for region, weight in placement.weights.items()]
+    return "\n".join(lines)
+
+
+def _pair_lines(pairs: Mapping[frozenset[str], float]) -> list[str]:
+    return [f'"{"-".join(sorted(pair))}" = {ms!r}' for pair, ms in pairs.items()]
 
 
 def _quoted(text: str) -> str:

@@ -153,10 +153,11 @@ class NodeCore:
             except (InvariantViolated, AssertionError) as error:
                 self.fail(group, error)
 
-    def set_connected(self, peer: str, up: bool) -> None:
+    def set_connected(self, peer: str, up: bool, *, same_plan: bool = True) -> None:
+        """A peer came or went. `same_plan`: it would have the same nodes lead the same groups."""
         for number, replica in self.replicas.items():
             if peer in replica.group.replicas:
-                replica.set_connected(peer, up)
+                replica.set_connected(peer, up, same_plan=same_plan)
                 self._awake.add(number)
 
     def drain(self) -> None:

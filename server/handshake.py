@@ -10,12 +10,17 @@ from globaltable.errors import ProtocolError
 from globaltable.wire.packing import pack, unpack
 
 MAGIC: Final = "globaltable"
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 HELLO_BYTES_MAX: Final = 1_024
 
 
 class Hello(NamedTuple):
-    """What a node says of itself. `to` is the node it believes to talk to; "" if it cannot know."""
+    """What a node says of itself. `to` is the node it believes to talk to; "" if it cannot know.
+
+    `plan` is the digest of who should lead each group by its configuration. One that differs is no
+    reason to refuse a peer, for a file is changed on one node after the other; but leadership is
+    not handed to it by preference (`globaltable.group`).
+    """
 
     magic: str
     version: int
@@ -23,15 +28,17 @@ class Hello(NamedTuple):
     node: str
     to: str
     incarnation: int
+    plan: int
 
 
-def encode_hello(cluster: str, node: str, to: str, incarnation: int) -> bytes:
-    return pack(Hello(MAGIC, PROTOCOL_VERSION, cluster, node, to, incarnation))
+def encode_hello(cluster: str, node: str, to: str, incarnation: int, plan: int = 0) -> bytes:
+    return pack(Hello(MAGIC, PROTOCOL_VERSION, cluster, node, to, incarnation, plan))
 
 
 def decode_hello(body: bytes) -> Hello:
     fields = unpack(body)
-    if type(fields) is not list or [type(v) for v in fields] != [str, int, str, str, str, int]:
+    kinds = [str, int, str, str, str, int, int]
+    if type(fields) is not list or [type(value) for value in fields] != kinds:
         raise ProtocolError("not a handshake")
     return Hello(*fields)
 

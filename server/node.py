@@ -96,6 +96,7 @@ class Node:
             cluster=config.cluster,
             node=self._name,
             incarnation=rng.getrandbits(62),
+            plan=topology.plan_digest,
             listen=(self._region.peer.host, self._region.peer.port),
             peers={other.name: (other.peer.host, other.peer.port) for other in others},
             on_payload=self._on_payload,
@@ -283,7 +284,14 @@ class Node:
 
     def _on_link(self, peer: str, up: bool) -> None:
         log.info("peer connected" if up else "peer disconnected", peer=peer)
-        self._core.set_connected(peer, up)
+        same_plan = not up or self._links.has_same_plan(peer)
+        if not same_plan:
+            log.warning(
+                "peer has another plan of who leads which group: no leadership is handed to it by "
+                "preference until both nodes read the same configuration",
+                peer=peer,
+            )
+        self._core.set_connected(peer, up, same_plan=same_plan)
         self._driver.wake()
 
     def _out_of_service(self, failure: ReplicaFailure) -> None:

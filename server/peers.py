@@ -42,6 +42,7 @@ class _Link(asyncio.Protocol):
         self._idle_timer: asyncio.TimerHandle | None = None
         self.peer = ""
         self.incarnation = 0
+        self.plan = 0
         self.heard_at = time.monotonic()
         self.address: object = None
         self.closed = asyncio.get_running_loop().create_future()
@@ -108,7 +109,7 @@ class _Link(asyncio.Protocol):
         assert self._idle_timer is not None
         self._idle_timer.cancel()
         self._parser.frame_bytes_max = self._peers.frame_bytes_max
-        self.peer, self.incarnation = hello.node, hello.incarnation
+        self.peer, self.incarnation, self.plan = hello.node, hello.incarnation, hello.plan
         self._peers.established(self)
 
     def _handshake_late(self) -> None:
@@ -178,6 +179,7 @@ class PeerLinks:
         reconnect_min_s: float,
         reconnect_max_s: float,
         random: random_module.Random,
+        plan: int = 0,
         one_way_delay_s: Mapping[str, float] | None = None,
         ping_interval_s: float = 1.0,
         idle_timeout_s: float = 5.0,
@@ -188,6 +190,7 @@ class PeerLinks:
         self._cluster = cluster
         self._node = node
         self._incarnation = incarnation
+        self._plan = plan
         self._listen = listen
         self._addresses = dict(peers)
         self.on_payload = on_payload
@@ -248,6 +251,11 @@ class PeerLinks:
     def connected(self, peer: str) -> bool:
         return peer in self._links
 
+    def has_same_plan(self, peer: str) -> bool:
+        """Whether the peer is connected, and has the same nodes lead the same groups."""
+        link = self._links.get(peer)
+        return link is not None and link.plan == self._plan
+
     def round_trip_s(self, peer: str) -> float:
         """Smoothed; 0.0 until it has been measured."""
         return self._round_trip_s.get(peer, 0.0)
@@ -265,7 +273,7 @@ class PeerLinks:
         return True
 
     def hello(self, to: str) -> bytes:
-        return encode_hello(self._cluster, self._node, to, self._incarnation)
+        return encode_hello(self._cluster, self._node, to, self._incarnation, self._plan)
 
     def check(self, hello: Any, expected: str) -> None:
         # Only nodes with smaller names dial this one.

@@ -75,6 +75,8 @@ class Backend(WriteBackend, Protocol):
 
     def status(self) -> pb.StatusResponse: ...
 
+    def placement(self) -> pb.PlacementResponse: ...
+
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -222,6 +224,11 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
 
     async def Status(self, request: pb.StatusRequest, context: Context) -> pb.StatusResponse:  # noqa: N802
         return self._backend.status()
+
+    async def Placement(  # noqa: N802
+        self, request: pb.PlacementRequest, context: Context
+    ) -> pb.PlacementResponse:
+        return self._backend.placement()
 
     # ---------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What a node tells of itself."""
 
 from globaltable import __version__
+from globaltable.placement import RoundTripS, cheapest_groups
 from globaltable.raft.adaptor import Role
 from globaltable.server.core import NodeCore
 from globaltable.v1 import globaltable_pb2 as pb
@@ -62,4 +63,21 @@ def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.
         first_log_index=guard.journal.first_index,
         last_log_index=guard.journal.last_index,
         rebuilding=replica.rebuilding,
+    )
+
+
+def placement_response(core: NodeCore, round_trip_s: RoundTripS) -> pb.PlacementResponse:
+    """The groups that commit soonest from this node, of those whose replica here serves."""
+    leaders = {
+        number: replica.guard.leader
+        for number, replica in core.replicas.items()
+        if replica.guard.leader is not None and not core.refusal(number)
+    }
+    topology = core.topology
+    cheapest = cheapest_groups(core.node, topology, leaders, round_trip_s)
+    return pb.PlacementResponse(
+        slots=topology.slots,
+        groups=len(topology.groups),
+        cheapest=cheapest.groups,
+        expected_s=cheapest.expected_s,
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import globaltable
-from globaltable.cli import demo, node, rebuild, sessions, status
+from globaltable.cli import demo, node, plan, rebuild, sessions, status
 from globaltable.cli.exits import ExitStatus, status_of
 from globaltable.errors import GlobalTableError
 
@@ -50,12 +50,14 @@ for _command in (
     rebuild.rebuild,
     demo.demo,
     sessions.bind,
+    sessions.create,
     sessions.get,
     sessions.move,
     sessions.unbind,
     sessions.scan,
     sessions.watch,
     status.status,
+    plan.plan,
 ):
     app.command()(_command)
 

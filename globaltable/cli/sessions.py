@@ -1,4 +1,4 @@
-"""The commands that ask about sessions: bind, get, move, unbind, scan, watch."""
+"""The commands that ask about sessions: bind, create, get, move, unbind, scan, watch."""
 
 import json
 import sys
@@ -45,6 +45,25 @@ def bind(
     else:
         how = "created" if binding.created else "was bound already"
         print(f"{_line(key, binding)}  {how}")
+
+
+def create(
+    unit: Unit,
+    table: TableName,
+    prefix: Annotated[
+        str, typer.Option("--prefix", "-p", help="What the new key begins with.")
+    ] = "",
+    endpoints: Endpoints = ENDPOINTS_DEFAULT,
+    timeout_s: TimeoutS = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Bind a fresh key to UNIT, and print it: one that is bound soonest from the nearest node."""
+    with connected(endpoints, table, timeout_s) as client:
+        key, binding = client.create(unit, prefix=prefix)
+    if as_json:
+        _print_json(_record(key, binding) | {"created": binding.created})
+    else:
+        print(_line(key, binding))
 
 
 def get(

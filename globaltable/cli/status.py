@@ -30,7 +30,7 @@ def status(
     statuses: dict[str, Status] = {}
     for address in addresses_of(endpoints):
         try:
-            statuses[address] = _ask(address, timeout_s)
+            statuses[address] = ask(address, timeout_s)
         except GlobalTableError as error:
             print(f"globaltable: {address}: {error}", file=sys.stderr)
     if as_json:
@@ -46,7 +46,8 @@ def status(
         raise typer.Exit(ExitStatus.UNAVAILABLE)
 
 
-def _ask(address: str, timeout_s: float) -> "Status":
+def ask(address: str, timeout_s: float) -> "Status":
+    """What the node at an address says of itself."""
     from globaltable.client import SyncGlobalTable
 
     # Any valid name does: a status is of the node, not of a table.

@@ -323,6 +323,22 @@ class StatusResponse(_message.Message):
     slots: int
     def __init__(self, cluster: _Optional[str] = ..., node: _Optional[str] = ..., region: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., tables: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[_Union[GroupStatus, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[PeerStatus, _Mapping]]] = ..., slots: _Optional[int] = ...) -> None: ...
 
+class PlacementRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PlacementResponse(_message.Message):
+    __slots__ = ("slots", "groups", "cheapest", "expected_s")
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    CHEAPEST_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_S_FIELD_NUMBER: _ClassVar[int]
+    slots: int
+    groups: int
+    cheapest: _containers.RepeatedScalarFieldContainer[int]
+    expected_s: float
+    def __init__(self, slots: _Optional[int] = ..., groups: _Optional[int] = ..., cheapest: _Optional[_Iterable[int]] = ..., expected_s: _Optional[float] = ...) -> None: ...
+
 class ErrorDetail(_message.Message):
     __slots__ = ("reason", "message", "retry_delay_ms", "oldest")
     class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):

@@ -64,6 +64,11 @@ class GlobalTableServiceStub(object):
                 request_serializer=globaltable_dot_v1_dot_globaltable__pb2.StatusRequest.SerializeToString,
                 response_deserializer=globaltable_dot_v1_dot_globaltable__pb2.StatusResponse.FromString,
                 _registered_method=True)
+        self.Placement = channel.unary_unary(
+                '/globaltable.v1.GlobalTableService/Placement',
+                request_serializer=globaltable_dot_v1_dot_globaltable__pb2.PlacementRequest.SerializeToString,
+                response_deserializer=globaltable_dot_v1_dot_globaltable__pb2.PlacementResponse.FromString,
+                _registered_method=True)
 
 
 class GlobalTableServiceServicer(object):
@@ -114,6 +119,13 @@ class GlobalTableServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Placement(self, request, context):
+        """Where a new key is bound soonest, seen from this node: for clients that mint keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GlobalTableServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,6 +158,11 @@ def add_GlobalTableServiceServicer_to_server(servicer, server):
                     servicer.Status,
                     request_deserializer=globaltable_dot_v1_dot_globaltable__pb2.StatusRequest.FromString,
                     response_serializer=globaltable_dot_v1_dot_globaltable__pb2.StatusResponse.SerializeToString,
+            ),
+            'Placement': grpc.unary_unary_rpc_method_handler(
+                    servicer.Placement,
+                    request_deserializer=globaltable_dot_v1_dot_globaltable__pb2.PlacementRequest.FromString,
+                    response_serializer=globaltable_dot_v1_dot_globaltable__pb2.PlacementResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +327,33 @@ class GlobalTableService(object):
             '/globaltable.v1.GlobalTableService/Status',
             globaltable_dot_v1_dot_globaltable__pb2.StatusRequest.SerializeToString,
             globaltable_dot_v1_dot_globaltable__pb2.StatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Placement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/globaltable.v1.GlobalTableService/Placement',
+            globaltable_dot_v1_dot_globaltable__pb2.PlacementRequest.SerializeToString,
+            globaltable_dot_v1_dot_globaltable__pb2.PlacementResponse.FromString,
             options,
             channel_credentials,
             insecure,

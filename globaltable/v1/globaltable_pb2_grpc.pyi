@@ -15,6 +15,7 @@ class GlobalTableServiceStub:
     Scan: grpc.UnaryUnaryMultiCallable[pb.ScanRequest, pb.ScanResponse]
     Watch: grpc.UnaryStreamMultiCallable[pb.WatchRequest, pb.WatchResponse]
     Status: grpc.UnaryUnaryMultiCallable[pb.StatusRequest, pb.StatusResponse]
+    Placement: grpc.UnaryUnaryMultiCallable[pb.PlacementRequest, pb.PlacementResponse]
 
 class GlobalTableServiceServicer:
     async def Write(self, request: pb.WriteRequest, context: _Context) -> pb.WriteResponse: ...
@@ -24,6 +25,9 @@ class GlobalTableServiceServicer:
         self, request: pb.WatchRequest, context: _Context
     ) -> AsyncIterator[pb.WatchResponse]: ...
     async def Status(self, request: pb.StatusRequest, context: _Context) -> pb.StatusResponse: ...
+    async def Placement(
+        self, request: pb.PlacementRequest, context: _Context
+    ) -> pb.PlacementResponse: ...
 
 def add_GlobalTableServiceServicer_to_server(
     servicer: GlobalTableServiceServicer, server: grpc.aio.Server | grpc.Server

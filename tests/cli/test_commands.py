@@ -51,6 +51,12 @@ def test_a_session_from_its_bind_to_its_end(run: Run) -> None:
     assert (ended.returncode, ended.stdout) == (1, "")
 
 
+def test_a_session_is_created_under_a_key_of_its_own(run: Run) -> None:
+    key, *rest = run("create", "A", "--prefix", "cid:").stdout.split()
+    assert key.startswith("cid:") and rest == ["A", "version", "1"]
+    assert run("get", key, "--linearizable").stdout == f"{key}  A  version 1\n"
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [

@@ -28,6 +28,7 @@ def connect_sync(*nodes: ScriptedNode | str, **settings: Any) -> SyncGlobalTable
 
 ASKING: Final[dict[str, Callable[..., Awaitable[object]]]] = {
     "bind": lambda client, **how: client.bind("k", "A", **how),
+    "create": lambda client, **how: client.create("A", **how),
     "move": lambda client, **how: client.move("k", to="B", version=1, **how),
     "unbind": lambda client, **how: client.unbind("k", version=1, **how),
     "get": lambda client, **how: client.get("k", **how),

@@ -55,6 +55,11 @@ class Desk:
     def bind(self, key: str = "k", unit: str = "A", timeout: Timeout = USE_CLIENT_DEFAULT) -> int:
         return self.ask(self._base._bind_ticket(key, unit, timeout))
 
+    def create(
+        self, unit: str = "A", prefix: str = "", timeout: Timeout = USE_CLIENT_DEFAULT
+    ) -> int:
+        return self.ask(self._base._create_ticket(unit, prefix, timeout))
+
     def get(
         self, *keys: str, linearizable: bool = False, timeout: Timeout = USE_CLIENT_DEFAULT
     ) -> int:
@@ -158,7 +163,7 @@ def require_nothing_held(exchange: Exchange) -> None:
     assert exchange.pending == 0
     assert not exchange._streamed and not len(exchange._expiring)
     assert not any(exchange._in_flight.values())
-    assert not any(exchange._queues.values())
+    assert not any(exchange._queues.values()) and not exchange._unminted
 
 
 def write_of(call: Call) -> pb.WriteRequest:

@@ -187,6 +187,12 @@ class ScriptedNode(pb_grpc.GlobalTableServiceServicer):
         response: pb.StatusResponse = await self._serve("Status", request, context)
         return response
 
+    async def Placement(  # noqa: N802
+        self, request: pb.PlacementRequest, context: Context
+    ) -> pb.PlacementResponse:
+        response: pb.PlacementResponse = await self._serve("Placement", request, context)
+        return response
+
     async def Watch(  # noqa: N802
         self, request: pb.WatchRequest, context: Context
     ) -> AsyncIterator[pb.WatchResponse]:
@@ -220,6 +226,8 @@ class ScriptedNode(pb_grpc.GlobalTableServiceServicer):
                 return pb.ReadResponse(results=[pb.ReadResult() for _ in request.keys])
             case "Scan":
                 return pb.ScanResponse()
+            case "Placement":
+                return pb.PlacementResponse(slots=4_096, groups=8)
             case _:
                 return pb.StatusResponse(node=self.address)
 

@@ -187,6 +187,7 @@ class TestWhatIsExported:
             "Change",
             "ChangeKind",
             "ClientClosed",
+            "Created",
             "GlobalTable",
             "GroupStatus",
             "PeerStatus",

@@ -69,7 +69,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.over: list[Call] = []
         """Calls of which the exchange should know nothing more."""
         self.due_at: dict[int, float] = {}
-        self.binds: dict[int, WriteOp] = {}
+        self.binds: dict[int, WriteOp | None] = {}
         """By caller, the op as it was first sent."""
         self.maybe: set[int] = set()
         """Binds an attempt of which may have happened."""
@@ -79,22 +79,26 @@ class AnyOrder(RuleBasedStateMachine):
 
     # --- what callers do -------------------------------------------------------------------------
 
-    @rule(is_bind=st.booleans(), timeout_s=TIMEOUTS_S)
-    def ask(self, is_bind: bool, timeout_s: float) -> None:
+    @rule(what=st.sampled_from(["bind", "create", "get"]), timeout_s=TIMEOUTS_S)
+    def ask(self, what: str, timeout_s: float) -> None:
         full = self.desk.exchange.pending >= PENDING_MAX
         try:
-            caller = (
-                self.desk.bind(timeout=timeout_s)
-                if is_bind
-                else self.desk.get("k", timeout=timeout_s)
-            )
+            match what:
+                case "bind":
+                    caller = self.desk.bind(timeout=timeout_s)
+                case "create":
+                    caller = self.desk.create(timeout=timeout_s)
+                case _:
+                    caller = self.desk.get("k", timeout=timeout_s)
         except Overloaded:
             assert full
             return
         assert not full
         self.due_at[caller] = self.desk.now + timeout_s
-        if is_bind:
-            self.binds[caller] = self.desk.tickets[caller].payload
+        if what != "get":
+            op = self.desk.tickets[caller].payload
+            # The key of a create is not known before it is sent.
+            self.binds[caller] = op if op.key else None
         self.look()
 
     @rule(choice=CHOICES)
@@ -134,6 +138,8 @@ class AnyOrder(RuleBasedStateMachine):
                 sent = [ticket.waiter for ticket in (call.tickets or {}).values()]
                 for caller, op in zip(sent, ops(call), strict=True):
                     sent_op = WriteOp(OpKind(op.kind), op.key, op.unit, op.version, op.sequence)
+                    assert op.key
+                    self.binds[caller] = self.binds[caller] or sent_op
                     assert sent_op == self.binds[caller], "a retry is another op"
                     assert caller not in self.gone and caller not in self.desk.told
 
@@ -201,7 +207,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(choice=CHOICES, failed=st.sampled_from([None, *FAILURES]))
     def land(self, choice: int, failed: Any) -> None:
-        """A probe or a read, which travel in calls of their own."""
+        """A probe, a placement or a read, which travel in calls of their own."""
         unary = [call for call in self.flying if call.number is None]
         if not unary:
             return

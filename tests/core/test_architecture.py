@@ -30,7 +30,7 @@ LAYERS: Final = (
     ("proposals",),
     ("raft", "raft.journal", "raft.messages", "raft.progress", "raft.quorum", "raft.transfer"),
     ("raft.commit_latency", "raft.dialect", "raft.reconcile"),
-    ("raft.adaptor",),
+    ("placement", "raft.adaptor"),
     ("raft.elections", "raft.recovery", "raft.snapshots"),
     ("raft.follower", "raft.replication"),
     ("raft.guard",),
@@ -85,7 +85,7 @@ ONLY_IN: Final = {
 """What has one place in the core; `store`'s protocols are what the rest knows of a disk."""
 
 MAY_IMPORT: Final = {
-    "client": {"client", "v1", "errors", "limits", "model", "validation"},
+    "client": {"client", "v1", "errors", "limits", "model", "topology", "validation"},
     "server": {"server", "v1", *(name.partition(".")[0] for name in LAYER_OF)},
     "v1": {"v1"},
 }

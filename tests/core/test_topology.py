@@ -88,3 +88,25 @@ def test_two_replicas_in_one_region_are_refused() -> None:
     nodes = (Node("a", "east"), Node("b", "east"), Node("c", "west"))
     with pytest.raises(ConfigError, match="two replicas in a region"):
         Topology("test", nodes, (Group(0, ("a", "b", "c")),))
+
+
+class TestLeaders:
+    def test_a_group_is_led_by_any_of_its_replicas_and_held_by_the_same(self) -> None:
+        dealt = spread("test", REGIONS[:3], 4, 3)
+        led = dealt.led_by("bbca")
+        assert [group.preferred for group in led.groups] == [*"bbca"]
+        assert [set(group.replicas) for group in led.groups] == [{*"abc"}] * 4
+        assert dealt.led_by([group.preferred for group in dealt.groups]) == dealt
+
+    @pytest.mark.parametrize(
+        ("leaders", "says"), [("bbc", "3 leaders for 4 groups"), ("bbcd", "group 3.*'d'")]
+    )
+    def test_leaders_that_cannot_be_are_refused(self, leaders: str, says: str) -> None:
+        with pytest.raises(ConfigError, match=says):
+            spread("test", REGIONS[:3], 4, 3).led_by(leaders)
+
+    def test_a_plan_is_known_by_its_digest(self) -> None:
+        dealt = spread("test", REGIONS[:3], 4, 3)
+        plans = [dealt.led_by(leaders) for leaders in ("bbca", "bbac", "abca", "bbbb")]
+        assert len({plan.plan_digest for plan in plans}) == 4
+        assert dealt.led_by("bbca").plan_digest == plans[0].plan_digest

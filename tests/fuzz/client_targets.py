@@ -17,11 +17,14 @@ from globaltable.client._lanes import (
     WriteLane,
     WriteOp,
 )
+from globaltable.client._minting import mint
+from globaltable.client._placements import read_placement
 from globaltable.client._settings import Settings
 from globaltable.client._watching import WatchProgress
 from globaltable.errors import GlobalTableError, ProtocolError
 from globaltable.model import OpKind
 from globaltable.v1 import globaltable_pb2 as pb
+from globaltable.validation import require_key
 from tests.columns import stream_part
 from tests.fuzz import samples
 from tests.fuzz.mutations import Grammar
@@ -124,6 +127,20 @@ def _watched() -> Subject:
     return Subject([seed.SerializeToString() for seed in seeds], decode)
 
 
+def _placement() -> Subject:
+    """Whatever a node says, a key can be minted, and little is done for it."""
+    seed = pb.PlacementResponse(slots=4_096, groups=8, cheapest=[1, 2, 5], expected_s=0.005)
+    chance = random.Random(1)
+
+    def decode(data: bytes) -> None:
+        wanted = read_placement(data)
+        require_key(mint(samples.TABLE, "", wanted, chance.getrandbits))
+        if wanted is None:
+            raise Refused("nothing is known")
+
+    return Subject([seed.SerializeToString()], decode)
+
+
 def _error_detail() -> Subject:
     oldest = [pb.GroupRevision(group=1, revision=5)]
     reasons = (pb.ErrorDetail.REASON_OVERLOADED, pb.ErrorDetail.REASON_COMPACTED)
@@ -148,6 +165,7 @@ _OPENERS: Final[dict[str, Callable[[], Subject]]] = {
     "answer to Read": _read,
     "answer to Scan": _scan,
     "answer to Status": _status,
+    "answer to Placement": _placement,
     "answers on WriteStream": _written,
     "message of Watch": _watched,
     "error detail": _error_detail,

@@ -200,9 +200,18 @@ _REQUESTS: Final[dict[str, tuple[Any, list[Any], str]]] = {
         "stream",
     ),
     "Status": (pb.StatusRequest, [pb.StatusRequest()], "unary"),
+    "Placement": (pb.PlacementRequest, [pb.PlacementRequest()], "unary"),
 }
 
-_SHARES: Final = {"Write": 60, "WriteStream": 40, "Read": 40, "Scan": 15, "Watch": 30, "Status": 5}
+_SHARES: Final = {
+    "Write": 60,
+    "WriteStream": 40,
+    "Read": 40,
+    "Scan": 15,
+    "Watch": 30,
+    "Status": 5,
+    "Placement": 5,
+}
 
 TARGETS = tuple(
     Target(

@@ -85,7 +85,7 @@ def _hello() -> Subject:
         return hello
 
     def again(hello: Any) -> Any:
-        return decode_hello(encode_hello(hello.cluster, hello.node, hello.to, hello.incarnation))
+        return decode_hello(encode_hello(*hello[2:]))
 
     return Subject(_HELLOS, decode, again)
 
@@ -199,6 +199,8 @@ def _config() -> Subject:
     seeds = [plain, config.render(parse(example))]
     if "[injected_latency]" not in plain:
         seeds.append(plain + "\n" + latency)
+    weights = "[placement.weights]\nbeijing = 1\nshanghai = 2.5\nshenzhen = 0\n"
+    seeds.append(plain + "\n" + latency.replace("injected_latency", "placement") + weights)
     directory = scratch("config")
     file = directory / "cluster.toml"
 

@@ -13,11 +13,13 @@ from globaltable.server.config import (
     Config,
     InjectedLatency,
     Limits,
+    Placement,
     RegionConfig,
     Timeouts,
     load,
     parse,
     render,
+    render_placement,
 )
 
 BASE = Path("/srv/globaltable")
@@ -165,6 +167,46 @@ BAD = {
         GOOD + "[injected_latency]\nround_trip_ms = 1\npairs = {a-a = 1}",
         ["injected_latency.pairs.a-a", "two regions"],
     ),
+    "a pair that is named twice": (
+        GOOD + "[injected_latency]\nround_trip_ms = 1\npairs = {a-b = 1, b-a = 2}",
+        ["injected_latency.pairs.b-a", "already"],
+    ),
+    "placement without a round trip": (
+        GOOD + "[placement.weights]\na = 1\nb = 1\nc = 1",
+        ["placement.round_trip_ms is missing"],
+    ),
+    "a round trip in words": (
+        GOOD + "[placement]\nround_trip_ms = '5 ms'",
+        ["placement.round_trip_ms = '5 ms'", "milliseconds"],
+    ),
+    "a round trip to a region that is not": (
+        GOOD + "[placement]\nround_trip_ms = 1\npairs = {a-z = 1}",
+        ["placement.pairs.a-z", "two regions"],
+    ),
+    "a share for some regions only": (
+        GOOD + "[placement]\nround_trip_ms = 1\nweights = {a = 1, b = 2}",
+        ["placement.weights.c is missing", "every region"],
+    ),
+    "a share for a region that is not": (
+        GOOD + "[placement]\nround_trip_ms = 1\nweights = {a = 1, b = 2, c = 3, z = 4}",
+        ["placement.weights.z", "a, b, c"],
+    ),
+    "a share below nothing": (
+        GOOD + "[placement]\nround_trip_ms = 1\nweights = {a = 1, b = -0.5, c = 3}",
+        ["placement.weights.b = -0.5", "share"],
+    ),
+    "a share that is no number": (
+        GOOD + "[placement]\nround_trip_ms = 1\nweights = {a = 1, b = nan, c = 3}",
+        ["placement.weights.b = nan", "share"],
+    ),
+    "nobody who writes": (
+        GOOD + "[placement]\nround_trip_ms = 1\nweights = {a = 0, b = 0, c = 0}",
+        ["placement.weights", "all are 0"],
+    ),
+    "a placement of its own": (
+        GOOD + "[placement]\nround_trip_ms = 1\nleader = 'a'",
+        ["placement.leader", "[placement.pairs]"],
+    ),
     "a data directory that is a number": (HEAD + "data_dir = 7" + REGIONS, ["data_dir = 7"]),
 }
 
@@ -277,6 +319,37 @@ class TestLatency:
         assert injected is not None and injected.one_way_s("b", "eu-west") == 0.015
 
 
+class TestPlacement:
+    UNEQUAL = "round_trip_ms = 28\npairs = {a-b = 5, c-b = 25}\n"
+
+    def _preferred(self, text: str) -> list[str]:
+        topology = parse(GOOD + text, base_dir=BASE).topology()
+        return [group.preferred for group in topology.groups]
+
+    def test_leaders_stand_where_the_round_trips_want_them(self) -> None:
+        assert self._preferred("[placement]\n" + self.UNEQUAL) == ["b"] * 8
+
+    def test_injected_latency_is_a_round_trip_like_any_other(self) -> None:
+        assert self._preferred("[injected_latency]\n" + self.UNEQUAL) == ["b"] * 8
+
+    def test_but_what_the_placement_says_goes_before_it(self) -> None:
+        text = "[injected_latency]\n" + self.UNEQUAL + "[placement]\nround_trip_ms = 10"
+        assert self._preferred(text) == [*"abcabcab"]
+
+    def test_without_either_they_are_dealt_out(self) -> None:
+        assert self._preferred("") == [*"abcabcab"]
+
+    def test_shares_count(self) -> None:
+        text = "[placement]\n" + self.UNEQUAL + "[placement.weights]\na = 0\nb = 0\nc = 9"
+        assert sorted(self._preferred(text)) == [*"bbbbcccc"]
+
+    def test_the_section_reads_as_it_is_written(self) -> None:
+        text = "[placement]\n" + self.UNEQUAL + "[placement.weights]\na = 0\nb = 1.5\nc = 9"
+        placement = parse(GOOD + text, base_dir=BASE).placement
+        assert placement is not None
+        assert parse(GOOD + render_placement(placement), base_dir=BASE).placement == placement
+
+
 @pytest.mark.parametrize(
     ("text", "address", "is_loopback"),
     [
@@ -318,6 +391,8 @@ def _configs(draw: st.DrawFn) -> Config:
         )
     )
     groups = draw(st.integers(1, 300))
+    shares = st.fixed_dictionaries(dict.fromkeys(regions, st.floats(0, 1e9)))
+    weights = draw(st.just({}) | shares.filter(lambda shares: any(shares.values())))
     return Config(
         cluster=draw(_NAMES),
         tables=tuple(draw(st.lists(_NAMES, min_size=1, max_size=3, unique=True))),
@@ -348,6 +423,9 @@ def _configs(draw: st.DrawFn) -> Config:
         ),
         injected_latency=draw(
             st.none() | st.builds(InjectedLatency, st.floats(0, 60_000), st.just(pairs))
+        ),
+        placement=draw(
+            st.none() | st.builds(Placement, st.floats(0, 60_000), st.just(pairs), st.just(weights))
         ),
         log_level=draw(st.sampled_from(["debug", "info", "warning", "error"])),
         log_format=draw(st.sampled_from(["json", "text"])),

@@ -16,7 +16,7 @@ from globaltable.server.handshake import (
 )
 from globaltable.wire.packing import pack
 
-GOOD = Hello(MAGIC, PROTOCOL_VERSION, "im", "a", "b", 7)
+GOOD = Hello(MAGIC, PROTOCOL_VERSION, "im", "a", "b", 7, 8)
 
 
 def _check(hello: Hello) -> None:
@@ -30,20 +30,20 @@ def test_the_one_that_is_expected_passes(to: str) -> None:
 
 
 def test_what_is_said_arrives() -> None:
-    assert decode_hello(encode_hello("im", "a", "b", 7)) == GOOD
+    assert decode_hello(encode_hello("im", "a", "b", 7, 8)) == GOOD
 
 
 def test_the_longest_names_fit_the_bound() -> None:
     name = "λ" * 64
-    assert len(encode_hello(name, name, name, 2**63)) < HELLO_BYTES_MAX
+    assert len(encode_hello(name, name, name, 2**63, 2**32)) < HELLO_BYTES_MAX
 
 
 @pytest.mark.parametrize(
     ("hello", "reason"),
     [
         (GOOD._replace(magic="mysql"), "magic 'mysql' is not 'globaltable'"),
-        (GOOD._replace(version=2), "protocol version 2 is not 1, which 'b' speaks"),
-        (GOOD._replace(version=0), "protocol version 0 is not 1"),
+        (GOOD._replace(version=3), "protocol version 3 is not 2, which 'b' speaks"),
+        (GOOD._replace(version=1), "protocol version 1 is not 2"),
         (GOOD._replace(cluster="im2"), "cluster 'im2' is not 'im'"),
         (GOOD._replace(to="c"), "looking for node 'c', but this is 'b'"),
         (GOOD._replace(node="z"), r"node 'z' is not one of \['a'\]"),

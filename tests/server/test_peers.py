@@ -32,6 +32,7 @@ class _Wire:
         delay_s: float = 0.0,
         buffer_bytes_max: int = 1 << 20,
         idle_timeout_s: float = 5.0,
+        plan: int = 0,
     ) -> None:
         self.name = name
         self.received: list[tuple[str, bytes]] = []
@@ -51,6 +52,7 @@ class _Wire:
             reconnect_min_s=0.01,
             reconnect_max_s=0.05,
             random=random.Random(1),
+            plan=plan,
             one_way_delay_s=dict.fromkeys(peers, delay_s),
             ping_interval_s=0.05,
             idle_timeout_s=idle_timeout_s,
@@ -242,6 +244,22 @@ class TestReconnection:
         assert b.events == [("up", "a"), ("down", "a"), ("up", "a")]
         await first.frames_until_closed()
         assert b.links.connected("a")
+
+    async def test_a_peer_with_another_plan_is_connected_and_known(
+        self, running: AsyncExitStack
+    ) -> None:
+        ports = _ports("abc")
+        a, b, c = _Wire("a", ports, plan=7), _Wire("b", ports, plan=7), _Wire("c", ports, plan=8)
+        await _start(running, a, b, c)
+        for wire in (a, b, c):
+            await wire.connected(*{*"abc"} - {wire.name})
+        same = [
+            (wire.name, peer)
+            for wire in (a, b, c)
+            for peer in "abc"
+            if wire.links.has_same_plan(peer)
+        ]
+        assert same == [("a", "b"), ("b", "a")]
 
     async def test_a_peer_that_falls_silent_is_given_up(self, running: AsyncExitStack) -> None:
         ports = _ports("ab")

@@ -77,6 +77,9 @@ class _Node:
     def status(self) -> pb.StatusResponse:
         return pb.StatusResponse(cluster="im", node="a")
 
+    def placement(self) -> pb.PlacementResponse:
+        return pb.PlacementResponse(slots=16, groups=2, cheapest=[1], expected_s=0.005)
+
     def _may_fail(self) -> None:
         if self.fails is not None:
             raise self.fails
@@ -111,6 +114,11 @@ class _Caller:
             yield stream
         finally:
             stream.cancel()
+
+    async def placement(self) -> pb.PlacementResponse:
+        response = await self._stub.Placement(pb.PlacementRequest(), timeout=TIMEOUT_S)
+        assert isinstance(response, pb.PlacementResponse)
+        return response
 
     async def status(self) -> pb.StatusResponse:
         response = await self._stub.Status(pb.StatusRequest(), timeout=TIMEOUT_S)
@@ -449,3 +457,8 @@ async def _ask(caller: _Caller, method: str, table: str = TABLE) -> None:
 
 async def test_status_is_the_nodes_own(caller: _Caller) -> None:
     assert await caller.status() == pb.StatusResponse(cluster="im", node="a")
+
+
+async def test_where_new_keys_go_is_the_nodes_own_word(caller: _Caller) -> None:
+    told = await caller.placement()
+    assert (told.slots, told.groups, list(told.cheapest)) == (16, 2, [1])

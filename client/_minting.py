@@ -1,0 +1,69 @@
+"""Fresh keys, in the groups that commit soonest.
+
+Responsible for what a key that the library makes looks like, and for which group it falls into.
+The randomness is the caller's.
+
+Invariants: a key holds 128 random bits or more, so two are never the same; the search for one
+that falls into a wanted group ends, after 64 times as many tries as it takes on average.
+"""
+
+import zlib
+from collections.abc import Callable, Collection
+from typing import Final, NamedTuple
+
+from globaltable.model import qualified_name
+from globaltable.topology import group_of_slot
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Thirty-two that no reader takes for each other."""
+
+_BITS_PER_CHARACTER: Final = 5
+_TAIL_CHARACTERS: Final = 4
+MINTED_CHARACTERS: Final = 28
+DRAWN_BITS: Final = MINTED_CHARACTERS * _BITS_PER_CHARACTER
+"""140: of 4,096 groups one may be the only one wanted, and 128 bits are left."""
+
+_TAILS: Final = 1 << _TAIL_CHARACTERS * _BITS_PER_CHARACTER
+_STRIDE: Final = 0x9E375
+"""Odd, so that every tail comes once; far from 0, so that tails in turn have little in common."""
+
+_TRIES_PER_EXPECTED: Final = 64
+
+
+class Wanted(NamedTuple):
+    """Groups that new keys should fall into."""
+
+    slots: int
+    groups: int
+    among: Collection[int]
+    """None of them: any group will do."""
+
+
+def mint(table: str, prefix: str, wanted: Wanted | None, draw: Callable[[int], int]) -> str:
+    """A key that begins with `prefix`, in one of the groups wanted. `draw(bits)` is random."""
+    number = draw(DRAWN_BITS)
+    head = prefix + _text(number // _TAILS, MINTED_CHARACTERS - _TAIL_CHARACTERS)
+    tail = number % _TAILS
+    if wanted is not None and wanted.among:
+        tail = _tail_in(qualified_name(table, head), tail, wanted)
+    return head + _text(tail, _TAIL_CHARACTERS)
+
+
+def _tail_in(name: bytes, tail: int, wanted: Wanted) -> int:
+    """The first from `tail` on with which a name falls into a group that is wanted."""
+    checksum = zlib.crc32(name)
+    expected = -(-wanted.groups // len(wanted.among))
+    for _ in range(min(_TAILS, _TRIES_PER_EXPECTED * expected)):
+        # The slot of the whole name (`topology.slot_of`), of which the head is summed up already.
+        slot = zlib.crc32(_text(tail, _TAIL_CHARACTERS).encode(), checksum) % wanted.slots
+        if group_of_slot(slot, wanted.groups) in wanted.among:
+            break
+        tail = (tail + _STRIDE) % _TAILS
+    return tail
+
+
+def _text(number: int, characters: int) -> str:
+    return "".join(
+        _ALPHABET[number >> shift & 31]
+        for shift in range((characters - 1) * _BITS_PER_CHARACTER, -1, -_BITS_PER_CHARACTER)
+    )
