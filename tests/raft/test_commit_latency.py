@@ -1,4 +1,4 @@
-"""The arithmetic of a commit over unequal ways. That replicas keep to it: `test_word_of_followers`."""
+"""The arithmetic of a commit over unequal ways. `test_word_of_followers` holds replicas to it."""
 
 import itertools
 
