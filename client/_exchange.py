@@ -348,7 +348,6 @@ class Exchange:
     ) -> None:
         if all(isinstance(a, Failure) and a.kind in _SAYS_CUT_OFF for a in answers):
             self.nodes.failed(node, now)
-            self._placements.doubt(node)
         else:
             self.nodes.answered(node)
         for ticket, answer in zip(tickets, answers, strict=True):
@@ -407,7 +406,6 @@ class Exchange:
             self.nodes.suspected(node, now)
         else:
             self.nodes.failed(node, now)
-            self._placements.doubt(node)
 
     def _landed(self, call: Call) -> list[AnyTicket]:
         """The call is over; what it still carried."""
@@ -454,6 +452,9 @@ class Exchange:
             return
         ticket.avoided |= 1 << node
         overloaded = failure.kind is FailureKind.OVERLOADED
+        if not overloaded:
+            # Perhaps its group has lost its leader, though the node serves others as before.
+            self._placements.doubt(node)
         if not overloaded and ticket.pinned is None:
             if self.nodes.choose(ticket.avoided) is not None:
                 # Another node has not been asked yet: no reason to wait.

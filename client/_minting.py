@@ -17,7 +17,9 @@ from globaltable.topology import group_of_slot
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 """Thirty-two that no reader takes for each other."""
 
+_PAIRS: Final = tuple((one + other).encode() for one in _ALPHABET for other in _ALPHABET)
 _BITS_PER_CHARACTER: Final = 5
+_BITS_PER_PAIR: Final = 2 * _BITS_PER_CHARACTER
 _TAIL_CHARACTERS: Final = 4
 MINTED_CHARACTERS: Final = 28
 DRAWN_BITS: Final = MINTED_CHARACTERS * _BITS_PER_CHARACTER
@@ -42,11 +44,11 @@ class Wanted(NamedTuple):
 def mint(table: str, prefix: str, wanted: Wanted | None, draw: Callable[[int], int]) -> str:
     """A key that begins with `prefix`, in one of the groups wanted. `draw(bits)` is random."""
     number = draw(DRAWN_BITS)
-    head = prefix + _text(number // _TAILS, MINTED_CHARACTERS - _TAIL_CHARACTERS)
+    head = prefix + _text(number // _TAILS, MINTED_CHARACTERS - _TAIL_CHARACTERS).decode()
     tail = number % _TAILS
     if wanted is not None and wanted.among:
         tail = _tail_in(qualified_name(table, head), tail, wanted)
-    return head + _text(tail, _TAIL_CHARACTERS)
+    return head + _text(tail, _TAIL_CHARACTERS).decode()
 
 
 def _tail_in(name: bytes, tail: int, wanted: Wanted) -> int:
@@ -55,15 +57,14 @@ def _tail_in(name: bytes, tail: int, wanted: Wanted) -> int:
     expected = -(-wanted.groups // len(wanted.among))
     for _ in range(min(_TAILS, _TRIES_PER_EXPECTED * expected)):
         # The slot of the whole name (`topology.slot_of`), of which the head is summed up already.
-        slot = zlib.crc32(_text(tail, _TAIL_CHARACTERS).encode(), checksum) % wanted.slots
+        slot = zlib.crc32(_PAIRS[tail >> 10] + _PAIRS[tail & 1023], checksum) % wanted.slots
         if group_of_slot(slot, wanted.groups) in wanted.among:
             break
         tail = (tail + _STRIDE) % _TAILS
     return tail
 
 
-def _text(number: int, characters: int) -> str:
-    return "".join(
-        _ALPHABET[number >> shift & 31]
-        for shift in range((characters - 1) * _BITS_PER_CHARACTER, -1, -_BITS_PER_CHARACTER)
-    )
+def _text(number: int, characters: int) -> bytes:
+    """So many characters, an even number, for the low bits of a number."""
+    shifts = range(characters * _BITS_PER_CHARACTER - _BITS_PER_PAIR, -1, -_BITS_PER_PAIR)
+    return b"".join([_PAIRS[number >> shift & 1023] for shift in shifts])

@@ -240,7 +240,9 @@ def _latencies(made: _Plan) -> Table:
 
 def _record(made: _Plan) -> dict[str, Any]:
     def plain(latencies: Mapping[str, float]) -> dict[str, float | None]:
-        return {region: ms if ms == ms else None for region, ms in latencies.items()}
+        return {
+            region: round(ms, _DECIMALS) if ms == ms else None for region, ms in latencies.items()
+        }
 
     return {
         "round_trips_ms": {"-".join(sorted(pair)): ms for pair, ms in made.placement.pairs.items()},

@@ -143,6 +143,19 @@ class TestOnAClockOfItsOwn:
         assert calls["Placement"].node == calls["WriteStream"].node == 0
         assert [_group(op.key) for op in ops(calls["WriteStream"])] == [3]
 
+    def test_a_group_without_a_leader_is_enough_of_a_failure(self) -> None:
+        """The node answers others as before, and stays the first to be asked."""
+        desk = Desk(0.01, 0.05, 0.05)
+        desk.create()
+        _say(desk, desk.poll()[0], 3)
+        desk.create()
+        call = desk.call()
+        desk.now += 1.5
+        desk.answer(call, UNAVAILABLE, applied())
+        assert desk.exchange.nodes.is_up(0)
+        desk.create()
+        assert [asked.node for asked in _asked(desk)] == [0]
+
     def test_one_that_is_given_up_before_it_is_minted_is_never_sent(self) -> None:
         desk = Desk(0.01, 0.05, 0.05)
         number = desk.create()
