@@ -1,4 +1,4 @@
-"""A cluster that holds N sessions before its nodes start, without having been asked for any of them.
+"""A cluster that holds N sessions before its nodes start, and that nobody had to bind one by one.
 
 Rows are written through the product's own encodings and stores: what a node finds is what it would
 have, had the same sessions been bound one by one, in batches of `BATCH_OPS` for each group. The
