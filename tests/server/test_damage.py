@@ -15,7 +15,7 @@ from globaltable.group import ReplicaLimits
 from globaltable.model import qualified_name
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import NO_OP
-from globaltable.raft.transfer import ReadChunk
+from globaltable.raft.transfer import EndRead, ReadChunk
 from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Address, Config, RegionConfig
 from globaltable.server.core import FlushJob, GroupJob, NodeCore
@@ -147,6 +147,7 @@ class TestTheTablesWorker:
         desk.open()
         for group in (0, 1):
             desk.worker.submit(GroupJob(group, ReadChunk("b", 1)))
+            desk.worker.submit(GroupJob(group, EndRead("b", 1)))
         desk.work()
         _assert_stopped(desk, f"row '{TABLE} s")
 
