@@ -215,7 +215,7 @@ class TestTheBackend:
     @pytest.mark.parametrize(
         "read",
         [
-            lambda backend: backend.read(_name(1)),
+            lambda backend: backend.read([_name(1)]),
             lambda backend: backend.scan(TABLE, "", b"", 100),
         ],
         ids=["get", "scan"],
@@ -228,15 +228,15 @@ class TestTheBackend:
             read(backend)
         _assert_stopped(desk, f"row '{TABLE} s")
         with pytest.raises(NoQuorum, match="fails its checksum"):
-            backend.read(_name(1))
+            backend.read([_name(1)])
         with pytest.raises(NoQuorum, match="fails its checksum"):
             backend.watches.take(watcher)
-        binding, _ = backend.read(_name(0))
+        ((binding, _),) = backend.read([_name(0)])
         assert binding is not None and binding.unit == "A"
 
     async def test_is_seen_in_the_status(self, backend: NodeBackend, desk: _Desk) -> None:
         with pytest.raises(NoQuorum):
-            backend.read(_name(1))
+            backend.read([_name(1)])
         links = cast(PeerLinks, _NoLinks())
         groups = _backend(desk, links).status().groups
         assert [group.failed for group in groups] == [False, True]
