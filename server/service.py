@@ -41,6 +41,10 @@ ERROR_TRAILER: Final = "globaltable-error-bin"
 SCAN_PAGE_DEFAULT: Final = 1_000
 READ_KEYS_AT_ONCE: Final = 512
 WATCH_PROGRESS_S: Final = 5.0
+KEY_WATCH_PROGRESS_S: Final = 60.0
+"""How often a watcher to whom nothing happens is told how far it has come: one of a prefix before
+the history that it would resume from is gone; one of a key seldom, for it needs no history to
+resume if the key has not changed (`watches`)."""
 PAGE_TOKEN_BYTES_MAX: Final = 512
 """Above the longest row key, which is what a token is."""
 
@@ -222,12 +226,13 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
         except (InvalidArgument, Overloaded, NoQuorum, Compacted) as error:
             await _abort(context, error)
         try:
+            progress_s = KEY_WATCH_PROGRESS_S if watcher.exact else WATCH_PROGRESS_S
             yield pb.WatchResponse(position=_position(watcher.position))
             while not self._draining:
                 changes = self._backend.watches.take(watcher)
                 yield _watch_response(changes, watcher.position)
                 try:
-                    async with asyncio.timeout(WATCH_PROGRESS_S):
+                    async with asyncio.timeout(progress_s):
                         await watcher.awake.wait()
                 except TimeoutError:
                     pass  # nothing matched; tell how far the watch has come all the same
