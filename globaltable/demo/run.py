@@ -12,7 +12,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from globaltable.bench.latency import summarize
+from globaltable.demo.latency import summarize
 from globaltable.client import GlobalTable
 from globaltable.demo import outage
 from globaltable.demo.ledger import Ledger
