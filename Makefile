@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PROTO := globaltable/v1/globaltable.proto
+RESULTS = bench-results/$(shell date -u +%Y-%m-%dT%H%M)
 
 .PHONY: demo test test-slow simulation soak faults fuzz bench lint format proto clean
 .DELETE_ON_ERROR:
@@ -30,8 +31,8 @@ faults: $(INSTALLED)  ## an hour of faults on real nodes, under clients whose hi
 fuzz: $(INSTALLED)  ## a million bad inputs to every decoder
 	$(BIN)/python -m tests.fuzz --inputs 1000000 --jobs 2
 
-bench: $(INSTALLED)  ## latency and throughput of commits
-	$(BIN)/python -m globaltable.bench.commit_latency
+bench: $(INSTALLED)  ## beside etcd and ZooKeeper, and all else; some 10 minutes; bench-results/
+	$(BIN)/python -m globaltable.bench all --json $(RESULTS).json --html $(RESULTS).html
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """What a commit costs at the least: round trips alone, from each region, for a topology.
 
-Pure arithmetic on round trips, after the rules by which replicas commit (`globaltable.raft.quorum`):
+Pure arithmetic on round trips, after the rules by which replicas commit (`raft/quorum.py`):
 
 * the leader waits for the nearest followers that make a majority with it;
 * with three replicas, a follower asks the leader and knows by the answer: one round trip to it;
@@ -14,9 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 RoundTripMs = Callable[[str, str], float]
 
 
-def floor_ms(
-    region: str, leader: str, regions: Sequence[str], round_trip_ms: RoundTripMs
-) -> float:
+def floor_ms(region: str, leader: str, regions: Sequence[str], round_trip_ms: RoundTripMs) -> float:
     """From `region`, to a group that is led in `leader` and has a replica in each of `regions`."""
     others_needed = len(regions) // 2
     """Beside the leader."""
@@ -42,9 +40,7 @@ def floors_ms(
     round_trip_ms: RoundTripMs,
 ) -> list[float]:
     """To each group, ascending; keys are spread evenly over groups, so each weighs the same."""
-    return sorted(
-        floor_ms(region, leader, regions, round_trip_ms) for leader in leaders.values()
-    )
+    return sorted(floor_ms(region, leader, regions, round_trip_ms) for leader in leaders.values())
 
 
 def share_ms(floors: Sequence[float], share: float) -> float:

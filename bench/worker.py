@@ -1,4 +1,4 @@
-"""One process of load, placed in a region by whoever starts it: `python -m globaltable.bench.worker`.
+"""One process of load: `python -m globaltable.bench.worker`, run in a region by its parent.
 
 The conversation, a line each: a job in JSON arrives on stdin; `ready` is said when the client is
 connected and warm; `go SECONDS` gives the common start (CLOCK_MONOTONIC); `stop` ends an activity
