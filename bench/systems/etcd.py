@@ -60,7 +60,7 @@ class EtcdClient:
         return bool(answer.succeeded)
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self._channel.close(None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """ZooKeeper as a system under test: one server in each region, data on disk, each write synced.
 
 Times are those of its sample configuration (tickTime 2,000 ms, initLimit 10, syncLimit 5), which
-leave room for any round trip up to seconds; forceSync stays on. Who leads is decided by the order of
-the start: of servers with equal data the highest id wins, so the one that is to lead has it, and is
-started first with as many others as make a majority.
+leave room for any round trip up to seconds; forceSync stays on. Who leads is decided by the order
+of the start: of servers with equal data the highest id wins, so the one that is to lead has it, and
+is started first with as many others as make a majority.
 
 A create is `create(path)` of one node below `/bench`; that it exists already is the other outcome.
 Clients are kazoo sessions on the server of their own region, which forwards to the leader; callers
