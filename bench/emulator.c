@@ -17,14 +17,16 @@
  *
  * Invariants: what is under way is bounded (PACKETS_MAX; more is lost, as on a full link). Packets
  * of a direction without jitter keep their order. When stdin ends, because its writer closed it or
- * was killed, the devices close and the namespaces named are removed: nothing is left of them but
- * what processes inside still hold.
+ * was killed, the devices close, the processes inside the namespaces named are killed, and the
+ * namespaces removed: nothing is left of them.
  */
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +34,7 @@
 #include <sys/epoll.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -286,6 +289,26 @@ static int read_commands(void) {
     return bytes > 0;
 }
 
+/* Whoever was to end the processes inside may have been killed itself. */
+static void kill_inside(const char *namespace_file) {
+    struct stat namespace, own, of_process;
+    if (stat(namespace_file, &namespace) < 0 || stat("/proc/self/ns/net", &own) < 0) return;
+    /* The file is a plain one if its namespace was removed: no process is in that. */
+    if (namespace.st_dev != own.st_dev || namespace.st_ino == own.st_ino) return;
+    DIR *processes = opendir("/proc");
+    if (!processes) return;
+    for (struct dirent *entry; (entry = readdir(processes));) {
+        char path[64];
+        int pid = atoi(entry->d_name);
+        if (pid <= 1) continue;
+        snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
+        if (stat(path, &of_process) == 0 && of_process.st_dev == namespace.st_dev &&
+            of_process.st_ino == namespace.st_ino)
+            kill(pid, SIGKILL);
+    }
+    closedir(processes);
+}
+
 static void watch(int epoll, int descriptor, int tag) {
     struct epoll_event wanted = {.events = EPOLLIN, .data.fd = tag};
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &wanted) < 0) die("epoll_ctl");
@@ -365,6 +388,7 @@ int main(int argc, char **argv) {
     for (int place = 0; place < place_count; place++) {
         close(places[place].descriptor);
         if (!places[place].namespace_file) continue;
+        kill_inside(places[place].namespace_file);
         umount2(places[place].namespace_file, MNT_DETACH);
         unlink(places[place].namespace_file);
     }

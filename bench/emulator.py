@@ -6,6 +6,7 @@ user's cache directory under a digest of its source, so a changed source is a ne
 Invariant: the process ends with `close`, or with this process, however that ends: its stdin closes.
 """
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -110,9 +111,10 @@ class Emulator:
             ":".join((str(one.descriptor), one.address, *filter(None, [one.namespace_file])))
             for one in places
         ]
+        binary = program()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with it
         self._process = subprocess.Popen(
-            [str(program()), str(seed), *words],
+            [str(binary), str(seed), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -156,7 +158,8 @@ class Emulator:
     def close(self) -> None:
         """Packets stop, the devices close, and the namespaces are removed."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
             self._process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
