@@ -73,7 +73,7 @@ def _times(value: float | None) -> str:
 
 
 def _share(value: float | None) -> str:
-    return NONE if value is None or value != value else f"{value:.0%}"
+    return NONE if value is None or value != value else f"{100 * value:.0f} %"
 
 
 def _median(values: Sequence[float]) -> float | None:
@@ -178,7 +178,7 @@ def _pings(report: Report) -> Histogram:
 def _load(several: Repeats) -> str:
     case = several.case
     if case["load"] == throughput.OPEN:
-        return f"{several.system}, {case['rate_per_s']:,.0f} begun a second"
+        return f"{several.system}, {case['rate_per_s']:,.0f}/s begun"
     return f"{several.system}, {case['callers']:,} callers"
 
 
@@ -373,6 +373,7 @@ def _conditions(report: Report) -> Section:
         ("begun", report.started_at),
         ("network", f"{report.network}; regions {', '.join(report.regions)}"),
         *report.machine.items(),
+        *_disturbed(report),
         *(("not measured", why) for why in report.skipped),
     ]
     return Section(
@@ -380,6 +381,17 @@ def _conditions(report: Report) -> Section:
         "All processes, those of the load too, share this machine.",
         (Table(("", ""), tuple(rows)),),
     )
+
+
+def _disturbed(report: Report) -> list[tuple[str, str]]:
+    """Whoever reads absolute figures should know that they had not the machine for themselves."""
+    try:
+        load, cores = float(report.machine["load average before"]), int(report.machine["cores"])
+    except (KeyError, ValueError):
+        return []
+    if load < 0.5 * cores:
+        return []
+    return [("take care", f"others were at work: {load:g} of {cores} cores, before it began")]
 
 
 _BY_SCENARIO: Final[dict[str, Callable[[Report], Section]]] = {

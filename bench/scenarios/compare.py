@@ -12,7 +12,7 @@ from globaltable.bench.results import Measurement
 from globaltable.bench.scenarios.commit_latency import measure_one_at_a_time
 from globaltable.bench.scenarios.scenario import CannotMeasure, Scenario, Stage, comma_separated
 from globaltable.bench.scenarios.throughput import measure_closed
-from globaltable.bench.systems import System
+from globaltable.bench.systems import System, packages
 from globaltable.bench.systems.etcd import EtcdSystem
 from globaltable.bench.systems.globaltable import GlobalTableSystem
 from globaltable.bench.systems.zookeeper import ZooKeeperSystem
@@ -21,11 +21,12 @@ NAME: Final = "compare"
 SYSTEMS: Final = ("globaltable", "etcd", "zookeeper")
 
 
-def _system(name: str) -> System:
+def _system(name: str, leader: str) -> System:
+    """Those that have one leader are led from the same region in every repeat."""
     if name == "etcd":
-        return EtcdSystem()
+        return EtcdSystem(leader)
     if name == "zookeeper":
-        return ZooKeeperSystem()
+        return ZooKeeperSystem(leader)
     return GlobalTableSystem()
 
 
@@ -38,10 +39,13 @@ def measure(stage: Stage, options: Namespace) -> Iterator[Measurement]:
             f"{NAME}: etcd and ZooKeeper cannot hold back their own messages; it needs the network "
             "of kind namespaces"
         )
+    if set(options.systems) != {GlobalTableSystem.name}:
+        packages.install_peers()
+    leader = stage.network.regions[0]
     for repeat in range(stage.repeats):
         turn = repeat % len(options.systems)
         for name in [*options.systems[turn:], *options.systems[:turn]]:
-            yield from _one(stage, _system(name), repeat, options)
+            yield from _one(stage, _system(name, leader), repeat, options)
 
 
 def _one(stage: Stage, system: System, repeat: int, options: Namespace) -> Iterator[Measurement]:

@@ -28,24 +28,25 @@ def failover_timeline(kind: str, trials: Sequence[Measurement]) -> Plot:
         [statistics.median(rates[at_s]) for at_s in common],
         color=svg.COLOURS[0],
         linewidth=2.0,
-        label="median of trials",
     )
     svg.line(x, 0.0, "lost", svg.LIMIT)
-    for figure_name, text, colour, after in (
+    moments = (
         ("resumed_s", "writes go on", svg.COLOURS[2], None),
         ("joined_s", "node is back", svg.FAINT, None),
         ("returned_s", "leads again", svg.COLOURS[3], "joined_s"),
-    ):
+    )
+    for row, (figure_name, text, colour, after) in enumerate(moments):
         at_s = statistics.median(
             trial.figures[figure_name] + (trial.figures[after] if after else 0.0)
             for trial in trials
         )
         if at_s != float("inf"):
-            svg.line(x, at_s, f"{text}, {at_s:.2f} s", colour)
+            svg.line(x, at_s, f"{text}, {at_s:.2f} s", colour, row=(row + 1) % 2)
     x.set_ylim(bottom=0.0)
     x.set_xlabel("seconds since the loss")
     x.set_ylabel("binds a second, all groups")
-    x.legend(loc="upper right", bbox_to_anchor=(1.0, 1.12), ncols=2)
     what = {"kill": "A node is killed", "cut": "A node is cut off"}.get(kind, kind)
-    caption = f"{what}: {len(trials)} trials (thin) and their median; lines at median moments."
+    caption = (
+        f"{what}: {len(trials)} trials (thin) and their median (thick); lines at median moments."
+    )
     return svg.plot(figure, f"failover-{kind}", caption)

@@ -50,7 +50,7 @@ def latency_cdf(name: str, curves: Sequence[Curve], pings: Histogram) -> Plot:
     x.set_xlim(0.0, right_ms)
     x.set_xlabel("latency, ms")
     x.set_ylabel("answered within")
-    x.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    svg.legend(x)
     caption = "Share of ops answered within a time; the scale widens towards the slowest."
     return svg.plot(figure, name, caption)
 

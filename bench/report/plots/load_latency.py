@@ -61,7 +61,7 @@ def load_latency(name: str, repeats: Sequence[Repeats]) -> Plot:
     x.margins(0.12)
     x.set_xlabel("binds a second")
     x.set_ylabel("latency, ms")
-    x.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    svg.legend(x)
     caption = "Binds a second against latency, medians over repeats; to the lower right is better."
     return svg.plot(figure, name, caption)
 

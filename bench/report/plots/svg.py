@@ -17,7 +17,7 @@ WIDTH_IN: Final = 8.4
 HEIGHT_IN: Final = 3.9
 TARGET_MS: Final = 20.0
 INK: Final = "#1c2733"
-FAINT: Final = "#8a96a3"
+FAINT: Final = "#66727f"
 LIMIT: Final = "#b3261e"
 SYSTEM_COLOURS: Final = {"globaltable": "#1769aa", "etcd": "#d97706", "zookeeper": "#5b8c3a"}
 COLOURS: Final = ("#1769aa", "#d97706", "#5b8c3a", "#8e4ec6", "#0f8b8d", "#a4373a")
@@ -70,18 +70,21 @@ def plot(figure: Figure, name: str, caption: str) -> Plot:
     return Plot(name, caption, svg)
 
 
-def line(x: Axes, at: float, text: str, colour: str, *, top: float = 0.03) -> None:
-    """A line across, at a value of x, with its name beside it."""
+def line(x: Axes, at: float, text: str, colour: str, *, row: int = 0) -> None:
+    """A line down, at a value of x, with its name above the axes; rows keep names apart."""
     x.axvline(at, color=colour, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
     x.annotate(
         text,
-        (at, top),
+        (at, 1.0),
         xycoords=("data", "axes fraction"),
-        xytext=(4, 0),
+        xytext=(0, 3 + 11 * row),
         textcoords="offset points",
         color=colour,
-        rotation=90,
-        va="bottom",
-        ha="left",
+        ha="center",
         fontsize=8.5,
     )
+
+
+def legend(x: Axes) -> None:
+    """To the right of the axes, so that it hides nothing."""
+    x.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, labelcolor=INK)
