@@ -1,6 +1,7 @@
 """Callers that each await one op, and then begin the next: as many outstanding as callers."""
 
 import asyncio
+import hashlib
 from dataclasses import dataclass
 
 from globaltable.bench.activities.activity import Clock, create, warm_up
@@ -16,6 +17,8 @@ class ClosedLoop:
     seconds: float
     ops_max: int = 1_000_000_000
     warm_up_ops: int = 20
+    scattered: bool = False
+    """Keys in no order, so that each is written to another place of a large table."""
 
     async def prepare(self, client: Client, label: str) -> None:
         await warm_up(client, label, self.warm_up_ops)
@@ -26,7 +29,10 @@ class ClosedLoop:
                 now_s = clock.now_s()
                 if now_s >= self.seconds or clock.stop.is_set():
                     return
-                await create(client, f"{name}:{number}", label, now_s, clock, findings)
+                key = f"{name}:{number}"
+                if self.scattered:
+                    key = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
+                await create(client, key, label, now_s, clock, findings)
 
         async with asyncio.TaskGroup() as group:
             for number in range(self.callers):

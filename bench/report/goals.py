@@ -15,6 +15,7 @@ from globaltable.bench.scenarios import (
     compare,
     contention,
     failover,
+    growth,
     reads,
     throughput,
     watchers,
@@ -39,6 +40,7 @@ def goals(report: Report) -> list[Goal]:
         *_failover(report),
         *_reads(report),
         *_watchers(report),
+        *_growth(report),
     ]
 
 
@@ -160,3 +162,32 @@ def _watchers(report: Report) -> Iterator[Goal]:
                 cost = 100 * (1 - statistics.median(ratios))
                 what = f"binds/s lost to {several.case['watchers']:,} idle watchers"
                 yield _at_most(what, 5, cost, " %", 1)
+
+
+def _growth(report: Report) -> Iterator[Goal]:
+    repeats = sorted(grouped(report.of(growth.NAME)), key=lambda one: one.case["sessions"])
+    if not repeats:
+        return
+    smallest, largest = repeats[0], repeats[-1]
+    sessions = f"{largest.case['sessions']:,} sessions"
+    if largest is not smallest:
+        compared = f"{sessions} against {smallest.case['sessions']:,}"
+        slower = paired_ratios(largest, smallest, "alone_p50_ms")
+        if slower:
+            what = f"{compared}: p50, one outstanding"
+            yield _at_most(what, 1.2, statistics.median(slower), " ×")
+        fewer = paired_ratios(smallest, largest, "binds_per_s")
+        if fewer:
+            what = f"{compared}: binds/s, fewer by"
+            yield _at_most(what, 1.2, statistics.median(fewer), " ×")
+    for what, figure, limit, unit in (
+        ("memory of a node", "memory_mb", 400, " MB"),
+        ("a killed node serves, its log replayed", "restart_replayed_s", 5, " s"),
+    ):
+        value = largest.median(figure)
+        if value is not None:
+            yield _at_most(f"{sessions}: {what}", limit, value, unit, 1)
+    held_up = paired_ratios(largest, largest, "p99_meanwhile_ms", "p99_before_ms")
+    if held_up:
+        what = f"{sessions}: writes' p99 while a node is caught up / before"
+        yield _at_most(what, 2, statistics.median(held_up), " ×")

@@ -18,6 +18,7 @@ from globaltable.bench.scenarios import (
     compare,
     contention,
     failover,
+    growth,
     reads,
     throughput,
     watchers,
@@ -367,6 +368,53 @@ def _watchers(report: Report) -> Section:
     )
 
 
+def _growth(report: Report) -> Section:
+    repeats = list(grouped(report.of(growth.NAME)))
+    columns = ("", *(f"{several.case['sessions']:,} sessions" for several in repeats))
+    rows = [
+        (title, *(shown(several.median(figure)) for several in repeats))
+        for title, figure, shown in _GROWTH_FIGURES
+        if any(several.median(figure) is not None for several in repeats)
+    ]
+    return Section(
+        "Growth",
+        "Clusters filled with so many sessions; one node is killed after the load, and one, if it "
+        "was asked for, loses its data. Memory is without the page cache of the table.",
+        (Table(columns if len(columns) > 2 else (*columns, ""), tuple(map(_padded, rows))),),
+    )
+
+
+def _padded(row: tuple[str, ...]) -> tuple[str, ...]:
+    """A table of two columns is one of words."""
+    return row if len(row) > 2 else (*row, "")
+
+
+def _seconds(value: float | None) -> str:
+    return NONE if value is None else f"{value:.1f} s"
+
+
+def _megabytes(value: float | None) -> str:
+    return NONE if value is None else f"{value:,.0f} MB"
+
+
+_GROWTH_FIGURES: Final[tuple[tuple[str, str, Callable[[float | None], str]], ...]] = (
+    ("binds/s", "binds_per_s", _rate),
+    ("p50 under load", "p50_ms", _ms),
+    ("p99 under load", "p99_ms", _ms),
+    ("p50, one outstanding", "alone_p50_ms", _ms),
+    ("p99, one outstanding", "alone_p99_ms", _ms),
+    ("memory of a node", "memory_mb", _megabytes),
+    ("disk of a node", "disk_mb", _megabytes),
+    ("killed: serves again after", "restart_serving_s", _seconds),
+    ("killed: log replayed after", "restart_replayed_s", _seconds),
+    ("data lost: caught up after", "return_s", _seconds),
+    ("writes' p99 before", "p99_before_ms", _ms),
+    ("writes' p99 until then", "p99_meanwhile_ms", _ms),
+    ("memory at most, of that node", "receiver_mb_max", _megabytes),
+    ("memory at most, of the others", "sender_mb_max", _megabytes),
+)
+
+
 def _conditions(report: Report) -> Section:
     rows = [
         ("command", report.command),
@@ -402,4 +450,5 @@ _BY_SCENARIO: Final[dict[str, Callable[[Report], Section]]] = {
     failover.NAME: _failover,
     reads.NAME: _reads,
     watchers.NAME: _watchers,
+    growth.NAME: _growth,
 }

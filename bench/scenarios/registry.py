@@ -7,6 +7,7 @@ from globaltable.bench.scenarios import (
     compare,
     contention,
     failover,
+    growth,
     reads,
     throughput,
     watchers,
@@ -21,4 +22,5 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     failover.SCENARIO,
     reads.SCENARIO,
     watchers.SCENARIO,
+    growth.SCENARIO,
 )

@@ -6,7 +6,7 @@ and watches that only this system's scenarios ask for.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, ClassVar, Final
@@ -136,11 +136,15 @@ class GlobalTableRunning:
 
 
 class GlobalTableSystem:
-    """`overrides` replace fields of the nodes' configuration."""
+    """`prepare` is given the cluster before its nodes start, to fill it; `overrides` replace fields
+    of the nodes' configuration."""
 
     name: ClassVar[str] = NAME
 
-    def __init__(self, **overrides: Any) -> None:
+    def __init__(
+        self, prepare: Callable[[LocalCluster], None] | None = None, **overrides: Any
+    ) -> None:
+        self._prepare = prepare
         self._overrides = overrides
 
     @contextlib.contextmanager
@@ -148,14 +152,20 @@ class GlobalTableSystem:
         overrides = dict(self._overrides)
         if network.kind == "injected":
             overrides["injected_latency"] = _injected(network)
-        with LocalCluster(
+        cluster = LocalCluster(
             network.regions,
             tables=(TABLE,),
             hosts=network.hosts,
             wrappers=network.wrappers,
             **overrides,
-        ) as cluster:
-            yield GlobalTableRunning(cluster, network)
+        )
+        try:
+            if self._prepare is not None:
+                self._prepare(cluster)
+            with cluster:
+                yield GlobalTableRunning(cluster, network)
+        finally:
+            cluster.stop()
 
 
 def _injected(network: Network) -> InjectedLatency:
