@@ -5,6 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PROTO := globaltable/v1/globaltable.proto
+<<<<<<< HEAD
+RESULTS = bench-results/$(shell date -u +%Y-%m-%dT%H%M)
+=======
+PEER_PROTO := globaltable/bench/systems/etcd.proto
+>>>>>>> net
 
 .PHONY: demo test test-slow simulation soak faults fuzz bench lint format proto clean
 .DELETE_ON_ERROR:
@@ -30,8 +35,8 @@ faults: $(INSTALLED)  ## an hour of faults on real nodes, under clients whose hi
 fuzz: $(INSTALLED)  ## a million bad inputs to every decoder
 	$(BIN)/python -m tests.fuzz --inputs 1000000 --jobs 2
 
-bench: $(INSTALLED)  ## latency and throughput of commits
-	$(BIN)/python -m globaltable.bench.commit_latency
+bench: $(INSTALLED)  ## beside etcd and ZooKeeper, and all else; some 10 minutes; bench-results/
+	$(BIN)/python -m globaltable.bench all --json $(RESULTS).json --html $(RESULTS).html
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -42,8 +47,9 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-proto: $(INSTALLED)  ## generate the code of the public API anew
+proto: $(INSTALLED)  ## generate the code of the public API anew, and of what is used of etcd's
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PEER_PROTO)
 
 # Debian without python3-venv has no ensurepip; its package is then installed, if we may.
 $(INSTALLED): pyproject.toml

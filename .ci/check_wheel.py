@@ -12,7 +12,11 @@ def main(path: str) -> None:
     assert tops == {"globaltable"}, f"top-level names: {sorted(tops)}"
     parts = {name.split("/")[1] for name in names if name.count("/") > 1}
     assert parts == PARTS, f"parts: {sorted(parts ^ PARTS)} differ"
-    for wanted in ("globaltable/py.typed", "globaltable/v1/globaltable.proto"):
+    for wanted in (
+        "globaltable/py.typed",
+        "globaltable/v1/globaltable.proto",
+        "globaltable/bench/emulator.c",
+    ):
         assert wanted in names, f"{wanted} is missing"
     print(f"{len(names)} files, all under globaltable/")
 

@@ -87,11 +87,10 @@ class Status(NamedTuple):
 
 def read_binding(message: pb.Binding, created: bool = False) -> Binding:
     """The binding of a message that must hold one."""
-    if not message.unit or not message.version:
-        raise ProtocolError(
-            f"the node sent a binding to unit {message.unit!r} at version {message.version}"
-        )
-    return Binding(message.unit, message.version, message.revision, created)
+    unit, version = message.unit, message.version
+    if not unit or not version:
+        raise ProtocolError(f"the node sent a binding to unit {unit!r} at version {version}")
+    return Binding(unit, version, message.revision, created)
 
 
 _CHANGE_KINDS = {int(kind): kind for kind in ChangeKind}

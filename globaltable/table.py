@@ -231,6 +231,12 @@ class Table:
         data = self._row_bytes(row_key(name, self._slots))
         return decode_row(data).binding if data is not None else None
 
+    def changed_at(self, name: bytes) -> int:
+        """The revision of a name's last change, an unbind included; 0 if it was never bound. No
+        change is forgotten while its row is kept, and rows are kept for good."""
+        data = self._row_bytes(row_key(name, self._slots))
+        return decode_row(data).revision if data is not None else 0
+
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding]]:
         """Bindings with `start <= row key < end`, ascending by row key."""
         return self.scanner()(start, end)

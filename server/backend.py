@@ -17,7 +17,7 @@ from globaltable.server.peers import PeerLinks
 from globaltable.server.status import placement_response, status_response
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
-from globaltable.table import SLOT_BYTES
+from globaltable.table import SLOT_BYTES, Table
 from globaltable.v1 import globaltable_pb2 as pb
 
 _NOT_CONFIRMED: Final = "no majority confirmed the read in time; retry"
@@ -102,13 +102,20 @@ class NodeBackend:
         except TimeoutError as error:
             raise NoQuorum(_NOT_CONFIRMED) from error
 
-    def read(self, name: bytes) -> tuple[Binding | None, int]:
-        group = self._topology.group_of(name)
-        table = self._core.serving(group).table
-        try:
-            return table.get(name), table.applied
-        except StorageError as error:
-            raise self._met_damage(group, error) from error
+    def read(self, names: Sequence[bytes]) -> list[tuple[Binding | None, int]]:
+        group_of = self._topology.group_of
+        tables: dict[int, Table] = {}
+        found = []
+        for name in names:
+            group = group_of(name)
+            table = tables.get(group)
+            if table is None:
+                table = tables[group] = self._core.serving(group).table
+            try:
+                found.append((table.get(name), table.applied))
+            except StorageError as error:
+                raise self._met_damage(group, error) from error
+        return found
 
     def scan(
         self, table: str, prefix: str, token: bytes, count: int

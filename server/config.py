@@ -78,7 +78,7 @@ class Timeouts:
     drain_s: float = 5.0
     reconnect_min_s: float = 0.05
     reconnect_max_s: float = 1.0
-    flush_interval_s: float = 5.0
+    flush_interval_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Limits:
     pending_ops_per_group: int = 16_384
     log_entries_per_group: int = 8_192
     log_bytes_per_group: int = 67_108_864
-    flush_ops: int = 4_096
+    flush_ops: int = 32_768
     peer_buffer_bytes: int = 67_108_864
     watchers: int = 10_000
     snapshot_chunk_bytes: int = 262_144

@@ -28,6 +28,7 @@ from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import InvariantViolated
 from globaltable.raft.transfer import Job, ReadChunk, StageChunk
+from globaltable.server.flushing import FlushSchedule
 from globaltable.server.outboxes import Outboxes, frames, post
 from globaltable.store.log import LogStore, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
@@ -44,7 +45,7 @@ class GroupJob(NamedTuple):
 
 
 class FlushJob(NamedTuple):
-    """Write what has changed to the table, all groups in one transaction."""
+    """Write what has changed in some groups to the table, in one transaction."""
 
     flushes: Sequence[tuple[int, Flush]]
 
@@ -98,9 +99,9 @@ class NodeCore:
         self.topology = topology
         self.node = node
         self._table = table
-        self._flush_rows = flush_rows
-        self._flush_interval_s = flush_interval_s
-        self._flush_chance = random.Random(rng.getrandbits(128))
+        self._flush_schedule = FlushSchedule(
+            flush_rows, flush_interval_s, random.Random(rng.getrandbits(128))
+        )
         self._timing = timing
         self.replicas: dict[int, Replica] = {}
         self.failures: dict[int, str] = {}
@@ -128,7 +129,6 @@ class NodeCore:
         self._draining = False
         self._tick_at = now
         self._flushing: Sequence[int] = ()
-        self._plan_flush(now)
         self._flush_check_at = now
         self._installed: list[int] = []
 
@@ -295,27 +295,19 @@ class NodeCore:
         if self._flushing or now < self._flush_check_at:
             return None
         self._flush_check_at = self._tick_at
-        replicas = self.replicas.values()
-        due = (
-            now >= self._flush_at
-            or sum(replica.table.dirty_rows for replica in replicas) >= self._flush_rows_due
-            or any(replica.wants_flush for replica in replicas)
-        )
-        return self.begin_flush(now) if due else None
-
-    def _plan_flush(self, now: float) -> None:
-        """Replicas of a group change alike, but need not all be busy flushing at once."""
-        share = self._flush_chance.uniform(0.5, 1.0)
-        self._flush_at = now + self._flush_interval_s * share
-        self._flush_rows_due = max(1, int(self._flush_rows * share))
+        due = self._flush_schedule.due(now, self.replicas)
+        return self._flush(now, due) if due else None
 
     def begin_flush(self, now: float) -> FlushJob | None:
         """Everything that has changed, to be flushed at once; None if nothing has."""
-        self._plan_flush(now)
+        return self._flush(now, list(self.replicas))
+
+    def _flush(self, now: float, groups: Sequence[int]) -> FlushJob | None:
+        self._flush_schedule.begun(now, groups)
         flushes = [
             (number, flush)
-            for number, replica in self.replicas.items()
-            if (flush := replica.begin_flush()) is not None
+            for number in groups
+            if (flush := self.replicas[number].begin_flush()) is not None
         ]
         self._flushing = [number for number, _ in flushes]
         return FlushJob(flushes) if flushes else None

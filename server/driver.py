@@ -50,6 +50,10 @@ class JobWorker(Protocol):
 
     def sweep(self) -> None: ...
 
+    def forget(self, group: int) -> None:
+        """Its replica is out of service."""
+        ...
+
 
 class Driver:
     """Turns `core`. Whoever owns it calls `attach` before the first `wake`."""
@@ -183,6 +187,7 @@ class Driver:
         if self._core.new_failures:
             for failure in self._core.new_failures:
                 self._on_out_of_service(failure)
+                self._worker.forget(failure.group)
             self._core.new_failures.clear()
             self._watches.wake_all()
 

@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -33,6 +34,7 @@ from globaltable.server.config import Config
 from globaltable.server.core import NodeCore, ReplicaFailure, Turn
 from globaltable.server.driver import Driver, tell
 from globaltable.server.logs import configure_logs
+from globaltable.server.pacing import Pace
 from globaltable.server.peers import PeerLinks
 from globaltable.server.persister import Persister
 from globaltable.server.service import GlobalTableService
@@ -44,6 +46,9 @@ from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 
 SERVICE_NAME: Final = "globaltable.v1.GlobalTableService"
+TRANSFER_SHARE: Final = 0.25
+"""Of the time of the table's thread, what goes into snapshots for and of others."""
+
 _HEALTH_PERIOD_S: Final = 0.25
 
 log = structlog.get_logger(__name__)
@@ -136,6 +141,8 @@ class Node:
             call_soon=self._loop.call_soon_threadsafe,
             on_failure=self._fail,
             wake=self._driver.wake,
+            pace=Pace(TRANSFER_SHARE, time.monotonic),
+            call_later=self._loop.call_later,
         )
         self._driver.attach(self._persister, self._worker)
         self._server: grpc.aio.Server | None = None

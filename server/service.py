@@ -33,7 +33,12 @@ from globaltable.validation import require_key
 
 ERROR_TRAILER: Final = "globaltable-error-bin"
 SCAN_PAGE_DEFAULT: Final = 1_000
+READ_KEYS_AT_ONCE: Final = 512
 WATCH_PROGRESS_S: Final = 5.0
+KEY_WATCH_PROGRESS_S: Final = 60.0
+"""How often a watcher to whom nothing happens is told how far it has come: one of a prefix before
+the history that it would resume from is gone; one of a key seldom, for it needs no history to
+resume if the key has not changed (`watches`)."""
 PAGE_TOKEN_BYTES_MAX: Final = 512
 """Above the longest row key, which is what a token is."""
 
@@ -65,7 +70,9 @@ class Backend(WriteBackend, Protocol):
         """Return once local reads of `names` see all that was acknowledged before the call."""
         ...
 
-    def read(self, name: bytes) -> tuple[Binding | None, int]: ...
+    def read(self, names: Sequence[bytes]) -> list[tuple[Binding | None, int]]:
+        """Of each name its binding, and the revision at which it was read."""
+        ...
 
     def scan(
         self, table: str, prefix: str, token: bytes, count: int
@@ -163,11 +170,19 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
             if request.linearizable:
                 await self._backend.barrier(names, context.time_remaining())
             response = pb.ReadResponse()
-            for name in names:
-                binding, revision = self._backend.read(name)
-                result = response.results.add(read_revision=revision)
-                if binding is not None:
-                    result.binding.CopyFrom(binding_message(binding))
+            add = response.results.add
+            for start in range(0, len(names), READ_KEYS_AT_ONCE):
+                if start:
+                    # So that a large request does not hold up the node's turns.
+                    await asyncio.sleep(0)
+                for binding, revision in self._backend.read(
+                    names[start : start + READ_KEYS_AT_ONCE]
+                ):
+                    result = add(read_revision=revision)
+                    if binding is not None:
+                        # Written in place: a message of its own, copied, costs twice as much.
+                        message = result.binding
+                        message.unit, message.version, message.revision, _ = binding
         except (InvalidArgument, NoQuorum, Overloaded) as error:
             await _abort(context, error)
         return response
@@ -208,12 +223,13 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
         except (InvalidArgument, Overloaded, NoQuorum, Compacted) as error:
             await _abort(context, error)
         try:
+            progress_s = KEY_WATCH_PROGRESS_S if watcher.exact else WATCH_PROGRESS_S
             yield pb.WatchResponse(position=_position(watcher.position))
             while not self._draining:
                 changes = self._backend.watches.take(watcher)
                 yield _watch_response(changes, watcher.position)
                 try:
-                    async with asyncio.timeout(WATCH_PROGRESS_S):
+                    async with asyncio.timeout(progress_s):
                         await watcher.awake.wait()
                 except TimeoutError:
                     pass  # nothing matched; tell how far the watch has come all the same

@@ -9,7 +9,7 @@ group's revisions. All of this happens on the loop's thread, between awaits.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
@@ -76,6 +76,9 @@ class Watches:
         self._replica = replica
         self._by_name: dict[bytes, set[Watcher]] = {}
         self._by_prefix: dict[bytes, set[Watcher]] = {}
+        self._prefixes_by_length: Counter[int] = Counter()
+        """How many prefixes of each length there are: a name is looked up once for each length,
+        however many are watched."""
         self._count = 0
 
     def __len__(self) -> int:
@@ -101,6 +104,8 @@ class Watches:
             position[group] = after.get(group, table.applied)
         watcher = Watcher(start, exact, position)
         self._require_kept(watcher, Compacted)
+        if not exact and start not in self._by_prefix:
+            self._prefixes_by_length[len(start)] += 1
         index = self._by_name if exact else self._by_prefix
         index.setdefault(start, set()).add(watcher)
         self._count += 1
@@ -112,18 +117,22 @@ class Watches:
         if watcher in watchers:
             watchers.remove(watcher)
             self._count -= 1
-        if not watchers:
-            index.pop(watcher.start, None)
+        if not watchers and index.pop(watcher.start, None) is not None and not watcher.exact:
+            self._prefixes_by_length[len(watcher.start)] -= 1
+            self._prefixes_by_length += Counter()  # without those of which there are none
 
     def publish(self, group: int, changed: Changed) -> None:
         """A batch was applied."""
         if not self._count:
             return
-        for change in _changes(group, changed.revision, changed.rows):
-            for watcher in self._by_name.get(change.name, ()):
-                self._offer(watcher, change)
-            for prefix, watchers in self._by_prefix.items():
-                if change.name.startswith(prefix):
+        lengths = list(self._prefixes_by_length)
+        for row in changed.rows:
+            watchers = [*self._by_name.get(row.name, ())]
+            for length in lengths:
+                if length <= len(row.name):
+                    watchers += self._by_prefix.get(row.name[:length], ())
+            if watchers:
+                for change in _changes(group, changed.revision, (row,)):
                     for watcher in watchers:
                         self._offer(watcher, change)
 
@@ -177,6 +186,17 @@ class Watches:
     def _require_kept(self, watcher: Watcher, error: type[Compacted] | type[Lagged]) -> None:
         oldest = {group: self._replica(group).table.history.floor for group in watcher.position}
         gone = [group for group, floor in oldest.items() if watcher.position[group] < floor]
+        if gone and watcher.exact:
+            # What its row says is enough: a key that has not changed since has no change to miss.
+            gone = [
+                group
+                for group in gone
+                if self._replica(group).table.changed_at(watcher.start) > watcher.position[group]
+            ]
+            if not gone:
+                for group in watcher.position:
+                    if watcher.position[group] < oldest[group]:
+                        watcher.position[group] = self._replica(group).table.applied
         if gone:
             group = gone[0]
             raise error(

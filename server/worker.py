@@ -1,10 +1,15 @@
 """The table's worker: carries out the core's jobs on `table/`, in order, off the loop's thread.
 
+Snapshots are read for one transfer at a time, for as long as one is read what was flushed before it
+stays on the disk, and what was appended since in the log; and their chunks are read and staged at a
+pace, for nobody waits for them but a replica that is behind already.
+
 Results go back to the core on the loop's thread, as inputs of a later turn. A damaged record puts
 the replica that it belongs to out of service, and no other; a disk that cannot be written ends the
 node.
 """
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -12,11 +17,16 @@ from typing import Any
 from globaltable.errors import Corrupt, ProtocolError
 from globaltable.raft.transfer import EndRead, InstallSnapshot, ReadChunk, StageChunk
 from globaltable.server.core import FlushJob, GroupJob, NodeCore
+from globaltable.server.pacing import Pace
 from globaltable.store.table import SnapshotSource, TableStore
+
+_Transfer = tuple[int, str, int]
+"""Group, peer, and number."""
 
 
 class TableWorker:
-    """`executor` is one thread; `call_soon` brings a result back to the loop's thread."""
+    """`executor` is one thread; `call_soon` brings a result back to the loop's thread, and there
+    `call_later` has one wait for its `pace`."""
 
     def __init__(
         self,
@@ -27,14 +37,22 @@ class TableWorker:
         call_soon: Callable[..., object],
         on_failure: Callable[[BaseException], None],
         wake: Callable[[], None],
+        pace: Pace | None = None,
+        call_later: Callable[..., object] | None = None,
     ) -> None:
+        assert (pace is None) == (call_later is None), "a pace needs a clock"
+        self._pace = pace
+        self._call_later = call_later
         self._core = core
         self._store = store
         self._call_soon = call_soon
         self._on_failure = on_failure
         self._wake = wake
         self._thread = executor
-        self._sources: dict[tuple[int, str, int], SnapshotSource] = {}
+        self._sources: dict[_Transfer, SnapshotSource] = {}
+        self._reading: _Transfer | None = None
+        self._waiting: deque[tuple[int, ReadChunk]] = deque()
+        """First reads of transfers whose turn has not come."""
 
     def submit(self, job: GroupJob | FlushJob) -> None:
         """Queue a job. The queue is as long as what the core has under way, which is bounded."""
@@ -44,18 +62,18 @@ class TableWorker:
         group, task = job
         match task:
             case ReadChunk():
-                self._run(
-                    lambda: self._read(group, task),
-                    lambda read: self._core.chunk_read(group, task, *read),
-                    group,
-                )
+                if self._reading in (None, (group, task.peer, task.transfer)):
+                    self._begin_read(group, task)
+                else:
+                    self._waiting.append((group, task))
             case EndRead():
-                self._run(lambda: self._end_read(group, task), lambda _: None)
+                self._end(group, task)
             case StageChunk():
                 self._run(
                     lambda: self._stage(group, task),
                     lambda kept: self._staged(group, task, kept),
                     group,
+                    paced=True,
                 )
             case InstallSnapshot():
                 self._run(
@@ -63,6 +81,35 @@ class TableWorker:
                     lambda _: self._core.snapshot_installed(group),
                     group,
                 )
+
+    def _begin_read(self, group: int, job: ReadChunk) -> None:
+        self._reading = (group, job.peer, job.transfer)
+        self._run(
+            lambda: self._read(group, job),
+            lambda read: self._core.chunk_read(group, job, *read),
+            group,
+            paced=True,
+        )
+
+    def _end(self, group: int, job: EndRead) -> None:
+        ended = (group, job.peer, job.transfer)
+        self._waiting = deque(
+            (other, read)
+            for other, read in self._waiting
+            if (other, read.peer, read.transfer) != ended
+        )
+        self._run(lambda: self._end_read(group, job), lambda _: None)
+        if self._reading == ended:
+            self._reading = None
+            if self._waiting:
+                self._begin_read(*self._waiting.popleft())
+
+    def forget(self, group: int) -> None:
+        """Its replica is out of service: it asks for nothing any more, not even for a read to
+        end."""
+        self._waiting = deque(waiting for waiting in self._waiting if waiting[0] != group)
+        if self._reading is not None and self._reading[0] == group:
+            self._end(group, EndRead(*self._reading[1:]))
 
     def sweep(self) -> None:
         """Delete some of what an installed snapshot replaced, until nothing is left."""
@@ -78,14 +125,35 @@ class TableWorker:
         work: Callable[[], Any],
         then: Callable[[Any], None],
         group: int | None = None,
+        paced: bool = False,
     ) -> None:
         """`group` is the one that the work is for, if it is for one."""
+        pace = self._pace if paced else None
+        worked_s = 0.0
+
+        def timed() -> Any:
+            nonlocal worked_s
+            if pace is None:
+                return work()
+            began = pace.time()
+            try:
+                return work()
+            finally:
+                worked_s = pace.time() - began
 
         def done(future: Future[Any]) -> None:
             if not future.cancelled():
-                self._call_soon(self._finish, future, then, group)
+                self._call_soon(finish, future)
 
-        self._thread.submit(work).add_done_callback(done)
+        def finish(future: Future[Any]) -> None:
+            if pace is None:
+                self._finish(future, then, group)
+            else:
+                assert self._call_later is not None
+                rest_s = pace.rest_s(worked_s)
+                self._call_later(rest_s, self._finish, future, then, group)
+
+        self._thread.submit(timed).add_done_callback(done)
 
     def _finish(self, future: Future[Any], then: Callable[[Any], None], group: int | None) -> None:
         error = future.exception()

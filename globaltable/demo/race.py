@@ -3,10 +3,10 @@
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from globaltable.bench.load import bind_all
 from globaltable.client import GlobalTable
 from globaltable.demo.ledger import Ledger
 from globaltable.model import Binding
@@ -16,6 +16,25 @@ CALLERS: Final = 16
 
 _STRIDE: Final = 64
 """Regions take the sessions in a like order, but not in lockstep."""
+
+Note = Callable[[str, Binding, float], None]
+"""Told of each bind that was answered: the key, its binding, and the seconds it took."""
+
+
+async def bind_all(
+    client: GlobalTable, unit: str, keys: Iterator[str], callers: int, note: Note
+) -> None:
+    """Bind every key of `keys` to `unit`, with so many calls under way at a time."""
+
+    async def caller() -> None:
+        for key in keys:
+            began = time.perf_counter()
+            binding = await client.bind(key, unit)
+            note(key, binding, time.perf_counter() - began)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(callers):
+            group.create_task(caller())
 
 
 async def race(
@@ -27,7 +46,7 @@ async def race(
     """Bind each key from every region; the seconds each bind took, by region."""
     durations: dict[str, list[float]] = {region: [] for region in clients}
 
-    def noting(region: str) -> Callable[[str, Binding, float], None]:
+    def noting(region: str) -> Note:
         def note(key: str, binding: Binding, seconds: float) -> None:
             ledger.note(key, binding)
             durations[region].append(seconds)

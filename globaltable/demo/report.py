@@ -7,7 +7,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from globaltable.bench.latency import Latency
+from globaltable.demo.latency import Latency
 
 TARGET_MS: Final = 20.0
 

@@ -12,9 +12,9 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from globaltable.bench.latency import summarize
 from globaltable.client import GlobalTable
 from globaltable.demo import outage
+from globaltable.demo.latency import summarize
 from globaltable.demo.ledger import Ledger
 from globaltable.demo.race import one_at_a_time, race
 from globaltable.demo.report import Figures, print_report

@@ -79,7 +79,7 @@ class SnapshotSender:
             return
         for peer in self._peers:
             outgoing = self._outgoing.get(peer)
-            if outgoing is None:
+            if outgoing is None or outgoing.reading:
                 continue
             if self._adaptor.now - outgoing.progress_at > self._patience_s:
                 self.end(peer)
@@ -98,7 +98,11 @@ class SnapshotSender:
         if outgoing is None or outgoing.transfer != transfer:
             return
         if self._adaptor.role is not Role.LEADER:
+            self.end(peer)
             return
+        if outgoing.state is None:
+            # The wait for the own disk, where others may have had their turn first, is over.
+            outgoing.progress_at = self._adaptor.now
         number = outgoing.chunk_read(state, chunk)
         term = self._adaptor.term
         self._send(peer, SnapshotPart(term, transfer, number, state, chunk.payload, chunk.last))

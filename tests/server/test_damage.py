@@ -15,7 +15,7 @@ from globaltable.group import ReplicaLimits
 from globaltable.model import qualified_name
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import NO_OP
-from globaltable.raft.transfer import ReadChunk
+from globaltable.raft.transfer import EndRead, ReadChunk
 from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Address, Config, RegionConfig
 from globaltable.server.core import FlushJob, GroupJob, NodeCore
@@ -147,6 +147,7 @@ class TestTheTablesWorker:
         desk.open()
         for group in (0, 1):
             desk.worker.submit(GroupJob(group, ReadChunk("b", 1)))
+            desk.worker.submit(GroupJob(group, EndRead("b", 1)))
         desk.work()
         _assert_stopped(desk, f"row '{TABLE} s")
 
@@ -214,7 +215,7 @@ class TestTheBackend:
     @pytest.mark.parametrize(
         "read",
         [
-            lambda backend: backend.read(_name(1)),
+            lambda backend: backend.read([_name(1)]),
             lambda backend: backend.scan(TABLE, "", b"", 100),
         ],
         ids=["get", "scan"],
@@ -227,15 +228,15 @@ class TestTheBackend:
             read(backend)
         _assert_stopped(desk, f"row '{TABLE} s")
         with pytest.raises(NoQuorum, match="fails its checksum"):
-            backend.read(_name(1))
+            backend.read([_name(1)])
         with pytest.raises(NoQuorum, match="fails its checksum"):
             backend.watches.take(watcher)
-        binding, _ = backend.read(_name(0))
+        ((binding, _),) = backend.read([_name(0)])
         assert binding is not None and binding.unit == "A"
 
     async def test_is_seen_in_the_status(self, backend: NodeBackend, desk: _Desk) -> None:
         with pytest.raises(NoQuorum):
-            backend.read(_name(1))
+            backend.read([_name(1)])
         links = cast(PeerLinks, _NoLinks())
         groups = _backend(desk, links).status().groups
         assert [group.failed for group in groups] == [False, True]

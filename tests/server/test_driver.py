@@ -112,6 +112,9 @@ class _NoJobs:
     def sweep(self) -> None:
         raise AssertionError("nothing was installed")
 
+    def forget(self, group: int) -> None:
+        pass
+
 
 @pytest.fixture
 def node() -> _Node:

@@ -49,10 +49,10 @@ class _Node:
         self._may_fail()
         self.barriers += 1
 
-    def read(self, name: bytes) -> tuple[Binding | None, int]:
+    def read(self, names: Sequence[bytes]) -> list[tuple[Binding | None, int]]:
         self._may_fail()
         table = self.group.by_group[0]
-        return table.get(name), table.applied
+        return [(table.get(name), table.applied) for name in names]
 
     def scan(
         self, table: str, prefix: str, token: bytes, count: int

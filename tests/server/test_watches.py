@@ -45,6 +45,22 @@ class TestWhatIsWanted:
         tables.bind("cid:2", "doc:1", "cid:1")
         assert _keys(_take_all(tables, watcher)) == ["cid:2", "cid:1"]
 
+    def test_prefixes_of_many_lengths_each_get_what_begins_with_them_once(self) -> None:
+        tables = Tables()
+        prefixes = ["", "c", "ci", "cid:", "cid:1", "cid:12", "doc:"]
+        watchers = {prefix: _watch(tables, prefix=prefix) for prefix in prefixes}
+        again = _watch(tables, prefix="cid:")
+        for watcher in (*watchers.values(), again):
+            _take_all(tables, watcher)
+        tables.watches.remove(watchers.pop("ci"))
+        tables.watches.remove(watchers["cid:"])
+        keys = ["cid:1", "c", "doc:cid:1", "cid:2"]
+        tables.bind(*keys)
+        watchers["cid:"] = again
+        for prefix, watcher in watchers.items():
+            wanted = [key for key in keys if key.startswith(prefix)]
+            assert _keys(_take_all(tables, watcher)) == wanted, prefix
+
     def test_the_empty_prefix_is_the_table_and_no_other(self) -> None:
         tables = Tables()
         watcher = _watch(tables)
@@ -120,6 +136,25 @@ class TestCompacted:
         watcher = _watch(tables, after={0: 40})
         tables.bind("k")
         assert _keys(_take_all(tables, watcher)) == ["k"]
+
+    def test_of_a_key_that_has_not_changed_since_nothing_is_gone(self) -> None:
+        tables = Tables()
+        seen = tables.bind("k")
+        tables.apply([Op(OpKind.UNBIND, qualified_name(TABLE, "k"), "", 1, 1, 1)])
+        for number in range(history.HISTORY_OPS_MAX // 1_000 + 2):
+            tables.bind(*(f"{number}:{other}" for other in range(1_000)))
+        floor = tables.by_group[0].history.floor
+        assert seen + 1 < floor, "both changes have left the history"
+        watcher = _watch(tables, key="k", after={0: seen + 1})
+        assert _take_all(tables, watcher) == []
+        tables.bind("k")
+        assert _keys(_take_all(tables, watcher)) == ["k"]
+        with pytest.raises(Compacted):
+            _watch(tables, key="k", after={0: seen + 1})  # it has now
+        with pytest.raises(Compacted):
+            _watch(tables, prefix="k", after={0: seen + 1})
+        unseen = _watch(tables, key="never bound", after={0: seen})
+        assert _take_all(tables, unseen) == []
 
 
 class TestLagged:

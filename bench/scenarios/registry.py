@@ -1,0 +1,26 @@
+"""The scenarios, in the order in which `all` plays them and the report shows them."""
+
+from typing import Final
+
+from globaltable.bench.scenarios import (
+    commit_latency,
+    compare,
+    contention,
+    failover,
+    growth,
+    reads,
+    throughput,
+    watchers,
+)
+from globaltable.bench.scenarios.scenario import Scenario
+
+SCENARIOS: Final[tuple[Scenario, ...]] = (
+    commit_latency.SCENARIO,
+    throughput.SCENARIO,
+    compare.SCENARIO,
+    contention.SCENARIO,
+    failover.SCENARIO,
+    reads.SCENARIO,
+    watchers.SCENARIO,
+    growth.SCENARIO,
+)

@@ -1,0 +1,176 @@
+"""GlobalTable as a system under test: real nodes, one in each region of the network.
+
+Responsible for starting them there, for what a client of a region connects to, and for the reads
+and watches that only this system's scenarios ask for.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, ClassVar, Final
+
+import grpc
+
+from globaltable.bench.network import Network
+from globaltable.client import GlobalTable
+from globaltable.model import qualified_name
+from globaltable.server.config import InjectedLatency
+from globaltable.testing import LocalCluster
+
+NAME: Final = "globaltable"
+TABLE: Final = "im.session"
+OP_TIMEOUT_S: Final = 10.0
+_WATCHES_STARTING_MAX: Final = 64
+
+
+class GlobalTableClient:
+    """Of the node in the caller's region, and of the others if that one is down."""
+
+    def __init__(self, table: GlobalTable) -> None:
+        self._table = table
+        self._watchers: list[asyncio.Task[None]] = []
+
+    async def create(self, key: str, value: str) -> bool:
+        return (await self._table.bind(key, value)).created
+
+    async def get(self, keys: Sequence[str]) -> int:
+        """Read them locally, in one call; how many are bound."""
+        if len(keys) == 1:
+            return int(await self._table.get(keys[0]) is not None)
+        return len(await self._table.get_many(keys))
+
+    async def watch(self, keys: Sequence[str]) -> None:
+        """Watch each key; returns when every watch has started."""
+        room = asyncio.Semaphore(_WATCHES_STARTING_MAX)
+
+        async def start(key: str) -> None:
+            async with room:
+                watch = self._table.watch(key=key, timeout=60.0)
+                await watch.start()
+
+            async def follow() -> None:
+                async for _ in watch:
+                    pass
+
+            self._watchers.append(asyncio.create_task(follow()))
+
+        async with asyncio.TaskGroup() as group:
+            for key in keys:
+                group.create_task(start(key))
+
+    def watching(self) -> int:
+        """How many watches go on."""
+        return sum(not task.done() for task in self._watchers)
+
+    async def close(self) -> None:
+        for task in self._watchers:
+            task.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        await self._table.close()
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalTableTarget:
+    """The nodes' addresses, the nearest first."""
+
+    addresses: tuple[str, ...]
+
+    async def connect(self) -> GlobalTableClient:
+        table = await GlobalTable.connect(self.addresses, table=TABLE, timeout=OP_TIMEOUT_S)
+        return GlobalTableClient(table)
+
+
+class GlobalTableRunning:
+    """Nodes that serve. Every region leads some of the groups."""
+
+    leader_region: ClassVar[str | None] = None
+
+    def __init__(self, cluster: LocalCluster, network: Network) -> None:
+        self.cluster = cluster
+        self._network = network
+        self._topology = cluster.config.topology()
+
+    def target(self, region: str) -> GlobalTableTarget:
+        """A client in that region, which asks no node but its own."""
+        return GlobalTableTarget((self.cluster.addresses[region],))
+
+    def target_that_fails_over(self, region: str) -> GlobalTableTarget:
+        """A client in that region, which asks the others if its own node is down."""
+        own = self.cluster.addresses[region]
+        others = [a for a in self.cluster.addresses.values() if a != own]
+        return GlobalTableTarget((own, *others))
+
+    @property
+    def groups(self) -> range:
+        return range(len(self._topology.groups))
+
+    def keys_of(self, group: int, prefix: str, count: int) -> list[str]:
+        """So many keys that belong to a group."""
+        keys: list[str] = []
+        number = 0
+        while len(keys) < count:
+            key = f"{prefix}:{number}"
+            if self._topology.group_of(qualified_name(TABLE, key)) == group:
+                keys.append(key)
+            number += 1
+        return keys
+
+    def leaders(self, asked: str) -> dict[int, str]:
+        """The region that leads each group, as one node knows it; empty while it knows none."""
+        return {g.group: g.leader_region for g in self.cluster.status(asked).groups}
+
+    def preferred(self, asked: str) -> dict[int, str]:
+        """The region to which the leadership of each group returns."""
+        return {g.group: g.preferred_region for g in self.cluster.status(asked).groups}
+
+    def leads_where_preferred(self) -> bool:
+        """Whether every group is led from its preferred region, as all nodes know it."""
+        try:
+            return all(
+                self.leaders(region) == self.preferred(region) for region in self.cluster.regions
+            )
+        except grpc.RpcError:
+            return False
+
+
+class GlobalTableSystem:
+    """`prepare` is given the cluster before its nodes start, to fill it; `overrides` replace fields
+    of the nodes' configuration."""
+
+    name: ClassVar[str] = NAME
+
+    def __init__(
+        self, prepare: Callable[[LocalCluster], None] | None = None, **overrides: Any
+    ) -> None:
+        self._prepare = prepare
+        self._overrides = overrides
+
+    @contextlib.contextmanager
+    def start(self, network: Network) -> Iterator[GlobalTableRunning]:
+        overrides = dict(self._overrides)
+        if network.kind == "injected":
+            overrides["injected_latency"] = _injected(network)
+        cluster = LocalCluster(
+            network.regions,
+            tables=(TABLE,),
+            hosts=network.hosts,
+            wrappers=network.wrappers,
+            **overrides,
+        )
+        try:
+            if self._prepare is not None:
+                self._prepare(cluster)
+            with cluster:
+                yield GlobalTableRunning(cluster, network)
+        finally:
+            cluster.stop()
+
+
+def _injected(network: Network) -> InjectedLatency:
+    """What the nodes are told to add, where nothing lies between them that does."""
+    pairs: Mapping[frozenset[str], float] = {
+        frozenset(pair): network.round_trip_ms(*pair) for pair in combinations(network.regions, 2)
+    }
+    return InjectedLatency(0.0, pairs)
