@@ -12,7 +12,7 @@ from globaltable.table import Flush, Table
 from tests.simulation import node
 from tests.simulation.disk import SimLog
 from tests.simulation.mutants.mutant import Mutant, Patch
-from tests.simulation.schedule import LEADER, Fault
+from tests.simulation.schedule import Fault
 from tests.simulation.threads import LogThread
 
 
@@ -103,15 +103,13 @@ _TAIL_REPLACED: Final = (
 )
 """A leader goes on alone, what it has appended gives way to less, and it dies of that write."""
 
-_SYNCS_LOST: Final = tuple(
-    fault
-    for round_ in range(6)
-    for fault in (
-        *(Fault(0.25 * round_ + 0.1, "crash before the write", node, 0, 0.01) for node in range(3)),
-        Fault(0.25 * round_ + 0.12, "isolate", LEADER, 0, 0.2),
-    )
+_SYNC_LOST: Final = (
+    Fault(0.39, "cut both ways", 0, 1, 0.4),
+    Fault(0.4, "crash before the write", 1, 0, 0.05),
+    Fault(0.46, "isolate", 0, 0, 1.1),
 )
-"""What a follower was about to sync is lost, and the leader that it told cannot be reached."""
+"""The only follower that was sent it loses what it was about to sync, and the leader that it told
+cannot be reached."""
 
 MUTANTS: Final[dict[str, Mutant]] = {
     "term and vote not persisted": Mutant(
@@ -151,9 +149,16 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "sent before the sync": Mutant(
         "persist, then send: acknowledgements and votes",
         lambda: [(Replica, "step", _send_before_the_sync)],
-        1,
-        first_seed=16,
-        fixed={"nodes": 3, "sync_s": 0.02, "delay_s": 0.005, "faults": _SYNCS_LOST},
+        2,
+        fixed={
+            "nodes": 3,
+            "groups": 1,
+            "clients": 4,
+            "unruly": False,
+            "sync_s": 0.02,
+            "delay_s": 0.005,
+            "faults": _SYNC_LOST,
+        },
     ),
     "a torn transaction": Mutant(
         "a turn's writes become durable as one",
