@@ -304,6 +304,7 @@ def _failover(report: Report) -> Section:
                 _s(_median([one.figures["returned_s"] for one in trials])),
                 _rate(sum(one.figures["failed"] for one in trials)),
                 _rate(sum(one.figures["failed_while_returning"] for one in trials)),
+                _ms(_median([one.figures["longest_while_returning_ms"] for one in trials])),
             )
         )
     columns = (
@@ -315,13 +316,15 @@ def _failover(report: Report) -> Section:
         "leads again",
         "failed",
         "failed, return",
+        "slowest, return",
     )
     return Section(
         "Failover",
         "From the loss to a write acknowledged in each group that the lost node led (it began "
         "after the loss), from the regions that stay. Leads again: from the node's start, or the "
         "cut's end, until all leadership is where it is preferred. Failed: writes that ended in an "
-        "error, in the whole trial and since the node is back.",
+        "error, in the whole trial and since the node is back. Slowest: the longest write since "
+        "then, median over trials.",
         (Table(columns, tuple(rows)),),
         tuple(
             failover_timeline(kind, [one for one in measurements if one.case["loss"] == kind])
