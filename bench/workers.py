@@ -138,8 +138,9 @@ class _Member:
 
     def _failure(self, what: str) -> WorkerFailed:
         self._log.seek(0)
-        said = self._log.read().decode(errors="replace").strip().splitlines()
-        tail = " | ".join(said[-5:])
+        said = self._log.read().decode(errors="replace").splitlines()
+        # The last words of a traceback name the error; its rulers and carets say nothing.
+        tail = next((line.strip(" |") for line in reversed(said) if line.strip(" |+-^~")), "")
         return WorkerFailed(f"load process in {self.region}: {what}; it said: {tail or 'nothing'}")
 
 

@@ -190,7 +190,7 @@ def _loads(repeats: Sequence[Repeats]) -> Table:
             _ms(several.median("p50_ms")),
             _ms(several.median("p99_ms")),
             _ms(several.median("p999_ms")),
-            _rate(several.total("failed")),
+            _rate(several.total("failed") + several.total("missed")),
             _share(several.median("client_cpu_share")),
             f"{len(several.measurements)}",
         )
@@ -225,7 +225,11 @@ def _compare(report: Report) -> Section:
         "Beside etcd and ZooKeeper",
         "In turn in the same run, each alone and started anew for each repeat, with its fsync on. "
         + _LOAD_NOTE,
-        (_one_at_a_time(report, alone), _loads(closed), _ratios(alone, closed)),
+        tuple(
+            table
+            for table in (_one_at_a_time(report, alone), _loads(closed), _ratios(alone, closed))
+            if table.rows
+        ),
         (
             latency_cdf("compare-latency", _curves(alone), _pings(report)),
             load_latency("compare-throughput", [*alone, *closed]),

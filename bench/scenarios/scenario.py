@@ -84,11 +84,15 @@ def figures_of(total: Findings, settle_s: float, seconds: float) -> dict[str, fl
         "failed": float(total.failed),
         "missed": float(total.missed),
         "client_cpu_share": total.cpu_share,
+        **{f"failed:{name}": float(count) for name, count in total.errors.items()},
         **percentiles_of(total.answered),
     }
 
 
 def percentiles_of(histogram: Histogram) -> Mapping[str, float]:
+    """None if nothing was answered."""
+    if not histogram.count:
+        return {}
     return {
         "p50_ms": histogram.percentile_ms(50),
         "p99_ms": histogram.percentile_ms(99),
