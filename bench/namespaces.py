@@ -134,7 +134,7 @@ class Namespaces:
         addresses = {name: f"{subnet}.{number + 1}" for name, number in self._numbers.items()}
         self._namespaces = {region: f"gt{os.getpid()}-{run}-{region}" for region in regions}
         self.hosts: Mapping[str, str] = {region: addresses[region] for region in regions}
-        self.wrappers: Mapping[str, Sequence[str]] = {
+        self.wrappers: Mapping[str, tuple[str, ...]] = {
             region: ("ip", "netns", "exec", namespace)
             for region, namespace in self._namespaces.items()
         }
