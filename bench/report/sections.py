@@ -39,7 +39,8 @@ class Section:
     title: str
     note: str
     tables: tuple[Table, ...] = ()
-    plots: tuple[Plot, ...] = ()
+    plots: Callable[[], tuple[Plot, ...]] = tuple
+    """Drawn when asked for: a terminal does without."""
 
 
 def sections(report: Report) -> list[Section]:
@@ -129,7 +130,7 @@ def _commit_latency(report: Report) -> Section:
         "One op outstanding, from each region in turn. The limit is the ping of the way that the "
         "rules of commit ask for, the median over groups, since each may be led elsewhere.",
         (_one_at_a_time(report, repeats),),
-        (latency_cdf("commit-latency", _curves(repeats), _pings(report)),),
+        lambda: (latency_cdf("commit-latency", _curves(repeats), _pings(report)),),
     )
 
 
@@ -213,7 +214,7 @@ def _throughput(report: Report) -> Section:
         "Throughput",
         _LOAD_NOTE,
         (_loads(repeats),),
-        (load_latency("throughput", repeats),),
+        lambda: (load_latency("throughput", repeats),),
     )
 
 
@@ -230,7 +231,7 @@ def _compare(report: Report) -> Section:
             for table in (_one_at_a_time(report, alone), _loads(closed), _ratios(alone, closed))
             if table.rows
         ),
-        (
+        lambda: (
             latency_cdf("compare-latency", _curves(alone), _pings(report)),
             load_latency("compare-throughput", [*alone, *closed]),
         ),
@@ -287,7 +288,7 @@ def _contention(report: Report) -> Section:
         f"for, {won:,} winners, no key with two (a run that sees two fails). Beside it the same "
         "burst on free keys.",
         (Table(("callers", "p50", "p99", "answers"), rows),),
-        (latency_cdf("contention", _curves(repeats), _pings(report)),),
+        lambda: (latency_cdf("contention", _curves(repeats), _pings(report)),),
     )
 
 
@@ -330,7 +331,7 @@ def _failover(report: Report) -> Section:
         "error, in the whole trial and since the node is back. Slowest: the longest write since "
         "then, median over trials.",
         (Table(columns, tuple(rows)),),
-        tuple(
+        lambda: tuple(
             failover_timeline(kind, [one for one in measurements if one.case["loss"] == kind])
             for kind in kinds
         ),

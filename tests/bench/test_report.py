@@ -40,14 +40,19 @@ PLOTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def html() -> str:
+    """Drawn once, for drawing is what takes long."""
+    return page.render(RECORDED)
+
+
 def test_the_recorded_run_has_every_scenario() -> None:
     assert {one.scenario for one in RECORDED.measurements} == {one.name for one in SCENARIOS}
 
 
-def test_every_section_is_there_with_its_plots() -> None:
+def test_every_section_is_there() -> None:
     made = sections(RECORDED)
     assert [section.title for section in made] == TITLES
-    assert [plot.name for section in made for plot in section.plots] == PLOTS
     for section in made:
         for table in section.tables:
             assert table.rows, section.title
@@ -82,12 +87,13 @@ class _Page(HTMLParser):
             self.titles.append(data)
 
 
-def test_the_page_needs_nothing_but_itself() -> None:
-    html = page.render(RECORDED)
+def test_the_page_needs_nothing_but_itself(html: str) -> None:
     seen = _Page()
     seen.feed(html)
     assert seen.titles == TITLES
     assert html.count("<svg") == len(PLOTS)
+    for name in PLOTS:
+        assert f"{name}-figure_1" in seen.ids
     assert len(set(seen.ids)) == len(seen.ids), "ids of several plots are the same"
     assert seen.links
     assert {link.removeprefix("#") for link in seen.links} <= set(seen.ids)
@@ -95,16 +101,18 @@ def test_the_page_needs_nothing_but_itself() -> None:
     assert not re.findall(r"url\([^#]|@import|<script|<img|<link", html)
 
 
-def test_the_page_shows_the_lines_that_matter() -> None:
-    latency = next(p for s in sections(RECORDED) for p in s.plots if p.name == "compare-latency")
-    assert ">20 ms<" in latency.svg
-    assert re.search(r">ping \d+\.\d ms<", latency.svg)
+def test_the_page_shows_the_lines_that_matter(html: str) -> None:
+    start = html.index("compare-latency-figure_1")
+    latency = html[start : html.index("</svg>", start)]
+    assert ">20 ms<" in latency
+    assert re.search(r">ping \d+\.\d ms<", latency)
     for system in ("globaltable", "etcd", "zookeeper"):
-        assert f">{system}, a<" in latency.svg
+        assert f">{system}, a<" in latency
 
 
 def test_what_a_page_is_told_is_escaped() -> None:
-    html = page.render(replace(RECORDED, command="<script>alert(1)</script>"))
+    told = replace(RECORDED, command="<script>alert(1)</script>", measurements=())
+    html = page.render(told)
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
