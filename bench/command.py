@@ -147,6 +147,7 @@ def _measured(options: Namespace, command: str) -> tuple[Report, bool]:
             except GlobalTableError as error:
                 failed = True
                 skipped.append(f"{scenario.name} failed: {error}")
+                _say(skipped[-1])
             except KeyboardInterrupt:
                 failed = True
                 skipped.append(f"{scenario.name} was interrupted, and what comes after it")

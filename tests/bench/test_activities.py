@@ -70,6 +70,20 @@ async def test_an_open_loop_counts_what_it_never_came_to(monkeypatch: pytest.Mon
     assert findings.latencies[FAILED].count == findings.missed
 
 
+async def test_an_open_loop_tells_of_ops_that_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_loop, "PATIENCE_S", 0.05)
+    never = asyncio.Event()
+
+    async def for_ever() -> None:
+        await never.wait()
+
+    clock, findings = started()
+    load = OpenLoop(rate_per_s=100, seconds=0.1, settle_s=0.0)
+    await load.run(TableInMemory(for_ever), "k", clock, findings)
+    assert findings.errors == {"NeverEnded": 10}
+    assert findings.answers == 0
+
+
 async def test_an_open_loop_does_not_count_while_it_settles() -> None:
     clock, findings = started()
     client = TableInMemory()
