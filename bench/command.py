@@ -128,7 +128,7 @@ def _measured(options: Namespace, command: str) -> tuple[Report, bool]:
                 round_trips_ms=_by_pair(network),
                 pings=stage.pings,
                 measurements=tuple(measurements),
-                skipped=tuple(skipped),
+                skipped=(*stage.failures, *skipped),
             )
 
         def keep(measurement: Measurement) -> None:
@@ -154,7 +154,7 @@ def _measured(options: Namespace, command: str) -> tuple[Report, bool]:
                 break
         if options.json:
             results.save(report(), options.json)
-        return report(), failed
+        return report(), failed or bool(stage.failures)
 
 
 def _programme(options: Namespace, stage: Stage) -> list[tuple[Scenario, Stage, Namespace]]:

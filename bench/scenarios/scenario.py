@@ -32,6 +32,8 @@ class Stage:
     say: Callable[[str], None]
     """Progress, for whoever waits."""
     pings: dict[str, Histogram] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    """Parts that failed, while others were measured."""
     _labels: Iterator[int] = field(default_factory=itertools.count)
     _run: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
 
