@@ -235,3 +235,20 @@ def test_without_a_compiler_the_error_names_the_package(
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(EmulatorError, match="apt-get install gcc"):
         emulator.program(tmp_path)
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EmulatorError, match=r"kept in .*/file/cache.*XDG_CACHE_HOME"):
+        emulator.program(tmp_path / "file" / "cache")
+
+
+@needs_compiler
+def test_what_does_not_compile_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "broken.c"
+    source.write_text("int main(void) { return nothing; }")
+    monkeypatch.setattr(emulator, "_SOURCE", source)
+    with pytest.raises(EmulatorError, match=r"cannot compile broken\.c: .*nothing"):
+        emulator.program(tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
