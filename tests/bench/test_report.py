@@ -1,4 +1,4 @@
-"""The report of a recorded run: a shortened `all` on two cores, namespaces, 10 ms."""
+"""The report of recorded runs: each scenario shortly, put together; 2 busy cores, 10 ms."""
 
 import io
 import re
