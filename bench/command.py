@@ -128,7 +128,7 @@ def _measured(options: Namespace, command: str) -> tuple[Report, bool]:
                 round_trips_ms=_by_pair(network),
                 pings=stage.pings,
                 measurements=tuple(measurements),
-                skipped=tuple(skipped),
+                skipped=(*stage.failures, *skipped),
             )
 
         def keep(measurement: Measurement) -> None:
@@ -147,13 +147,14 @@ def _measured(options: Namespace, command: str) -> tuple[Report, bool]:
             except GlobalTableError as error:
                 failed = True
                 skipped.append(f"{scenario.name} failed: {error}")
+                _say(skipped[-1])
             except KeyboardInterrupt:
                 failed = True
                 skipped.append(f"{scenario.name} was interrupted, and what comes after it")
                 break
         if options.json:
             results.save(report(), options.json)
-        return report(), failed
+        return report(), failed or bool(stage.failures)
 
 
 def _programme(options: Namespace, stage: Stage) -> list[tuple[Scenario, Stage, Namespace]]:

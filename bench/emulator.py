@@ -82,18 +82,28 @@ def program(cache: Path | None = None) -> Path:
             "the emulator is a C program and there is no C compiler (cc): apt-get install gcc "
             "libc6-dev, or ask for the network kind 'injected'"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Compiled aside and renamed: another process may be looking for it at this moment.
-    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
-        fresh = Path(directory) / path.name
-        command = [cc, *_FLAGS, "-o", str(fresh), str(_SOURCE)]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S)
-        if run.returncode:
-            said = " | ".join(run.stderr.strip().splitlines()[:5])
-            hint = "; apt-get install libc6-dev" if "No such file" in said else ""
-            raise EmulatorError(f"{cc} cannot compile {_SOURCE.name}: {said}{hint}")
-        fresh.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Compiled aside and renamed: another process may be looking for it at this moment.
+        with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+            fresh = Path(directory) / path.name
+            _compile(cc, fresh)
+            fresh.replace(path)
+    except OSError as error:
+        raise EmulatorError(
+            f"the emulator's program cannot be kept in {path.parent}: {error}; set XDG_CACHE_HOME"
+            " to a directory that can be written to"
+        ) from None
     return path
+
+
+def _compile(cc: str, target: Path) -> None:
+    command = [cc, *_FLAGS, "-o", str(target), str(_SOURCE)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S)
+    if run.returncode:
+        said = " | ".join(run.stderr.strip().splitlines()[:5])
+        hint = "; apt-get install libc6-dev" if "No such file" in said else ""
+        raise EmulatorError(f"{cc} cannot compile {_SOURCE.name}: {said}{hint}")
 
 
 def _cache() -> Path:

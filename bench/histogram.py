@@ -91,7 +91,7 @@ class Histogram:
             yield Step(value_us / 1_000, item.total_count_to_this_value / total)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Histogram) and list(self.steps()) == list(other.steps())
+        return isinstance(other, Histogram) and self.encode() == other.encode()
 
     __hash__ = None  # type: ignore[assignment]
 

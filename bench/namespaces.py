@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
-from globaltable.bench.emulator import Carried, Counts, Emulator, Place, compiler
+from globaltable.bench.emulator import Carried, Counts, Emulator, EmulatorError, Place, program
 from globaltable.bench.round_trips import RoundTrips
 from globaltable.bench.way import OPEN, Way
 
@@ -43,21 +43,25 @@ _serial = itertools.count()
 def why_not() -> str:
     """Why namespaces cannot be had here; empty if they can."""
     name = f"gt{os.getpid()}-{next(_serial)}-try"
-    if not compiler():
-        return "no C compiler for the emulator: apt-get install gcc libc6-dev"
+    try:
+        program()
+    except EmulatorError as error:
+        return str(error)
     try:
         device = _Device()
     except OSError as error:
         return f"no TUN device: {error}"
+    device.close()
     try:
         _ip("netns", "add", name)
-        _ip("netns", "del", name)
+        try:
+            _ip("netns", "exec", name, "true")
+        finally:
+            _ip("netns", "del", name)
     except FileNotFoundError:
         return "no command `ip`: apt-get install iproute2"
     except subprocess.CalledProcessError as error:
         return f"no network namespaces: {error.stderr.decode(errors='replace').strip()}"
-    finally:
-        device.close()
     return ""
 
 
@@ -134,7 +138,7 @@ class Namespaces:
         addresses = {name: f"{subnet}.{number + 1}" for name, number in self._numbers.items()}
         self._namespaces = {region: f"gt{os.getpid()}-{run}-{region}" for region in regions}
         self.hosts: Mapping[str, str] = {region: addresses[region] for region in regions}
-        self.wrappers: Mapping[str, Sequence[str]] = {
+        self.wrappers: Mapping[str, tuple[str, ...]] = {
             region: ("ip", "netns", "exec", namespace)
             for region, namespace in self._namespaces.items()
         }

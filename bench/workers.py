@@ -7,6 +7,7 @@ A process that fails takes the measurement with it; the error ends with what the
 import contextlib
 import json
 import math
+import re
 import select
 import subprocess
 import sys
@@ -138,8 +139,10 @@ class _Member:
 
     def _failure(self, what: str) -> WorkerFailed:
         self._log.seek(0)
-        said = self._log.read().decode(errors="replace").strip().splitlines()
-        tail = " | ".join(said[-5:])
+        said = self._log.read().decode(errors="replace").splitlines()
+        # A traceback's last line that names an error, and what little follows it.
+        named = [n for n, line in enumerate(said) if re.match(r"[ |]*[\w.]+: ", line)]
+        tail = " ".join(line.strip(" |\t+-") for line in said[named[-1] if named else -1 :][:4])
         return WorkerFailed(f"load process in {self.region}: {what}; it said: {tail or 'nothing'}")
 
 

@@ -17,6 +17,8 @@ from globaltable.bench.findings import FAILED, Findings
 from globaltable.bench.systems import Client
 
 OUTSTANDING_MAX: Final = 20_000
+PATIENCE_S: Final = 30.0
+"""With the last ops: longer than the timeout of any client here."""
 _TICK_S: Final = 0.001
 
 
@@ -56,4 +58,16 @@ class OpenLoop:
                 findings.missed += 1
                 now_s = clock.now_s()
                 findings.record(FAILED, now_s - late / self.rate_per_s, now_s)
-        await asyncio.gather(*under_way)
+        await _outlast(under_way, findings)
+
+
+async def _outlast(under_way: set[asyncio.Task[bool | None]], findings: Findings) -> None:
+    """Wait for what is under way; what does not end although every op has a timeout is told."""
+    if not under_way:
+        return
+    _, left = await asyncio.wait(under_way, timeout=PATIENCE_S)
+    for task in left:
+        task.cancel()
+    if left:
+        findings.errors["NeverEnded"] += len(left)
+        await asyncio.wait(left)

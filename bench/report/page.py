@@ -57,7 +57,7 @@ def _section(section: Section) -> str:
         f'<section id="{_id(section)}">\n<h2>{escape(section.title)}</h2>\n'
         f"<p>{escape(section.note)}</p>\n"
         + "".join(map(_table, section.tables))
-        + "".join(map(_figure, section.plots))
+        + "".join(map(_figure, section.plots()))
         + "</section>\n"
     )
 

@@ -40,7 +40,8 @@ class Section:
     title: str
     note: str
     tables: tuple[Table, ...] = ()
-    plots: tuple[Plot, ...] = ()
+    plots: Callable[[], tuple[Plot, ...]] = tuple
+    """Drawn when asked for: a terminal does without."""
 
 
 def sections(report: Report) -> list[Section]:
@@ -130,7 +131,7 @@ def _commit_latency(report: Report) -> Section:
         "One op outstanding, from each region in turn. The limit is the ping of the way that the "
         "rules of commit ask for, the median over groups, since each may be led elsewhere.",
         (_one_at_a_time(report, repeats),),
-        (latency_cdf("commit-latency", _curves(repeats), _pings(report)),),
+        lambda: (latency_cdf("commit-latency", _curves(repeats), _pings(report)),),
     )
 
 
@@ -191,7 +192,7 @@ def _loads(repeats: Sequence[Repeats]) -> Table:
             _ms(several.median("p50_ms")),
             _ms(several.median("p99_ms")),
             _ms(several.median("p999_ms")),
-            _rate(several.total("failed")),
+            _rate(several.total("failed") + several.total("missed")),
             _share(several.median("client_cpu_share")),
             f"{len(several.measurements)}",
         )
@@ -214,7 +215,7 @@ def _throughput(report: Report) -> Section:
         "Throughput",
         _LOAD_NOTE,
         (_loads(repeats),),
-        (load_latency("throughput", repeats),),
+        lambda: (load_latency("throughput", repeats),),
     )
 
 
@@ -226,8 +227,12 @@ def _compare(report: Report) -> Section:
         "Beside etcd and ZooKeeper",
         "In turn in the same run, each alone and started anew for each repeat, with its fsync on. "
         + _LOAD_NOTE,
-        (_one_at_a_time(report, alone), _loads(closed), _ratios(alone, closed)),
-        (
+        tuple(
+            table
+            for table in (_one_at_a_time(report, alone), _loads(closed), _ratios(alone, closed))
+            if table.rows
+        ),
+        lambda: (
             latency_cdf("compare-latency", _curves(alone), _pings(report)),
             load_latency("compare-throughput", [*alone, *closed]),
         ),
@@ -284,7 +289,7 @@ def _contention(report: Report) -> Section:
         f"for, {won:,} winners, no key with two (a run that sees two fails). Beside it the same "
         "burst on free keys.",
         (Table(("callers", "p50", "p99", "answers"), rows),),
-        (latency_cdf("contention", _curves(repeats), _pings(report)),),
+        lambda: (latency_cdf("contention", _curves(repeats), _pings(report)),),
     )
 
 
@@ -305,6 +310,7 @@ def _failover(report: Report) -> Section:
                 _s(_median([one.figures["returned_s"] for one in trials])),
                 _rate(sum(one.figures["failed"] for one in trials)),
                 _rate(sum(one.figures["failed_while_returning"] for one in trials)),
+                _ms(_median([one.figures["longest_while_returning_ms"] for one in trials])),
             )
         )
     columns = (
@@ -316,15 +322,17 @@ def _failover(report: Report) -> Section:
         "leads again",
         "failed",
         "failed, return",
+        "slowest, return",
     )
     return Section(
         "Failover",
         "From the loss to a write acknowledged in each group that the lost node led (it began "
         "after the loss), from the regions that stay. Leads again: from the node's start, or the "
         "cut's end, until all leadership is where it is preferred. Failed: writes that ended in an "
-        "error, in the whole trial and since the node is back.",
+        "error, in the whole trial and since the node is back. Slowest: the longest write since "
+        "then, median over trials.",
         (Table(columns, tuple(rows)),),
-        tuple(
+        lambda: tuple(
             failover_timeline(kind, [one for one in measurements if one.case["loss"] == kind])
             for kind in kinds
         ),

@@ -45,12 +45,15 @@ def measure_one_at_a_time(
 
 
 def _limits(stage: Stage, running: Running) -> dict[str, float]:
-    """From each region, what the network alone takes for this system's way to commit."""
+    """From each region, the least that the network alone takes, given who leads."""
     regions = stage.network.regions
-    if not isinstance(running, GlobalTableRunning):
+    if isinstance(running, GlobalTableRunning):
+        leaders = running.leaders(regions[0])
+    elif running.leader_region is not None:
+        leaders = {0: running.leader_region}
+    else:
         return {}
     limits = {}
-    leaders = running.leaders(regions[0])
     for region in regions:
         floors = floor.floors_ms(region, leaders, regions, stage.ping_p50_ms)
         limits[f"limit_p50_ms:{region}"] = floor.share_ms(floors, 0.5)

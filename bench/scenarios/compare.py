@@ -16,6 +16,7 @@ from globaltable.bench.systems import System, packages
 from globaltable.bench.systems.etcd import EtcdSystem
 from globaltable.bench.systems.globaltable import GlobalTableSystem
 from globaltable.bench.systems.zookeeper import ZooKeeperSystem
+from globaltable.errors import GlobalTableError
 
 NAME: Final = "compare"
 SYSTEMS: Final = ("globaltable", "etcd", "zookeeper")
@@ -45,7 +46,12 @@ def measure(stage: Stage, options: Namespace) -> Iterator[Measurement]:
     for repeat in range(stage.repeats):
         turn = repeat % len(options.systems)
         for name in [*options.systems[turn:], *options.systems[:turn]]:
-            yield from _one(stage, _system(name, leader), repeat, options)
+            try:
+                yield from _one(stage, _system(name, leader), repeat, options)
+            except GlobalTableError as error:
+                # One system that fails once leaves the others to be measured.
+                stage.failures.append(f"{NAME}, repeat {repeat + 1}: {name} failed: {error}")
+                stage.say(stage.failures[-1])
 
 
 def _one(stage: Stage, system: System, repeat: int, options: Namespace) -> Iterator[Measurement]:

@@ -74,6 +74,8 @@ def measure(stage: Stage, options: Namespace) -> Iterator[Measurement]:
                 FAILED: float(raced.failed + free.failed),
             }
             for what, one in latencies.items():
+                if not one.count:
+                    continue
                 figures[f"p50_ms:{what}"] = one.percentile_ms(50)
                 figures[f"p99_ms:{what}"] = one.percentile_ms(99)
             case = {"callers": options.callers}

@@ -32,6 +32,8 @@ class Stage:
     say: Callable[[str], None]
     """Progress, for whoever waits."""
     pings: dict[str, Histogram] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    """Parts that failed, while others were measured."""
     _labels: Iterator[int] = field(default_factory=itertools.count)
     _run: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
 
@@ -84,11 +86,15 @@ def figures_of(total: Findings, settle_s: float, seconds: float) -> dict[str, fl
         "failed": float(total.failed),
         "missed": float(total.missed),
         "client_cpu_share": total.cpu_share,
+        **{f"failed:{name}": float(count) for name, count in total.errors.items()},
         **percentiles_of(total.answered),
     }
 
 
 def percentiles_of(histogram: Histogram) -> Mapping[str, float]:
+    """None if nothing was answered."""
+    if not histogram.count:
+        return {}
     return {
         "p50_ms": histogram.percentile_ms(50),
         "p99_ms": histogram.percentile_ms(99),

@@ -26,7 +26,7 @@ _WATCHES_STARTING_MAX: Final = 64
 
 
 class GlobalTableClient:
-    """Of the node in the caller's region, and of the others if that one is down."""
+    """Callers of one load process share it, and with it its batches."""
 
     def __init__(self, table: GlobalTable) -> None:
         self._table = table
@@ -73,12 +73,13 @@ class GlobalTableClient:
 
 @dataclass(frozen=True, slots=True)
 class GlobalTableTarget:
-    """The nodes' addresses, the nearest first."""
+    """The addresses of the nodes to ask."""
 
     addresses: tuple[str, ...]
+    timeout_s: float = OP_TIMEOUT_S
 
     async def connect(self) -> GlobalTableClient:
-        table = await GlobalTable.connect(self.addresses, table=TABLE, timeout=OP_TIMEOUT_S)
+        table = await GlobalTable.connect(self.addresses, table=TABLE, timeout=self.timeout_s)
         return GlobalTableClient(table)
 
 
@@ -95,12 +96,6 @@ class GlobalTableRunning:
     def target(self, region: str) -> GlobalTableTarget:
         """A client in that region, which asks no node but its own."""
         return GlobalTableTarget((self.cluster.addresses[region],))
-
-    def target_that_fails_over(self, region: str) -> GlobalTableTarget:
-        """A client in that region, which asks the others if its own node is down."""
-        own = self.cluster.addresses[region]
-        others = [a for a in self.cluster.addresses.values() if a != own]
-        return GlobalTableTarget((own, *others))
 
     @property
     def groups(self) -> range:

@@ -11,6 +11,7 @@ of a session share it, and their requests are pipelined.
 """
 
 import asyncio
+import importlib.util
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -142,6 +143,10 @@ class ZooKeeperSystem:
     def start(self, network: Network) -> Iterator[ZooKeeperRunning]:
         java = packages.program("java", "default-jre-headless")
         jar = packages.jar(_JAR, PACKAGE)
+        if importlib.util.find_spec("kazoo") is None:
+            raise packages.PeerMissing(
+                "there is no kazoo, ZooKeeper's client: pip install 'globaltable[bench]'"
+            )
         leader = self._leader or network.regions[0]
         order = [leader, *(region for region in network.regions if region != leader)]
         # The highest id is the leader's.

@@ -21,6 +21,7 @@ needs_compiler = pytest.mark.skipif(not compiler(), reason="there is no C compil
 A, B, C = range(3)
 NAMES: Final = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 DEADLINE_S: Final = 20.0
+PACKETS_MAX: Final = 65_536
 
 
 class Wires:
@@ -126,6 +127,20 @@ def test_packets_of_one_delay_do_not_overtake_each_other(wires: Wires) -> None:
     for number in range(150):
         wires.send(A, B, number)
     assert [wires.receive(B) for _ in range(150)] == list(range(150))
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_room_for_packets_is_given_back(wires: Wires) -> None:
+    """More are held back in all than there is room for at once."""
+    wires.emulator.set(A, B, Way(delay_s=0.0001, duplicates=1.0))
+    rounds, size = 350, 100
+    for _ in range(rounds):
+        for number in range(size):
+            wires.send(A, B, number, size=28)
+        assert [wires.receive(B) for _ in range(2 * size)][::2] == list(range(size))
+    assert 2 * rounds * size > PACKETS_MAX
+    assert wires.carried(A, B)[:4:2] == (2 * rounds * size, 0)
 
 
 @needs_compiler
@@ -235,3 +250,20 @@ def test_without_a_compiler_the_error_names_the_package(
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(EmulatorError, match="apt-get install gcc"):
         emulator.program(tmp_path)
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EmulatorError, match=r"kept in .*/file/cache.*XDG_CACHE_HOME"):
+        emulator.program(tmp_path / "file" / "cache")
+
+
+@needs_compiler
+def test_what_does_not_compile_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "broken.c"
+    source.write_text("int main(void) { return nothing; }")
+    monkeypatch.setattr(emulator, "_SOURCE", source)
+    with pytest.raises(EmulatorError, match=r"cannot compile broken\.c: .*nothing"):
+        emulator.program(tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []

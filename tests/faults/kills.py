@@ -54,11 +54,15 @@ async def kill_during_snapshot(scene: Scene) -> None:
 async def _is_sent(scene: Scene, away: str, others: list[str]) -> bool:
     """Wait until much has been sent to a node that returned: a snapshot, if one is due."""
     loop = asyncio.get_running_loop()
-    carried = scene.network.carried_bytes
-    before = sum(carried[other, away] for other in others)
+
+    def sent() -> int:
+        carried = scene.network.carried_bytes
+        return sum(carried[other, away] for other in others)
+
+    before = sent()
     deadline = loop.time() + _SENT_TIMEOUT_S
     while loop.time() < deadline:
-        if sum(carried[other, away] for other in others) - before > _WELL_UNDER_WAY_BYTES:
+        if sent() - before > _WELL_UNDER_WAY_BYTES:
             return True
         await asyncio.sleep(_SENT_POLL_S)
     return False

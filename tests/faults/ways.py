@@ -1,29 +1,14 @@
 """How the network treats what one region sends to another, as values that a network obeys.
 
-Responsible for the state that faults set and networks (`relay`, `emulator`) look at for each piece
-they carry. A fault replaces whole values, so one thread may set them while another looks.
+Responsible for the state that faults set. The `relay` looks at it for each piece it carries, and
+the `emulator` is told. A fault replaces whole values, so one thread may set them while another
+looks.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
 
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One direction between two regions."""
-
-    cut: bool = False
-    delay_s: float = 0.0
-    jitter_s: float = 0.0
-    """Added to the delay at random. Packets overtake each other by it; bytes of a stream do not."""
-    bytes_per_s: float | None = None
-    loss: float = 0.0
-    """The share of packets that is lost. As with `duplicates`, only packets can be."""
-    duplicates: float = 0.0
-
-
-OPEN: Final = Way()
+from globaltable.bench.way import OPEN as OPEN
+from globaltable.bench.way import Way as Way
 
 
 class Ways:
@@ -40,6 +25,10 @@ class Ways:
 
     def open_all(self) -> None:
         self._ways = {}
+
+    def changed(self) -> list[tuple[str, str]]:
+        """The directions of which something was said since all were open."""
+        return list(self._ways)
 
 
 def both(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -45,9 +45,8 @@ def load_latency(name: str, repeats: Sequence[Repeats]) -> Plot:
             )
     x.set_xscale("log")
     x.set_yscale("log")
-    for axis in (x.xaxis, x.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if _leading(value) else "")
+    svg.number_ticks(x.xaxis)
+    svg.number_ticks(x.yaxis)
     x.axhline(svg.TARGET_MS, color=svg.FAINT, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
     x.annotate(
         "20 ms",
@@ -70,8 +69,3 @@ def _name(several: Repeats) -> str:
     if several.case["load"] == OPEN:
         return f"{several.case['rate_per_s']:,.0f}/s"
     return f"{several.case['callers']:,}"
-
-
-def _leading(value: float) -> bool:
-    """Whether a minor tick deserves its number: 2 and 5 of each decade."""
-    return f"{value:e}"[0] in "25"

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -83,6 +84,12 @@ def line(x: Axes, at: float, text: str, colour: str, *, row: int = 0) -> None:
         ha="center",
         fontsize=8.5,
     )
+
+
+def number_ticks(axis: Axis) -> None:
+    """On a logarithmic axis: 1, 2 and 5 of each decade have their numbers."""
+    axis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axis.set_minor_formatter(lambda value, _: f"{value:,g}" if f"{value:e}"[0] in "235" else "")
 
 
 def legend(x: Axes) -> None:
