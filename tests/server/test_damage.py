@@ -119,6 +119,10 @@ class _Desk:
             wake=lambda: None,
         )
 
+    def reading(self) -> tuple[int, str, int] | None:
+        """The transfer whose turn it is."""
+        return self.worker._reading
+
     def work(self) -> None:
         """Wait for the worker, and take its results."""
         self.worker.close()
@@ -150,6 +154,24 @@ class TestTheTablesWorker:
             desk.worker.submit(GroupJob(group, EndRead("b", 1)))
         desk.work()
         _assert_stopped(desk, f"row '{TABLE} s")
+
+    def test_snapshots_are_read_for_one_transfer_at_a_time(self, desk: _Desk) -> None:
+        """Also after the first was ended, or its replica is out of service."""
+        desk.open()
+        for group, peer in ((0, "b"), (1, "b"), (0, "c")):
+            desk.worker.submit(GroupJob(group, ReadChunk(peer, 1)))
+        assert desk.reading() == (0, "b", 1)
+        desk.worker.submit(GroupJob(0, EndRead("b", 1)))
+        assert desk.reading() == (1, "b", 1)
+        desk.worker.submit(GroupJob(1, ReadChunk("c", 1)))
+        desk.worker.submit(GroupJob(1, EndRead("c", 1)))  # before its turn has come
+        desk.worker.forget(1)
+        assert desk.reading() == (0, "c", 1)
+        desk.worker.submit(GroupJob(0, EndRead("c", 1)))
+        assert desk.reading() is None
+        desk.work()
+        assert not desk.worker._sources
+        assert desk.failed == []
 
     def test_a_snapshot_that_ends_at_a_damaged_row_is_read_no_further(self, desk: _Desk) -> None:
         """What is read of one keeps its pages from being used again."""
