@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 _PENALTY_S_FIRST: Final = 0.1
 _PENALTY_S_MAX: Final = 1.0
+_FAILURES_MAX: Final = 16
 
 # A node counts as farther than the nearest only if it clearly is; otherwise the given order holds.
 _FARTHER_RATIO: Final = 1.5
@@ -87,7 +88,8 @@ class Nodes:
     def failed(self, number: int, now: float) -> None:
         """The node could not be reached, hung, or said it serves nothing."""
         node = self._nodes[number]
-        node.failures += 1
+        # No float holds 2 ** 1024, and a node may fail more often than that.
+        node.failures = min(node.failures + 1, _FAILURES_MAX)
         node.probe_at = now + min(_PENALTY_S_MAX, _PENALTY_S_FIRST * 2.0 ** (node.failures - 1))
         node.up = False
         self._order()

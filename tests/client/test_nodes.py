@@ -131,6 +131,15 @@ class TestOrder:
 
 
 class TestProbes:
+    def test_one_that_fails_for_hours_is_left_alone_for_no_longer(self) -> None:
+        """A retry each 20 ms makes some thousands of failures in a minute."""
+        nodes = _up(0.001)
+        for _ in range(3_000):
+            nodes.failed(0, NOW)
+        due = nodes.next_due()
+        assert due is not None and NOW < due <= NOW + 1.0
+        assert nodes.take_probes(due) == [0]
+
     def test_each_is_probed_twice_at_first_one_at_a_time(self) -> None:
         nodes = Nodes(ADDRESSES, NOW)
         assert nodes.next_due() == NOW

@@ -107,7 +107,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "a snapshot chunk carries no commit index",
         lambda: [(SnapshotReceiver, "on_part", _commit_with_chunks)],
         1,
-        first_seed=11,
+        first_seed=14,
     ),
     "install any snapshot": Mutant(
         "a snapshot that ends at or below what is committed is not installed",
@@ -116,7 +116,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
             (Adaptor, "install", _install_backwards),
         ],
         1,
-        first_seed=20,
+        first_seed=1,
     ),
     "vote twice": Mutant(
         "one vote per voter per term",
