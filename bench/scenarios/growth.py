@@ -133,7 +133,8 @@ class Grown:
         self._cluster.start_node(self._away)
         took_s: list[float] = []
         waiting = threading.Thread(
-            target=lambda: took_s.append(self._wait(began_s, lambda: self._has(wanted)))
+            target=lambda: took_s.append(self._wait(began_s, lambda: self._has(wanted))),
+            daemon=True,  # so that it does not outlive a run that is broken off
         )
         phases: list[Findings] = []
         with HighestMemory(self._pids) as highest:
