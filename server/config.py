@@ -126,7 +126,7 @@ class Config:
     cluster: str
     tables: tuple[str, ...]
     regions: tuple[RegionConfig, ...]
-    groups: int = 8
+    groups: int = 3
     replicas: int = 3
     slots: int = SLOTS_DEFAULT
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -300,16 +300,16 @@ class _Parser:
         cluster = root.take("cluster", _name)
         tables = root.take("tables", _tables)
         data_dir = self._base_dir / root.take("data_dir", _text, "data")
-        groups = root.section("groups")
-        count = groups.take("count", _count, 8)
-        replicas = groups.take("replicas", _count, 3)
-        slots = groups.take("slots", _count, SLOTS_DEFAULT)
-        groups.finish("count, replicas, slots")
         log = root.section("log")
         log_level = log.take("level", _one_of(LOG_LEVELS), "info")
         log_format = log.take("format", _one_of(LOG_FORMATS), "json")
         log.finish("level, format")
         regions = self._regions(root.section("regions"), data_dir)
+        groups = root.section("groups")
+        count = groups.take("count", _count, len(regions))
+        replicas = groups.take("replicas", _count, 3)
+        slots = groups.take("slots", _count, SLOTS_DEFAULT)
+        groups.finish("count, replicas, slots")
         timeouts = self._timeouts(root.section("timeouts"))
         limits = self._limits(root.section("limits"))
         names = [region.name for region in regions]

@@ -86,6 +86,7 @@ class LocalCluster:
                     )
                     for name in regions
                 ),
+                groups=len(regions),
                 replicas=len(regions),
                 injected_latency=InjectedLatency(round_trip_ms) if round_trip_ms else None,
             ),
