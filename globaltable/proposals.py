@@ -4,7 +4,9 @@ Responsible for the bookkeeping between a caller's ops and the log: which ops tr
 batch, which callers a batch belongs to, and that each of them is told once. It knows nothing of
 leaders, terms and log positions: an outcome belongs to the *batch id* found in the applied entry.
 
-Invariants: ops waiting and under way are bounded; each op submitted is settled exactly once; a
+Invariants: ops waiting and under way are bounded, in number, and beyond `UNTIMED_OPS_MAX` of them
+in time too: who comes when outcomes are late is refused, for a queue that is longer than its
+callers' patience only makes them ask twice. Each op submitted is settled exactly once; a
 batch that is proposed again carries the same id and the same ops.
 """
 
@@ -26,6 +28,10 @@ _UNKNOWN: Final = Outcome(
 )
 _STOPPED: Final = Outcome(OutcomeStatus.UNKNOWN, None, "the replica stopped before the outcome")
 _EXPIRE_PERIOD_S: Final = 0.02
+UNTIMED_OPS_MAX: Final = limits.WRITE_OPS_MAX
+"""So many may wait however long it takes, as while a leader is elected."""
+LATE_S: Final = 0.5
+"""A batch that has no outcome after this is late."""
 
 
 class Settled(NamedTuple):
@@ -55,6 +61,7 @@ class Proposal:
     payload: bytes
     batch: Batch
     segments: list[_Segment]
+    sealed_at: float
     proposed_at: float = float("-inf")
     proposed_to: tuple[str | None, int] = (None, 0)
     """Leader and term it was last handed to."""
@@ -83,6 +90,7 @@ class Proposals:
         self._sealed: dict[bytes, Proposal] = {}
         self._sealed_ops = 0
         self._expire_at = now
+        self._now = now
 
     @property
     def ops(self) -> int:
@@ -95,10 +103,12 @@ class Proposals:
         return bool(self._open)
 
     def submit(self, ops: Sequence[Op], ticket: Any, deadline: float) -> bool:
-        """Queue ops to be settled together under `ticket`; False, and nothing queued, if full."""
+        """Queue ops to be settled together under `ticket`; False, and nothing queued, if there is
+        no room, or if there are many already and outcomes are late."""
         assert len(ops) <= limits.BATCH_OPS_MAX, len(ops)
         weight = max(1, len(ops))
-        if self.ops + weight > self._ops_max:
+        total = self.ops + weight
+        if total > self._ops_max or (total > UNTIMED_OPS_MAX and self._is_late):
             return False
         if not self._open or len(self._open[-1].ops) + len(ops) > limits.BATCH_OPS_MAX:
             self._open.append(_Open())
@@ -107,11 +117,17 @@ class Proposals:
         self._open_ops += weight
         return True
 
+    @property
+    def _is_late(self) -> bool:
+        """Whether the oldest batch should have had its outcome by now."""
+        oldest = next(iter(self._sealed.values()), None)
+        return oldest is not None and self._now - oldest.sealed_at > LATE_S
+
     def seal(self, as_of: int) -> Proposal:
         """Close the oldest that is open into a batch, made at revision `as_of`."""
         opened = self._open.pop(0)
         batch = Batch(self._batch_ids.randbytes(BATCH_ID_BYTES), as_of, tuple(opened.ops))
-        proposal = Proposal(encode_batch(batch), batch, opened.segments)
+        proposal = Proposal(encode_batch(batch), batch, opened.segments, self._now)
         self._sealed[batch.batch_id] = proposal
         self._open_ops -= proposal.weight
         self._sealed_ops += proposal.weight
@@ -167,7 +183,8 @@ class Proposals:
         return settled
 
     def expire(self, now: float) -> list[Settled]:
-        """End what is past its deadline: as not happened if it was never proposed."""
+        """Let time pass: what is past its deadline ends, as not happened if never proposed."""
+        self._now = now
         if now < self._expire_at:
             return []
         self._expire_at = now + _EXPIRE_PERIOD_S

@@ -6,7 +6,7 @@ import pytest
 
 from globaltable.history import History, HistoryRecord
 from globaltable.model import Op, OpKind, Outcome, OutcomeStatus
-from globaltable.proposals import Proposals, Settled
+from globaltable.proposals import LATE_S, Proposals, Settled
 from globaltable.wire.rows import HistoryRow, encode_history
 
 APPLIED = Outcome(OutcomeStatus.APPLIED)
@@ -85,3 +85,42 @@ def test_readers_count_until_they_have_ended(proposals: Proposals) -> None:
     assert not proposals.submit([], "one too many", 9.0)
     assert len(proposals.settle(batch_id, [])) == 16
     assert proposals.ops == 0
+
+
+def _busy(monkeypatch: pytest.MonkeyPatch) -> Proposals:
+    """Four ops under way since 0.0, which is as many as may wait untimed."""
+    monkeypatch.setattr("globaltable.proposals.UNTIMED_OPS_MAX", 4)
+    proposals = Proposals(16, random.Random(1), 0.0)
+    assert proposals.submit([BIND] * 4, "first", 9.0)
+    _sealed(proposals)
+    return proposals
+
+
+def test_while_outcomes_are_late_no_more_is_taken_than_may_wait_untimed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proposals = _busy(monkeypatch)
+    proposals.expire(LATE_S)
+    assert proposals.submit([BIND], "in time", 9.0)
+    proposals.expire(LATE_S + 0.01)
+    assert not proposals.submit([BIND], "late", 9.0)
+    assert not proposals.submit([], "a late reader", 9.0)
+
+
+def test_once_they_come_again_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    proposals = _busy(monkeypatch)
+    proposals.expire(LATE_S + 0.01)
+    (oldest,) = proposals.sealed()
+    proposals.settle(oldest.batch.batch_id, [APPLIED] * 4)
+    assert proposals.submit([BIND] * 16, "after", 9.0)
+
+
+def test_few_may_wait_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a leader to be elected."""
+    monkeypatch.setattr("globaltable.proposals.UNTIMED_OPS_MAX", 4)
+    proposals = Proposals(16, random.Random(1), 0.0)
+    proposals.submit([BIND], "first", 9.0)
+    _sealed(proposals)
+    proposals.expire(8.0)
+    assert proposals.submit([BIND] * 3, "more", 9.0)
+    assert not proposals.submit([BIND], "one too many", 9.0)

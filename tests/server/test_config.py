@@ -225,7 +225,7 @@ def test_what_is_wrong_is_named_with_its_value(wrong: str) -> None:
 def test_the_least_that_is_right_gets_the_defaults() -> None:
     config = parse(GOOD, base_dir=BASE)
     assert (config.cluster, config.tables) == ("im", ("im.session",))
-    assert (config.groups, config.replicas, config.slots) == (8, 3, 4096)
+    assert (config.groups, config.replicas, config.slots) == (3, 3, 4096)
     assert config.timeouts == Timeouts()
     assert config.limits == Limits()
     assert config.injected_latency is None
@@ -323,7 +323,7 @@ class TestPlacement:
     UNEQUAL = "round_trip_ms = 28\npairs = {a-b = 5, c-b = 25}\n"
 
     def _preferred(self, text: str) -> list[str]:
-        topology = parse(GOOD + text, base_dir=BASE).topology()
+        topology = parse(GOOD + "[groups]\ncount = 8\n" + text, base_dir=BASE).topology()
         return [group.preferred for group in topology.groups]
 
     def test_leaders_stand_where_the_round_trips_want_them(self) -> None:
