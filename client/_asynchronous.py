@@ -66,7 +66,11 @@ class GlobalTable(BaseGlobalTable):
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         self._opening = asyncio.Lock()
         self._pump_is_due = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0
+        self._reached = 0.0
+        """The time that a timer has said has come. An event loop may say so a moment before its
+        clock does, and would say so again and again until it does."""
         self._closed = False
 
     @classmethod
@@ -312,7 +316,7 @@ class GlobalTable(BaseGlobalTable):
         """Carry out what is due, tell what has come up, and sleep until the next."""
         self._pump_is_due = False
         exchange = self._opened()
-        for call in exchange.poll(self._loop.time()):
+        for call in exchange.poll(max(self._loop.time(), self._reached)):
             if call.number is not None:
                 self._stream(call.node).send(call.request)
                 continue
@@ -322,13 +326,17 @@ class GlobalTable(BaseGlobalTable):
         self._tell()
         due = exchange.next_due()
         if self._timer is not None:
-            if due is not None and self._timer.when() <= due and not self._timer.cancelled():
+            if due is not None and self._timer_at <= due:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(due, self._wake) if due is not None else None
+            self._timer = None
+        if due is not None:
+            self._timer = self._loop.call_at(due, self._wake)
+            self._timer_at = due
 
     def _wake(self) -> None:
         self._timer = None
+        self._reached = self._timer_at
         self._pump()
 
     def _tell(self) -> None:

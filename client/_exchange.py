@@ -41,6 +41,7 @@ from globaltable.client._minting import mint
 from globaltable.client._nodes import Nodes
 from globaltable.client._placements import ASK_TIMEOUT_S, PATIENCE_S, Placements
 from globaltable.client._settings import GRACE_S, ClientClosed, Settings
+from globaltable.client._spacing import Spacing
 from globaltable.errors import GlobalTableError, Overloaded, ProtocolError, Rejected
 
 _PROBE_TIMEOUT_S: Final = 1.0
@@ -109,6 +110,9 @@ class Exchange:
         self._delayed_count = 0
         self._in_flight: dict[tuple[Lane, int], int] = {}
         self._streamed: dict[int, Call] = {}
+        self._spacing = Spacing()
+        self._spaced_until = float("inf")
+        """When the next request may be sent, if one waits for that."""
         self._answering: set[int] = set()
         """Nodes whose present stream has carried an answer."""
         self._expiring: Deadlines[Call] = Deadlines()
@@ -196,6 +200,7 @@ class Exchange:
             Call("Placement", node, b"", ASK_TIMEOUT_S, now, None)
             for node in self._placements.take_due()
         ]
+        self._spaced_until = float("inf")
         for lane, queue in self._queues.items():
             while queue:
                 call = self._pack(lane, queue, now)
@@ -215,6 +220,8 @@ class Exchange:
             due.append(self.nodes.ready_at())
         if self._unminted:
             due.append(next(iter(self._unminted.values())))
+        if self._spaced_until < float("inf"):
+            due.append(self._spaced_until)
         return min((when for when in due if when is not None), default=None)
 
     def _pass_deadline(self, ticket: AnyTicket) -> None:
@@ -269,6 +276,9 @@ class Exchange:
         calls = self._in_flight.get((lane, node), 0)
         if calls >= lane.calls_max:
             return None
+        if isinstance(lane, WriteLane) and (free_at := self._spacing.free_at(node)) > now:
+            self._spaced_until = min(self._spaced_until, free_at)
+            return None
         self._in_flight[lane, node] = calls + 1
         tickets: list[AnyTicket] = []
         weight = 0
@@ -295,6 +305,7 @@ class Exchange:
         call = Call(lane.method, node, request, timeout_s + GRACE_S, now, carried, number)
         if number is not None:
             self._streamed[number] = call
+            self._spacing.sent(node, number, now)
             self._expiring.add(call, now + call.timeout_s)
         return call
 
@@ -330,6 +341,7 @@ class Exchange:
                 # Given up already, and perhaps asked elsewhere: what counts is that answer.
                 continue
             assert call.tickets is not None, "a probe has no number"
+            self._spacing.answered(node, part.number)
             for position, outcome in zip(part.positions, part.outcomes, strict=True):
                 ticket = call.tickets.pop(position, None)
                 if ticket is not None:
@@ -422,6 +434,7 @@ class Exchange:
         self._in_flight[lane, call.node] -= 1
         if call.number is not None:
             del self._streamed[call.number]
+            self._spacing.answered(call.node, call.number)
 
     def _probe_failed(self, call: Call, failure: Failure, now: float) -> None:
         if failure.kind is FailureKind.FINAL:

@@ -164,7 +164,7 @@ class Replica:
         """There is something to do that does not wait for the clock."""
         if self._guard.wants_tick:
             return True
-        return self._proposals.any_open and self._proposes_to is not None
+        return self._proposals.may_seal and self._proposes_to is not None
 
     def is_due(self, now: float) -> bool:
         """Whether a step is due because time has passed: looked at every half heartbeat."""
@@ -314,7 +314,7 @@ class Replica:
 
     def _seal(self, messages: list[tuple[str, Message]]) -> None:
         """Close what is open into batches, and propose them."""
-        while self._proposals.any_open and (target := self._proposes_to) is not None:
+        while self._proposals.may_seal and (target := self._proposes_to) is not None:
             proposal = self._proposals.seal(self.table.applied)
             self._keep_decoded(proposal.payload, proposal.batch)
             self._propose(proposal, target, messages)

@@ -13,6 +13,7 @@ batch that is proposed again carries the same id and the same ops.
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from globaltable import limits
@@ -28,6 +29,11 @@ _UNKNOWN: Final = Outcome(
 )
 _STOPPED: Final = Outcome(OutcomeStatus.UNKNOWN, None, "the replica stopped before the outcome")
 _EXPIRE_PERIOD_S: Final = 0.02
+UNDER_WAY_MAX: Final = 4
+SPACING_S: Final = 0.05
+"""While so many batches are under way, the next one waits for an outcome, and fills meanwhile; but
+for no batch longer than this. So batches are as large as the round trip and the load make them, and
+one that is held up holds up nobody."""
 UNTIMED_OPS_MAX: Final = limits.WRITE_OPS_MAX
 """So many may wait however long it takes, as while a leader is elected."""
 LATE_S: Final = 0.5
@@ -98,9 +104,9 @@ class Proposals:
         return self._open_ops + self._sealed_ops
 
     @property
-    def any_open(self) -> bool:
-        """There is something to seal."""
-        return bool(self._open)
+    def may_seal(self) -> bool:
+        """There is something to seal, and few enough batches are under way."""
+        return bool(self._open) and not self._is_spaced
 
     def submit(self, ops: Sequence[Op], ticket: Any, deadline: float) -> bool:
         """Queue ops to be settled together under `ticket`; False, and nothing queued, if there is
@@ -116,6 +122,12 @@ class Proposals:
         self._open[-1].segments.append(_Segment(ticket, len(ops), deadline))
         self._open_ops += weight
         return True
+
+    @property
+    def _is_spaced(self) -> bool:
+        newest = islice(reversed(self._sealed.values()), UNDER_WAY_MAX - 1, None)
+        limiting = next(newest, None)
+        return limiting is not None and self._now - limiting.sealed_at < SPACING_S
 
     @property
     def _is_late(self) -> bool:

@@ -10,7 +10,7 @@ from globaltable import limits
 from globaltable.client._attempts import Failure, FailureKind
 from globaltable.client._deadlines import BUCKET_S
 from globaltable.client._exchange import Call
-from globaltable.client._lanes import ReadLane, WriteLane
+from globaltable.client._lanes import ReadLane
 from globaltable.client._settings import GRACE_S, ClientClosed
 from globaltable.errors import (
     ConnectFailed,
@@ -74,18 +74,6 @@ class TestPacking:
         desk.get("k", linearizable=True)
         requests = [pb.ReadRequest.FromString(call.request) for call in desk.calls()]
         assert sorted(request.linearizable for request in requests) == [False, True]
-
-    def test_so_many_calls_at_a_time_and_the_rest_packs_up_behind_them(self) -> None:
-        desk = Desk(0.001, 0.001, 0.001)
-        calls = []
-        for number in range(WriteLane.calls_max):
-            desk.bind(f"early {number}")
-            calls.append(desk.call())
-        for number in range(50):
-            desk.bind(f"late {number}")
-        assert desk.calls() == []
-        desk.answer(calls[0], applied())
-        assert len(ops(desk.call())) == 50
 
     def test_reads_have_bounds_of_their_own(self) -> None:
         desk = Desk(0.001, 0.001, 0.001)

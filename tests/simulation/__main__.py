@@ -7,30 +7,15 @@ and the command that repeats it.
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from multiprocessing import get_context
 from typing import Final
 
 from tests.simulation.report import report
 from tests.simulation.schedule import decode, draw
+from tests.simulation.seeds import run_seeds
 from tests.simulation.shrink import shrink
-from tests.simulation.world import Result, run
+from tests.simulation.world import run
 
 SHOWN_MAX: Final = 3
-_CHUNK: Final = 16
-
-
-def run_seed(seed: int) -> Result:
-    return run(draw(seed))
-
-
-def run_seeds(seeds: Iterable[int], jobs: int) -> Iterator[Result]:
-    if jobs == 1:
-        yield from map(run_seed, seeds)
-        return
-    # Not forked: who runs the tests may have threads, whose locks a fork would copy as held.
-    with get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap(run_seed, seeds, _CHUNK)
 
 
 def _run_all(seeds: range, jobs: int, lines: int, shrinks: bool) -> int:

@@ -8,10 +8,10 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.simulation.__main__ import run_seeds
 from tests.simulation.faults import KINDS
 from tests.simulation.report import report
 from tests.simulation.schedule import FAULT_SECONDS, LEADER, Fault, Schedule, decode, draw, encode
+from tests.simulation.seeds import run_seeds
 from tests.simulation.world import run
 
 SEEDS = 300
@@ -87,3 +87,9 @@ def test_schedules_drawn_by_hypothesis(
     schedule = Schedule(seed, 3, groups, unruly, 0.005, 0.002, 2, tuple(sorted(faults)))
     result = run(schedule)
     assert result.violation is None, report(schedule, result, 60)
+
+
+def test_the_command_runs_in_several_processes() -> None:
+    command = [sys.executable, "-m", "tests.simulation", "--seeds", "4", "--jobs", "2"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.startswith("4 seeds from 0: 0 failed; ")
