@@ -5,11 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PROTO := globaltable/v1/globaltable.proto
-<<<<<<< HEAD
 RESULTS = bench-results/$(shell date -u +%Y-%m-%dT%H%M)
-=======
 PEER_PROTO := globaltable/bench/systems/etcd.proto
->>>>>>> net
 
 .PHONY: demo test test-slow simulation soak faults fuzz bench lint format proto clean
 .DELETE_ON_ERROR:

@@ -1,4 +1,4 @@
-"""The report of recorded runs: each scenario shortly, put together; 2 busy cores, 10 ms."""
+"""The report of a recorded run of all scenarios, once each; 2 cores, 10 ms."""
 
 import io
 import re
@@ -27,6 +27,7 @@ TITLES = [
     "Failover",
     "Reads",
     "Watchers",
+    "Growth",
     "Conditions",
 ]
 PLOTS = [

@@ -54,8 +54,9 @@ def test_small_histories_are_judged_as_by_the_definition() -> None:
     assert met[0, False] == 0, "legal runs are not legal"
     assert met[0, True] > 100
     for lies in (1, 2, 3):
-        assert met[lies, True] > 40, met
-        assert met[lies, False] > 40, met
+        # What hypothesis draws depends on its version, and on the constants in our modules.
+        assert met[lies, True] > 15, met
+        assert met[lies, False] > 15, met
 
 
 class _PlainSearch(Register):
