@@ -16,7 +16,7 @@ import grpc
 from globaltable.bench.network import Network
 from globaltable.client import GlobalTable
 from globaltable.model import qualified_name
-from globaltable.server.config import InjectedLatency
+from globaltable.server.config import InjectedLatency, Placement
 from globaltable.testing import LocalCluster
 
 NAME: Final = "globaltable"
@@ -144,7 +144,9 @@ class GlobalTableSystem:
 
     @contextlib.contextmanager
     def start(self, network: Network) -> Iterator[GlobalTableRunning]:
-        overrides = dict(self._overrides)
+        # As `globaltable plan` would have it written into the file.
+        overrides: dict[str, Any] = {"placement": Placement(0.0, _pairs(network))}
+        overrides.update(self._overrides)
         if network.kind == "injected":
             overrides["injected_latency"] = _injected(network)
         cluster = LocalCluster(
@@ -163,9 +165,12 @@ class GlobalTableSystem:
             cluster.stop()
 
 
-def _injected(network: Network) -> InjectedLatency:
-    """What the nodes are told to add, where nothing lies between them that does."""
-    pairs: Mapping[frozenset[str], float] = {
+def _pairs(network: Network) -> Mapping[frozenset[str], float]:
+    return {
         frozenset(pair): network.round_trip_ms(*pair) for pair in combinations(network.regions, 2)
     }
-    return InjectedLatency(0.0, pairs)
+
+
+def _injected(network: Network) -> InjectedLatency:
+    """What the nodes are told to add, where nothing lies between them that does."""
+    return InjectedLatency(0.0, _pairs(network))

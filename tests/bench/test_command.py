@@ -49,6 +49,7 @@ def test_pairs_are_read() -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_a_tiny_run_writes_its_results_and_its_page(tmp_path: Path) -> None:
     files = {kind: tmp_path / f"results.{kind}" for kind in ("json", "html")}
     words = [
