@@ -40,7 +40,7 @@ def test_small_histories_are_judged_as_by_the_definition() -> None:
     """Legal ones, and the same with up to three things told otherwise."""
     met: Counter[tuple[int, bool]] = Counter()
 
-    @settings(max_examples=1_500, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=2_500, deadline=None, derandomize=True, database=None)
     @given(st.randoms(use_true_random=False), st.sampled_from(SMALL), st.integers(0, 3))
     def compare(rng: random.Random, run: Run, lies: int) -> None:
         events = legal_run(rng, run)
@@ -54,9 +54,8 @@ def test_small_histories_are_judged_as_by_the_definition() -> None:
     assert met[0, False] == 0, "legal runs are not legal"
     assert met[0, True] > 100
     for lies in (1, 2, 3):
-        # What hypothesis draws depends on its version, and on the constants in our modules.
-        assert met[lies, True] > 15, met
-        assert met[lies, False] > 15, met
+        assert met[lies, True] > 40, met
+        assert met[lies, False] > 40, met
 
 
 class _PlainSearch(Register):

@@ -14,7 +14,7 @@ from tests.simulation.schedule import FAULT_SECONDS, LEADER, Fault, Schedule, de
 from tests.simulation.seeds import run_seeds
 from tests.simulation.world import run
 
-SEEDS = 200
+SEEDS = 300
 ROOT = Path(__file__).parents[2]
 
 
