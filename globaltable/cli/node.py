@@ -23,9 +23,9 @@ def node(
     It serves until SIGTERM or SIGINT, then hands its leadership over, finishes what is under way,
     and ends. Logs go to stderr. See config.example.toml for the configuration.
     """
-    from globaltable.server import config as configuration
+    from globaltable.server import config_file
 
-    loaded = configuration.load(config)
+    loaded = config_file.load(config)
     own = loaded.region(region)
     if check:
         print(f"{config}: region {own.name} of cluster {loaded.cluster} is well configured")

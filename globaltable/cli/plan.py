@@ -48,9 +48,9 @@ def plan(
     Exit status 3 if the round trip of some pair is not known: no node has measured it, and the file
     says nothing of it.
     """
-    from globaltable.server import config as configuration
+    from globaltable.server import config_file
 
-    loaded = configuration.load(config)
+    loaded = config_file.load(config)
     made = _make(loaded, _ask_all(loaded, timeout_s))
     if as_json:
         print(json.dumps(_record(made)))
@@ -73,7 +73,7 @@ def plan(
     if made.disagreeing:
         regions = ", ".join(made.disagreeing)
         print(f"# nodes that prefer other leaders than the file does: {regions}")
-    print(configuration.render_placement(made.placement))
+    print(config_file.render_placement(made.placement))
 
 
 class _Plan(NamedTuple):

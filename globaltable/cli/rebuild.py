@@ -42,9 +42,9 @@ def rebuild(
     voter of its group once, catches up, and serves again; `globaltable status` shows it. Until then
     its group has one holder less: rebuild one node at a time, with all others up.
     """
-    from globaltable.server import config as configuration
+    from globaltable.server import config_file
 
-    loaded = configuration.load(config)
+    loaded = config_file.load(config)
     own = loaded.region(region)
     unknown = sorted(set(groups or ()) - set(range(loaded.groups)))
     if unknown:

@@ -22,7 +22,8 @@ from typing import Any, Final, Self
 import grpc
 
 from globaltable.errors import GlobalTableError
-from globaltable.server.config import Address, Config, InjectedLatency, RegionConfig, render
+from globaltable.server.config import Address, Config, InjectedLatency, RegionConfig
+from globaltable.server.config_file import render
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 

@@ -16,7 +16,8 @@ from globaltable.cli.main import run
 from globaltable.cli.plan import _make
 from globaltable.client import GroupStatus, PeerStatus, Role, Status
 from globaltable.errors import Unavailable
-from globaltable.server.config import Address, Config, InjectedLatency, Placement, parse, render
+from globaltable.server.config import Address, Config, InjectedLatency, Placement
+from globaltable.server.config_file import parse, render
 from globaltable.testing import LocalCluster
 from tests.client.scripted_node import dead_address
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from globaltable.cli.main import run
-from globaltable.server.config import Address, Config, RegionConfig, render
+from globaltable.server.config import Address, Config, RegionConfig
+from globaltable.server.config_file import render
 from globaltable.store import identity
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.log import Entry, HardState, LogWrite

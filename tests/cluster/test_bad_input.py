@@ -12,7 +12,7 @@ import pytest
 
 from globaltable import limits
 from globaltable.errors import InvalidArgument
-from globaltable.server.config import render
+from globaltable.server.config_file import render
 from globaltable.testing import LocalCluster
 from globaltable.testing.cluster import free_ports
 from globaltable.v1 import globaltable_pb2 as pb

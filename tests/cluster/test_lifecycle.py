@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from globaltable.errors import DeadlineExceeded, Unavailable
-from globaltable.server.config import render
+from globaltable.server.config_file import render
 from globaltable.testing import LocalCluster
 from tests.cluster.sessions import connect, leader_of, wait_equal
 

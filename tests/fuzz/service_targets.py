@@ -18,7 +18,7 @@ from globaltable.group import ReplicaLimits
 from globaltable.model import Batch, Binding, Op, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import NO_OP
-from globaltable.server import config
+from globaltable.server import config_file
 from globaltable.server.backend import NodeBackend
 from globaltable.server.core import NodeCore
 from globaltable.server.driver import Driver, Told
@@ -43,7 +43,7 @@ _SETTLED: Final = Outcome(OutcomeStatus.APPLIED, Binding("unit-1", 1, 2, True))
 _ANSWERS_MAX: Final = 3
 _ERROR_BYTES_MAX: Final = 4_096
 """An error goes into HTTP/2 trailers, which hold 8 KiB."""
-_CONFIG: Final = config.parse(
+_CONFIG: Final = config_file.parse(
     (Path(__file__).parents[2] / "config.example.toml").read_text(), base_dir=Path("/srv")
 )
 

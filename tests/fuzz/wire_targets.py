@@ -9,7 +9,7 @@ from typing import Any
 from globaltable.errors import ConfigError, Corrupt, ProtocolError, StorageError
 from globaltable.history import History, HistoryRecord, identity_of
 from globaltable.model import split_name
-from globaltable.server import config
+from globaltable.server import config_file
 from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import check_hello, decode_hello, encode_hello
 from globaltable.server.peers import PeerLinks, _Link
@@ -191,12 +191,12 @@ def _identity() -> Subject:
 
 
 def _config() -> Subject:
-    parse = partial(config.parse, base_dir=Path("/srv"))
+    parse = partial(config_file.parse, base_dir=Path("/srv"))
     example = _EXAMPLE.read_text()
     latency = "[injected_latency]\nround_trip_ms = 10\n[injected_latency.pairs]\n"
     latency += '"beijing-shanghai" = 1.5\n'
     plain = "\n".join(line for line in example.splitlines() if not line.lstrip().startswith("#"))
-    seeds = [plain, config.render(parse(example))]
+    seeds = [plain, config_file.render(parse(example))]
     if "[injected_latency]" not in plain:
         seeds.append(plain + "\n" + latency)
     weights = "[placement.weights]\nbeijing = 1\nshanghai = 2.5\nshenzhen = 0\n"
@@ -206,12 +206,12 @@ def _config() -> Subject:
 
     def decode(data: bytes) -> Any:
         file.write_bytes(data)
-        loaded = config.load(file)
+        loaded = config_file.load(file)
         loaded.topology()
         return loaded
 
     return Subject(
-        [seed.encode() for seed in seeds], decode, lambda value: parse(config.render(value))
+        [seed.encode() for seed in seeds], decode, lambda value: parse(config_file.render(value))
     )
 
 

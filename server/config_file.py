@@ -1,0 +1,293 @@
+"""The configuration as a file: one TOML document that all nodes of a cluster share.
+
+Parsed once, into the values of `config`, which are valid from then on: what settings say together
+is checked here too, and refused with one line that names the setting, the value and what to do.
+What is rendered parses to the same.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final
+
+from globaltable.errors import ConfigError
+from globaltable.server.config import (
+    LOG_FORMATS,
+    LOG_LEVELS,
+    Address,
+    Config,
+    InjectedLatency,
+    Limits,
+    Placement,
+    RegionConfig,
+    Timeouts,
+)
+from globaltable.server.toml_section import (
+    Section,
+    as_count,
+    as_milliseconds,
+    as_name,
+    as_seconds,
+    as_tables,
+    as_text,
+    as_weight,
+    one_of,
+)
+from globaltable.topology import REPLICAS_ALLOWED, SLOTS_DEFAULT
+
+_NESTING_MAX: Final = 16
+
+
+def load(path: Path) -> Config:
+    """The configuration in a file. Raises `ConfigError`, naming the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    try:
+        return parse(text, base_dir=path.resolve().parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def parse(text: str, *, base_dir: Path) -> Config:
+    """The configuration in TOML text. Relative paths are taken from `base_dir`."""
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        # Beside its own error: numbers of too many digits, and too deep a nesting.
+        raise ConfigError(f"not valid TOML: {error}") from error
+    _require_modest(document, _NESTING_MAX)
+    return _Parser(base_dir).config(document)
+
+
+def _require_modest(value: object, levels: int) -> None:
+    """Refuse what error messages could not show: huge integers, and deep nesting."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ConfigError("not valid TOML: an integer of more than 64 bits")
+    if isinstance(value, dict | list):
+        if levels == 0:
+            raise ConfigError(f"not a configuration: nested over {_NESTING_MAX} levels deep")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _require_modest(inner, levels - 1)
+
+
+class _Parser:
+    def __init__(self, base_dir: Path) -> None:
+        self._base_dir = base_dir
+
+    def config(self, document: dict[str, Any]) -> Config:
+        root = Section("", document)
+        cluster = root.take("cluster", as_name)
+        tables = root.take("tables", as_tables)
+        data_dir = self._base_dir / root.take("data_dir", as_text, "data")
+        log = root.section("log")
+        log_level = log.take("level", one_of(LOG_LEVELS), "info")
+        log_format = log.take("format", one_of(LOG_FORMATS), "json")
+        log.finish("level, format")
+        regions = self._regions(root.section("regions"), data_dir)
+        groups = root.section("groups")
+        count = groups.take("count", as_count, len(regions))
+        replicas = groups.take("replicas", as_count, 3)
+        slots = groups.take("slots", as_count, SLOTS_DEFAULT)
+        groups.finish("count, replicas, slots")
+        timeouts = self._timeouts(root.section("timeouts"))
+        limits = self._limits(root.section("limits"))
+        names = [region.name for region in regions]
+        injected = self._injected(root, names)
+        placement = self._placement(root, names)
+        root.finish(
+            "cluster, tables, data_dir, [groups], [log], [regions.NAME], [timeouts], [limits], "
+            "[injected_latency], [placement]"
+        )
+        _check_replicas(replicas, len(regions))
+        if not count <= slots <= 65_536:
+            raise ConfigError(
+                f"groups.slots = {slots}: give between groups.count = {count} and 65536"
+            )
+        return Config(
+            cluster=cluster,
+            tables=tables,
+            regions=regions,
+            groups=count,
+            replicas=replicas,
+            slots=slots,
+            timeouts=timeouts,
+            limits=limits,
+            injected_latency=injected,
+            placement=placement,
+            log_level=log_level,
+            log_format=log_format,
+        )
+
+    def _regions(self, section: Section, data_dir: Path) -> tuple[RegionConfig, ...]:
+        regions: list[RegionConfig] = []
+        used: dict[Address | Path, str] = {}
+        for key in section.names():
+            name = as_name("regions", key)
+            own = section.section(key)
+            peer = own.take("peer", lambda s, v: Address.parse(v, s))
+            client = own.take("client", lambda s, v: Address.parse(v, s))
+            directory = self._base_dir / own.take("data_dir", as_text, str(data_dir / name))
+            own.finish("peer, client, data_dir")
+            for what, value in (("peer", peer), ("client", client), ("data_dir", directory)):
+                setting = own.setting(what)
+                if value in used:
+                    raise ConfigError(f"{setting} = {str(value)!r} is {used[value]} already")
+                used[value] = setting
+            regions.append(RegionConfig(name, peer, client, directory))
+        if not regions:
+            raise ConfigError("there are no regions; write a section [regions.NAME] for each")
+        return tuple(regions)
+
+    def _timeouts(self, section: Section) -> Timeouts:
+        timeouts = Timeouts(
+            **{f.name: section.take(f.name, as_seconds, f.default) for f in fields(Timeouts)}
+        )
+        section.finish(", ".join(f.name for f in fields(Timeouts)))
+        if timeouts.election_min_s <= 3 * timeouts.heartbeat_s:
+            raise ConfigError(
+                f"timeouts.election_min_s = {timeouts.election_min_s}: must be above 3 x "
+                f"timeouts.heartbeat_s = {timeouts.heartbeat_s}, or lost heartbeats cost the leader"
+            )
+        if timeouts.election_max_s <= timeouts.election_min_s:
+            raise ConfigError(
+                f"timeouts.election_max_s = {timeouts.election_max_s}: must be above "
+                f"timeouts.election_min_s = {timeouts.election_min_s}"
+            )
+        if timeouts.reconnect_max_s < timeouts.reconnect_min_s:
+            raise ConfigError(
+                f"timeouts.reconnect_max_s = {timeouts.reconnect_max_s}: must not be below "
+                f"timeouts.reconnect_min_s = {timeouts.reconnect_min_s}"
+            )
+        return timeouts
+
+    def _limits(self, section: Section) -> Limits:
+        limits = Limits(
+            **{f.name: section.take(f.name, as_count, f.default) for f in fields(Limits)}
+        )
+        section.finish(", ".join(f.name for f in fields(Limits)))
+        if limits.pending_ops_per_group < 4_096:
+            raise ConfigError(
+                f"limits.pending_ops_per_group = {limits.pending_ops_per_group}: give at least "
+                "4096, the ops of the largest request"
+            )
+        if not 1_024 <= limits.snapshot_chunk_bytes <= 4_194_304:
+            raise ConfigError(
+                f"limits.snapshot_chunk_bytes = {limits.snapshot_chunk_bytes}: give between 1024 "
+                "and 4194304"
+            )
+        return limits
+
+    def _injected(self, root: Section, regions: list[str]) -> InjectedLatency | None:
+        if "injected_latency" not in root:
+            return None
+        section = root.section("injected_latency")
+        round_trip_ms = section.take("round_trip_ms", as_milliseconds)
+        pairs = self._pairs(section, regions)
+        section.finish("round_trip_ms, [injected_latency.pairs]")
+        return InjectedLatency(round_trip_ms, pairs)
+
+    def _placement(self, root: Section, regions: list[str]) -> Placement | None:
+        if "placement" not in root:
+            return None
+        section = root.section("placement")
+        round_trip_ms = section.take("round_trip_ms", as_milliseconds)
+        pairs = self._pairs(section, regions)
+        weights = self._weights(section, regions)
+        section.finish("round_trip_ms, [placement.pairs], [placement.weights]")
+        return Placement(round_trip_ms, pairs, weights)
+
+    def _pairs(self, section: Section, regions: list[str]) -> dict[frozenset[str], float]:
+        """Round trips of pairs of regions, each named once."""
+        pairs: dict[frozenset[str], float] = {}
+        own = section.section("pairs")
+        for key in own.names():
+            a, _, b = key.partition("-")
+            for cut in [i for i, c in enumerate(key) if c == "-"]:
+                if key[:cut] in regions and key[cut + 1 :] in regions:
+                    a, b = key[:cut], key[cut + 1 :]
+            if a == b or not {a, b} <= set(regions):
+                raise ConfigError(
+                    f'{own.setting(key)}: name two regions, as in "{"-".join(sorted(regions)[:2])}"'
+                )
+            if frozenset((a, b)) in pairs:
+                raise ConfigError(f"{own.setting(key)}: this pair has a round trip already")
+            pairs[frozenset((a, b))] = own.take(key, as_milliseconds)
+        return pairs
+
+    def _weights(self, section: Section, regions: list[str]) -> dict[str, float]:
+        own = section.section("weights")
+        named = own.names()
+        if not named:
+            return {}
+        for name in regions:
+            if name not in named:
+                raise ConfigError(
+                    f"{own.setting(name)} is missing: give every region its share of the writes, "
+                    "or none"
+                )
+        weights = {name: own.take(name, as_weight) for name in regions}
+        own.finish(f"the regions, {', '.join(regions)}")
+        if not any(weights.values()):
+            raise ConfigError(f"{section.setting('weights')}: all are 0; some region must write")
+        return weights
+
+
+def _check_replicas(replicas: int, regions: int) -> None:
+    if replicas not in REPLICAS_ALLOWED:
+        raise ConfigError(
+            f"groups.replicas = {replicas}: give {' or '.join(map(str, REPLICAS_ALLOWED))}; an "
+            "even number survives no more losses than the odd one below it"
+        )
+    if replicas != regions:
+        raise ConfigError(
+            f"groups.replicas = {replicas} with {regions} regions: in this version each region "
+            "holds a replica of each group; give as many replicas as there are regions"
+        )
+
+
+def render(config: Config) -> str:
+    """TOML text that parses to the same configuration."""
+    tables = ", ".join(f'"{table}"' for table in config.tables)
+    lines = [f'cluster = "{config.cluster}"', f"tables = [{tables}]", ""]
+    lines += ["[groups]", f"count = {config.groups}", f"replicas = {config.replicas}"]
+    lines += [f"slots = {config.slots}", ""]
+    lines += ["[log]", f'level = "{config.log_level}"', f'format = "{config.log_format}"', ""]
+    for region in config.regions:
+        lines += [f'[regions."{region.name}"]']
+        lines += [f"peer = {_quoted(str(region.peer))}"]
+        lines += [f"client = {_quoted(str(region.client))}"]
+        lines += [f"data_dir = {_quoted(str(region.data_dir))}", ""]
+    for title, values in (("timeouts", config.timeouts), ("limits", config.limits)):
+        lines += [f"[{title}]"]
+        lines += [f"{f.name} = {getattr(values, f.name)!r}" for f in fields(values)]
+        lines += [""]
+    if config.injected_latency is not None:
+        injected = config.injected_latency
+        lines += ["[injected_latency]", f"round_trip_ms = {injected.round_trip_ms!r}", ""]
+        lines += ["[injected_latency.pairs]", *_pair_lines(injected.pairs), ""]
+    if config.placement is not None:
+        lines += [render_placement(config.placement)]
+    return "\n".join(lines) + "\n"
+
+
+def render_placement(placement: Placement) -> str:
+    """The section [placement] as TOML text."""
+    lines = ["[placement]", f"round_trip_ms = {placement.round_trip_ms!r}", ""]
+    lines += ["[placement.pairs]", *_pair_lines(placement.pairs)]
+    if placement.weights:
+        lines += ["", "[placement.weights]"]
+        lines += [f'"{region}" = {weight!r}' for region, weight in placement.weights.items()]
+    return "\n".join(lines)
+
+
+def _pair_lines(pairs: Mapping[frozenset[str], float]) -> list[str]:
+    return [f'"{"-".join(sorted(pair))}" = {ms!r}' for pair, ms in pairs.items()]
+
+
+def _quoted(text: str) -> str:
+    # JSON escapes all that TOML must have escaped, but DEL.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
