@@ -18,8 +18,9 @@ from globaltable.client._async_stream import WriteStream, failure_of_error
 from globaltable.client._async_watch import Watch
 from globaltable.client._attempts import Failure
 from globaltable.client._base import BaseGlobalTable, bound
+from globaltable.client._calls import Call
 from globaltable.client._creating import Created
-from globaltable.client._exchange import Call, Exchange
+from globaltable.client._exchange import Exchange
 from globaltable.client._lanes import Ticket, methods_of
 from globaltable.client._settings import (
     ATTEMPT_TIMEOUT_S_DEFAULT,

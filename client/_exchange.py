@@ -1,8 +1,9 @@
 """The client as a value that is stepped: tickets in, calls out, results out. No I/O, no clock.
 
-Responsible for which tickets travel in which call to which node, for retries, deadlines and
-bounds. A shell does four things, in any order, and after each of them carries out what `poll`
-returns, tells the waiters what `take_settled` returns, and looks again at `next_due`:
+Responsible for which tickets travel together and to which node, for retries, deadlines and bounds;
+what is under way is kept by `_calls`. A shell does four things, in any order, and after each of
+them carries out what `poll` returns, tells the waiters what `take_settled` returns, and looks again
+at `next_due`:
 
 * `submit` a ticket, or `abandon` one whose caller has gone;
 * tell that a call was `answered` or has `failed`, or a write stream `answered_in_part` or
@@ -20,28 +21,19 @@ Invariants:
 """
 
 import heapq
-import itertools
 import random
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple
 
 from globaltable.client._attempts import Attempts, Failure, FailureKind, backoff_s
+from globaltable.client._calls import Call, Calls
 from globaltable.client._creating import CreateTicket
 from globaltable.client._deadlines import Deadlines
-from globaltable.client._lanes import (
-    Lane,
-    OpeningLane,
-    StatusLane,
-    Ticket,
-    WriteLane,
-    read_outcome,
-    read_parts,
-)
+from globaltable.client._lanes import AnyTicket, Lane, OpeningLane, StatusLane, read_parts
 from globaltable.client._minting import mint
 from globaltable.client._nodes import Nodes
 from globaltable.client._placements import ASK_TIMEOUT_S, PATIENCE_S, Placements
 from globaltable.client._settings import GRACE_S, ClientClosed, Settings
-from globaltable.client._spacing import Spacing
 from globaltable.errors import GlobalTableError, Overloaded, ProtocolError, Rejected
 
 _PROBE_TIMEOUT_S: Final = 1.0
@@ -56,35 +48,6 @@ _SAYS_NOTHING_HAPPENED: Final = (
     FailureKind.NO_QUORUM,
     FailureKind.OVERLOADED,
 )
-
-AnyTicket = Ticket[Any]
-
-
-class Call:
-    """One request to one node, to be sent by the shell: over a stream if it has a number."""
-
-    __slots__ = ("bucket", "method", "node", "number", "request", "sent_at", "tickets", "timeout_s")
-
-    def __init__(
-        self,
-        method: str,
-        node: int,
-        request: bytes,
-        timeout_s: float,
-        sent_at: float,
-        tickets: dict[int, AnyTicket] | None,
-        number: int | None = None,
-    ) -> None:
-        self.method = method
-        self.node = node
-        self.request = request
-        self.timeout_s = timeout_s
-        self.sent_at = sent_at
-        self.tickets = tickets
-        """By position, those that wait for an answer; None for what the exchange asks by itself:
-        a probe, or a placement."""
-        self.number = number
-        self.bucket = 0
 
 
 class Settled(NamedTuple):
@@ -108,15 +71,11 @@ class Exchange:
         self._queues: dict[Lane, OrderedDict[AnyTicket, None]] = {}
         self._delayed: list[tuple[float, int, AnyTicket]] = []
         self._delayed_count = 0
-        self._in_flight: dict[tuple[Lane, int], int] = {}
-        self._streamed: dict[int, Call] = {}
-        self._spacing = Spacing()
-        self._spaced_until = float("inf")
-        """When the next request may be sent, if one waits for that."""
+        self._calls = Calls()
+        self._room_at = float("inf")
+        """When a node that must not be sent more at present may be, if nothing is answered."""
         self._answering: set[int] = set()
         """Nodes whose present stream has carried an answer."""
-        self._expiring: Deadlines[Call] = Deadlines()
-        self._numbers = itertools.count(1)
         self._settled: list[Settled] = []
         self._placements = Placements(len(settings.addresses))
         self._unminted: OrderedDict[CreateTicket, float] = OrderedDict()
@@ -180,7 +139,7 @@ class Exchange:
             return []
         for ticket in self._live.take_due(now):
             self._pass_deadline(ticket)
-        for late in self._expiring.take_due(now):
+        for late in self._calls.take_expired(now):
             self._expire(late, now)
         while self._delayed and self._delayed[0][0] <= now:
             ticket = heapq.heappop(self._delayed)[2]
@@ -200,7 +159,7 @@ class Exchange:
             Call("Placement", node, b"", ASK_TIMEOUT_S, now, None)
             for node in self._placements.take_due()
         ]
-        self._spaced_until = float("inf")
+        self._room_at = float("inf")
         for lane, queue in self._queues.items():
             while queue:
                 call = self._pack(lane, queue, now)
@@ -213,15 +172,15 @@ class Exchange:
         """When to `poll` again, if nothing happens before; None for not at all."""
         if self.closed:
             return None
-        due = [self._live.next_due(), self._expiring.next_due(), self.nodes.next_due()]
+        due = [self._live.next_due(), self._calls.next_expiry(), self.nodes.next_due()]
         if self._delayed:
             due.append(self._delayed[0][0])
         if self._opening is not None:
             due.append(self.nodes.ready_at())
         if self._unminted:
             due.append(next(iter(self._unminted.values())))
-        if self._spaced_until < float("inf"):
-            due.append(self._spaced_until)
+        if self._room_at < float("inf"):
+            due.append(self._room_at)
         return min((when for when in due if when is not None), default=None)
 
     def _pass_deadline(self, ticket: AnyTicket) -> None:
@@ -273,13 +232,10 @@ class Exchange:
     def _pack(self, lane: Lane, queue: OrderedDict[AnyTicket, None], now: float) -> Call | None:
         """Put the head of the queue, and what follows it to the same node, into one call."""
         node = self._choose(next(iter(queue)))
-        calls = self._in_flight.get((lane, node), 0)
-        if calls >= lane.calls_max:
+        free_at = self._calls.free_at(lane, node)
+        if free_at > now:
+            self._room_at = min(self._room_at, free_at)
             return None
-        if isinstance(lane, WriteLane) and (free_at := self._spacing.free_at(node)) > now:
-            self._spaced_until = min(self._spaced_until, free_at)
-            return None
-        self._in_flight[lane, node] = calls + 1
         tickets: list[AnyTicket] = []
         weight = 0
         deadline = now
@@ -289,29 +245,14 @@ class Exchange:
             if tickets and (weight > lane.weight_max or self._choose(ticket) != node):
                 break
             del queue[ticket]
-            ticket.calls = 1
             tickets.append(ticket)
             deadline = max(deadline, ticket.deadline)
         remaining_s = min(deadline - now, self._settings.attempt_timeout_s)
-        timeout_s = max(remaining_s, _TIMEOUT_S_MIN)
-        payloads = [ticket.payload for ticket in tickets]
-        number: int | None = None
-        if isinstance(lane, WriteLane):
-            number = next(self._numbers)
-            request = lane.numbered_request(number, payloads, timeout_s)
-        else:
-            request = lane.request(payloads)
-        carried = dict(enumerate(tickets))
-        call = Call(lane.method, node, request, timeout_s + GRACE_S, now, carried, number)
-        if number is not None:
-            self._streamed[number] = call
-            self._spacing.sent(node, number, now)
-            self._expiring.add(call, now + call.timeout_s)
-        return call
+        return self._calls.begin(lane, node, tickets, max(remaining_s, _TIMEOUT_S_MIN), now)
 
     def is_under_way(self, call: Call) -> bool:
         """Whether a streamed call still waits for an answer. If not, it must not be sent."""
-        return not self.closed and call.number in self._streamed
+        return not self.closed and self._calls.is_streamed(call)
 
     def answered(self, call: Call, data: bytes, now: float) -> None:
         """The node answered."""
@@ -321,7 +262,7 @@ class Exchange:
         if call.tickets is None:
             self.nodes.probe_answered(call.node, now - call.sent_at, now)
             return
-        tickets = self._landed(call)
+        tickets = self._calls.landed(call)
         self._take_answers(call.node, tickets, tickets[0].lane.read(tickets, data), now)
 
     def answered_in_part(self, node: int, data: bytes, now: float) -> None:
@@ -333,25 +274,7 @@ class Exchange:
             failure = Failure(FailureKind.FINAL, str(error), error=error)
             self._fail_all_on_stream(node, failure, now)
             return
-        tickets: list[AnyTicket] = []
-        answers: list[Any] = []
-        for part in parts:
-            call = self._streamed.get(part.number)
-            if call is None or call.node != node:
-                # Given up already, and perhaps asked elsewhere: what counts is that answer.
-                continue
-            assert call.tickets is not None, "a probe has no number"
-            self._spacing.answered(node, part.number)
-            for position, outcome in zip(part.positions, part.outcomes, strict=True):
-                ticket = call.tickets.pop(position, None)
-                if ticket is not None:
-                    ticket.calls = 0
-                    tickets.append(ticket)
-                    answers.append(read_outcome(ticket.payload, outcome, part.retry_delay_s))
-                    lane = ticket.lane
-            if not call.tickets:
-                self._expiring.remove(call)
-                self._drop(call, lane)
+        tickets, answers = self._calls.answered_in_part(node, parts)
         if tickets:
             self._take_answers(node, tickets, answers, now)
 
@@ -381,7 +304,7 @@ class Exchange:
         if call.tickets is None:
             self._probe_failed(call, failure, now)
             return
-        tickets = self._landed(call)
+        tickets = self._calls.landed(call)
         self.note_failure(call.node, failure, now, call.timeout_s)
         for ticket in tickets:
             self._attempt_failed(ticket, call.node, failure, now)
@@ -400,10 +323,8 @@ class Exchange:
 
     def _fail_all_on_stream(self, node: int, failure: Failure, now: float) -> None:
         self.note_failure(node, failure, now, 0.0)
-        for call in [call for call in self._streamed.values() if call.node == node]:
-            self._expiring.remove(call)
-            for ticket in self._landed(call):
-                self._attempt_failed(ticket, node, failure, now)
+        for ticket in self._calls.stream_ended(node):
+            self._attempt_failed(ticket, node, failure, now)
 
     def _expire(self, call: Call, now: float) -> None:
         """A streamed call has waited for as long as a node is given."""
@@ -418,23 +339,6 @@ class Exchange:
             self.nodes.suspected(node, now)
         else:
             self.nodes.failed(node, now)
-
-    def _landed(self, call: Call) -> list[AnyTicket]:
-        """The call is over; what it still carried."""
-        assert call.tickets, "a call carries at least one ticket"
-        tickets = list(call.tickets.values())
-        call.tickets.clear()
-        for ticket in tickets:
-            assert ticket.calls == 1, "a ticket is in one call at a time"
-            ticket.calls = 0
-        self._drop(call, tickets[0].lane)
-        return tickets
-
-    def _drop(self, call: Call, lane: Lane) -> None:
-        self._in_flight[lane, call.node] -= 1
-        if call.number is not None:
-            del self._streamed[call.number]
-            self._spacing.answered(call.node, call.number)
 
     def _probe_failed(self, call: Call, failure: Failure, now: float) -> None:
         if failure.kind is FailureKind.FINAL:

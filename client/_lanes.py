@@ -90,6 +90,9 @@ class Ticket(Generic[T]):
         return self.lane.subject(self.payload)
 
 
+AnyTicket = Ticket[Any]
+
+
 class Lane:
     """One kind of request."""
 

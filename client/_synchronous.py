@@ -16,8 +16,9 @@ import grpc
 
 from globaltable.client._attempts import Failure, failure_of
 from globaltable.client._base import BaseGlobalTable, bound
+from globaltable.client._calls import Call
 from globaltable.client._creating import Created
-from globaltable.client._exchange import Call, Exchange, Settled
+from globaltable.client._exchange import Exchange, Settled
 from globaltable.client._lanes import Ticket, methods_of
 from globaltable.client._settings import (
     ATTEMPT_TIMEOUT_S_DEFAULT,

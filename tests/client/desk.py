@@ -6,8 +6,10 @@ from typing import Any
 
 from globaltable.client._attempts import Failure, FailureKind
 from globaltable.client._base import BaseGlobalTable
+from globaltable.client._calls import Call
 from globaltable.client._deadlines import BUCKET_S
-from globaltable.client._exchange import AnyTicket, Call, Exchange
+from globaltable.client._exchange import Exchange
+from globaltable.client._lanes import AnyTicket
 from globaltable.client._settings import USE_CLIENT_DEFAULT, Settings, Timeout
 from globaltable.errors import GlobalTableError
 from globaltable.v1 import globaltable_pb2 as pb
@@ -161,8 +163,9 @@ class Desk:
 def require_nothing_held(exchange: Exchange) -> None:
     """Whatever a call took while it was under way has been given back."""
     assert exchange.pending == 0
-    assert not exchange._streamed and not len(exchange._expiring)
-    assert not any(exchange._in_flight.values())
+    calls = exchange._calls
+    assert not calls._streamed and not len(calls._expiring)
+    assert not any(calls._counts.values())
     assert not any(exchange._queues.values()) and not exchange._unminted
 
 

@@ -9,7 +9,7 @@ import pytest
 from globaltable import limits
 from globaltable.client import Created, GlobalTable, SyncGlobalTable
 from globaltable.client._attempts import FailureKind
-from globaltable.client._exchange import Call
+from globaltable.client._calls import Call
 from globaltable.client._minting import MINTED_CHARACTERS
 from globaltable.client._placements import PATIENCE_S
 from globaltable.errors import InvalidArgument, LimitExceeded, OutcomeUnknown

@@ -8,8 +8,8 @@ import pytest
 
 from globaltable import limits
 from globaltable.client._attempts import Failure, FailureKind
+from globaltable.client._calls import Call
 from globaltable.client._deadlines import BUCKET_S
-from globaltable.client._exchange import Call
 from globaltable.client._lanes import ReadLane
 from globaltable.client._settings import GRACE_S, ClientClosed
 from globaltable.errors import (

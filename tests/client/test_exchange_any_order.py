@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from globaltable.client._attempts import FailureKind
+from globaltable.client._calls import Call
 from globaltable.client._deadlines import BUCKET_S
-from globaltable.client._exchange import Call
 from globaltable.client._lanes import WriteOp
 from globaltable.client._settings import GRACE_S, ClientClosed
 from globaltable.errors import (
@@ -125,8 +125,8 @@ class AnyOrder(RuleBasedStateMachine):
         before = self.under_way()
         told_before = set(self.desk.told)
         calls = self.desk.poll()
-        streamed = self.desk.exchange._streamed
-        for call in [c for c in self.flying if c.number is not None and c.number not in streamed]:
+        under_way = self.desk.exchange.is_under_way
+        for call in [c for c in self.flying if c.number is not None and not under_way(c)]:
             assert self.desk.now >= call.sent_at + call.timeout_s - 1e-9, "given up early"
             self.end(call)
             self.maybe |= before[id(call)] & set(self.binds)
@@ -237,7 +237,7 @@ class AnyOrder(RuleBasedStateMachine):
     def bounds_are_kept(self) -> None:
         exchange = self.desk.exchange
         assert exchange.pending <= PENDING_MAX
-        assert all(0 <= n <= lane.calls_max for (lane, _), n in exchange._in_flight.items())
+        assert all(0 <= n <= lane.calls_max for (lane, _), n in exchange._calls._counts.items())
         carried = [t for call in self.flying for t in (call.tickets or {}).values() if not t.done]
         assert len(carried) == len(set(carried)), "a ticket is in two calls"
 

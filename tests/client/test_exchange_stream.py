@@ -4,7 +4,7 @@ another."""
 import pytest
 
 from globaltable.client._attempts import FailureKind
-from globaltable.client._exchange import Call
+from globaltable.client._calls import Call
 from globaltable.client._lanes import WriteLane
 from globaltable.client._settings import GRACE_S, ClientClosed
 from globaltable.errors import ConnectFailed, NoQuorum, OutcomeUnknown, Overloaded, ProtocolError

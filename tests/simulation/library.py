@@ -14,7 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from globaltable.client._attempts import Failure, FailureKind
-from globaltable.client._exchange import Call, Exchange
+from globaltable.client._calls import Call
+from globaltable.client._exchange import Exchange
 from globaltable.client._lanes import Ticket, WriteLane, WriteOp
 from globaltable.client._settings import GRACE_S, Settings
 from globaltable.errors import (
