@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from globaltable.bench.report.plots.svg import Plot
-from globaltable.bench.report.sections import Section, Table, sections
+from globaltable.bench.report.section import Section, Table
+from globaltable.bench.report.sections import sections
 from globaltable.bench.results import Report
 
 _STYLE: Final = """

@@ -1,8 +1,6 @@
 """What a report says: for each scenario that was played, tables of medians, and plots."""
 
-import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from globaltable.bench.histogram import Histogram
@@ -11,7 +9,18 @@ from globaltable.bench.report.medians import Repeats, grouped, paired_ratios
 from globaltable.bench.report.plots.failover_timeline import failover_timeline
 from globaltable.bench.report.plots.latency_cdf import Curve, latency_cdf
 from globaltable.bench.report.plots.load_latency import load_latency
-from globaltable.bench.report.plots.svg import Plot
+from globaltable.bench.report.section import Section, Table
+from globaltable.bench.report.written import (
+    long_seconds,
+    median,
+    megabytes,
+    ms,
+    rate,
+    seconds,
+    share,
+    spread,
+    times,
+)
 from globaltable.bench.results import Report
 from globaltable.bench.scenarios import (
     commit_latency,
@@ -24,24 +33,6 @@ from globaltable.bench.scenarios import (
     watchers,
 )
 from globaltable.bench.systems.globaltable import NAME as GLOBALTABLE
-
-NONE: Final = "–"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    columns: tuple[str, ...]
-    """The first is words, the others are figures."""
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    title: str
-    note: str
-    tables: tuple[Table, ...] = ()
-    plots: Callable[[], tuple[Plot, ...]] = tuple
-    """Drawn when asked for: a terminal does without."""
 
 
 def sections(report: Report) -> list[Section]:
@@ -56,34 +47,6 @@ def sections(report: Report) -> list[Section]:
             made.append(section(report))
     made.append(_conditions(report))
     return made
-
-
-def _ms(value: float | None) -> str:
-    return NONE if value is None or value != value else f"{value:.1f} ms"
-
-
-def _s(value: float | None) -> str:
-    return NONE if value is None or value != value else f"{value:.2f} s"
-
-
-def _rate(value: float | None) -> str:
-    return NONE if value is None or value != value else f"{value:,.0f}"
-
-
-def _times(value: float | None) -> str:
-    return NONE if value is None or value != value else f"{value:.2f} ×"
-
-
-def _share(value: float | None) -> str:
-    return NONE if value is None or value != value else f"{100 * value:.0f} %"
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None
-
-
-def _range(values: Sequence[float]) -> str:
-    return f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else NONE
 
 
 def _goals(held: Sequence[Goal]) -> Section:
@@ -101,10 +64,10 @@ def _limit(report: Report) -> Section:
     rows = tuple(
         (
             pair,
-            _ms(report.round_trips_ms.get(pair)),
+            ms(report.round_trips_ms.get(pair)),
             f"{seen.count:,}",
-            _ms(seen.percentile_ms(50)),
-            _ms(seen.percentile_ms(99)),
+            ms(seen.percentile_ms(50)),
+            ms(seen.percentile_ms(99)),
         )
         for pair, seen in report.pings.items()
     )
@@ -145,11 +108,11 @@ def _one_at_a_time(report: Report, repeats: Sequence[Repeats]) -> Table:
             rows.append(
                 (
                     f"{several.system}, from {region}{' (leader)' if leads else ''}",
-                    _ms(several.median(f"p50_ms:{region}")),
-                    _ms(several.median(f"p99_ms:{region}")),
-                    _ms(several.median(f"limit_p50_ms:{region}")),
-                    _times(_median(over_p50)),
-                    _times(_median(over_p99)),
+                    ms(several.median(f"p50_ms:{region}")),
+                    ms(several.median(f"p99_ms:{region}")),
+                    ms(several.median(f"limit_p50_ms:{region}")),
+                    times(median(over_p50)),
+                    times(median(over_p99)),
                     f"{len(several.measurements)}",
                 )
             )
@@ -188,12 +151,12 @@ def _loads(repeats: Sequence[Repeats]) -> Table:
     rows = tuple(
         (
             _load(several),
-            _rate(several.median("binds_per_s")),
-            _ms(several.median("p50_ms")),
-            _ms(several.median("p99_ms")),
-            _ms(several.median("p999_ms")),
-            _rate(several.total("failed") + several.total("missed")),
-            _share(several.median("client_cpu_share")),
+            rate(several.median("binds_per_s")),
+            ms(several.median("p50_ms")),
+            ms(several.median("p99_ms")),
+            ms(several.median("p999_ms")),
+            rate(several.total("failed") + several.total("missed")),
+            share(several.median("client_cpu_share")),
             f"{len(several.measurements)}",
         )
         for several in repeats
@@ -246,11 +209,11 @@ def _ratios(alone: Sequence[Repeats], closed: Sequence[Repeats]) -> Table:
         for region in own.what:
             ratios = paired_ratios(own, other, f"p50_ms:{region}")
             name = f"p50 from {region}, one at a time / {other.system}"
-            rows.append((name, _times(_median(ratios)), _range(ratios)))
+            rows.append((name, times(median(ratios)), spread(ratios)))
     for own, other in _beside(closed):
         ratios = paired_ratios(own, other, "binds_per_s")
         name = f"binds/s, {own.case['callers']:,} callers / {other.system}"
-        rows.append((name, _times(_median(ratios)), _range(ratios)))
+        rows.append((name, times(median(ratios)), spread(ratios)))
     return Table((f"{GLOBALTABLE} / other", "median", "of single repeats"), tuple(rows))
 
 
@@ -274,8 +237,8 @@ def _contention(report: Report) -> Section:
     rows = tuple(
         (
             f"{several.case['callers']} callers at once: {names.get(what, what)}",
-            _ms(several.median(f"p50_ms:{what}")),
-            _ms(several.median(f"p99_ms:{what}")),
+            ms(several.median(f"p50_ms:{what}")),
+            ms(several.median(f"p99_ms:{what}")),
             f"{several.histogram(what).count:,}",
         )
         for several in repeats
@@ -304,13 +267,13 @@ def _failover(report: Report) -> Section:
             (
                 {"kill": "SIGKILL", "cut": "cut off"}.get(kind, kind),
                 f"{len(trials)}",
-                _s(_median(resumed)),
-                _s(resumed[-1]),
-                _s(_median([one.figures["resumed_others_s"] for one in trials])),
-                _s(_median([one.figures["returned_s"] for one in trials])),
-                _rate(sum(one.figures["failed"] for one in trials)),
-                _rate(sum(one.figures["failed_while_returning"] for one in trials)),
-                _ms(_median([one.figures["longest_while_returning_ms"] for one in trials])),
+                seconds(median(resumed)),
+                seconds(resumed[-1]),
+                seconds(median([one.figures["resumed_others_s"] for one in trials])),
+                seconds(median([one.figures["returned_s"] for one in trials])),
+                rate(sum(one.figures["failed"] for one in trials)),
+                rate(sum(one.figures["failed_while_returning"] for one in trials)),
+                ms(median([one.figures["longest_while_returning_ms"] for one in trials])),
             )
         )
     columns = (
@@ -344,10 +307,10 @@ def _reads(report: Report) -> Section:
         (
             f"{several.case['load']}: {several.case['batch']} keys a call, "
             f"{several.case['callers']} at a time",
-            _rate(several.median("keys_per_s")),
-            _ms(several.median("p50_ms")),
-            _ms(several.median("p99_ms")),
-            _share(several.median("client_cpu_share")),
+            rate(several.median("keys_per_s")),
+            ms(several.median("p50_ms")),
+            ms(several.median("p99_ms")),
+            share(several.median("client_cpu_share")),
         )
         for several in grouped(report.of(reads.NAME))
     )
@@ -362,9 +325,9 @@ def _watchers(report: Report) -> Section:
     rows = tuple(
         (
             f"{several.case['watchers']:,} idle watchers, {several.case['callers']:,} callers",
-            _rate(several.median("binds_per_s")),
-            _ms(several.median("p50_ms")),
-            _ms(several.median("p99_ms")),
+            rate(several.median("binds_per_s")),
+            ms(several.median("p50_ms")),
+            ms(several.median("p99_ms")),
             f"{len(several.measurements)}",
         )
         for several in grouped(report.of(watchers.NAME))
@@ -397,29 +360,21 @@ def _padded(row: tuple[str, ...]) -> tuple[str, ...]:
     return row if len(row) > 2 else (*row, "")
 
 
-def _seconds(value: float | None) -> str:
-    return NONE if value is None else f"{value:.1f} s"
-
-
-def _megabytes(value: float | None) -> str:
-    return NONE if value is None else f"{value:,.0f} MB"
-
-
 _GROWTH_FIGURES: Final[tuple[tuple[str, str, Callable[[float | None], str]], ...]] = (
-    ("binds/s", "binds_per_s", _rate),
-    ("p50 under load", "p50_ms", _ms),
-    ("p99 under load", "p99_ms", _ms),
-    ("p50, one outstanding", "alone_p50_ms", _ms),
-    ("p99, one outstanding", "alone_p99_ms", _ms),
-    ("memory of a node", "memory_mb", _megabytes),
-    ("disk of a node", "disk_mb", _megabytes),
-    ("killed: serves again after", "restart_serving_s", _seconds),
-    ("killed: log replayed after", "restart_replayed_s", _seconds),
-    ("data lost: caught up after", "return_s", _seconds),
-    ("writes' p99 before", "p99_before_ms", _ms),
-    ("writes' p99 until then", "p99_meanwhile_ms", _ms),
-    ("memory at most, of that node", "receiver_mb_max", _megabytes),
-    ("memory at most, of the others", "sender_mb_max", _megabytes),
+    ("binds/s", "binds_per_s", rate),
+    ("p50 under load", "p50_ms", ms),
+    ("p99 under load", "p99_ms", ms),
+    ("p50, one outstanding", "alone_p50_ms", ms),
+    ("p99, one outstanding", "alone_p99_ms", ms),
+    ("memory of a node", "memory_mb", megabytes),
+    ("disk of a node", "disk_mb", megabytes),
+    ("killed: serves again after", "restart_serving_s", long_seconds),
+    ("killed: log replayed after", "restart_replayed_s", long_seconds),
+    ("data lost: caught up after", "return_s", long_seconds),
+    ("writes' p99 before", "p99_before_ms", ms),
+    ("writes' p99 until then", "p99_meanwhile_ms", ms),
+    ("memory at most, of that node", "receiver_mb_max", megabytes),
+    ("memory at most, of the others", "sender_mb_max", megabytes),
 )
 
 

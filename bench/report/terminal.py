@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from globaltable.bench.report.sections import Section, Table, sections
+from globaltable.bench.report.section import Section, Table
+from globaltable.bench.report.sections import sections
 from globaltable.bench.results import Report
 
 WIDTH: Final = 110
