@@ -57,12 +57,12 @@ def filled_unit(number: int) -> str:
 def fill(config: Config, sessions: int, table: str | None = None, tail_ops: int = TAIL_OPS) -> None:
     """Write the data directories of all nodes of a cluster, none of which has been started."""
     table = table if table is not None else config.tables[0]
-    for region in config.regions:
-        if region.data_dir.exists() and any(region.data_dir.iterdir()):
-            raise ConfigError(f"{region.data_dir} is not empty; fill a new cluster")
+    for node in config.nodes:
+        if node.data_dir.exists() and any(node.data_dir.iterdir()):
+            raise ConfigError(f"{node.data_dir} is not empty; fill a new cluster")
     topology = config.topology()
     numbers = _numbers_by_group(topology, table, sessions)
-    first, *others = config.regions
+    first, *others = config.nodes
     held = _claim(config, first.name, first.data_dir)
     try:
         states = _fill_table(topology, table, numbers, first.data_dir / "table", tail_ops)

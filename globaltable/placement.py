@@ -71,7 +71,7 @@ def planned_leaders(
     `weights` are the shares of the writes that enter at each region, in any unit, none of them
     below 0; without them, and where all are 0, regions count alike.
     """
-    region_of = {node.name: node.region for node in topology.nodes}
+    region_of = topology.region_of
 
     def between_s(a: str, b: str) -> float:
         return round_trips.between_s(region_of[a], region_of[b])

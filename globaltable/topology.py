@@ -35,7 +35,7 @@ def group_of_slot(slot: int, groups: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One server process. Today each region has one, and it is named after its region."""
+    """One server process."""
 
     name: str
     region: str
@@ -71,11 +71,15 @@ class Topology:
                 f"{len(self.groups)} groups cannot share {self.slots} slots; "
                 f"set between 1 and {self.slots} groups"
             )
-        region_of = {node.name: node.region for node in self.nodes}
         for group in self.groups:
-            regions = [region_of[name] for name in group.replicas]
+            regions = [self.region_of[name] for name in group.replicas]
             if len(set(regions)) != len(regions):
                 raise ConfigError(f"group {group.number} has two replicas in a region: {regions}")
+
+    @cached_property
+    def region_of(self) -> dict[str, str]:
+        """Each node's region, by name."""
+        return {node.name: node.region for node in self.nodes}
 
     @cached_property
     def node_by_name(self) -> dict[str, Node]:
@@ -115,31 +119,41 @@ class Topology:
         return range(number, self.slots, len(self.groups))
 
 
+def one_node_each(regions: Iterable[str]) -> tuple[Node, ...]:
+    """A node in each region, named after it."""
+    return tuple(Node(region, region) for region in regions)
+
+
 def spread(
-    cluster: str, regions: Sequence[str], groups: int, replicas: int, slots: int = SLOTS_DEFAULT
+    cluster: str, nodes: Sequence[Node], groups: int, replicas: int, slots: int = SLOTS_DEFAULT
 ) -> Topology:
-    """One node in each region, every group on `replicas` of them, leadership dealt out in turn."""
+    """Every group in `replicas` of the regions, on one node in each: regions are taken in turn, and
+    so are the nodes of a region; the leader stands in the first."""
     if replicas not in REPLICAS_ALLOWED:
         raise ConfigError(
             f"replicas = {replicas}: a group has {' or '.join(map(str, REPLICAS_ALLOWED))} "
             "replicas, so that a majority survives the loss of a minority"
         )
+    nodes_in: dict[str, list[str]] = {}
+    for node in nodes:
+        nodes_in.setdefault(node.region, []).append(node.name)
+    regions = list(nodes_in)
     if len(regions) < replicas:
         raise ConfigError(
             f"replicas = {replicas} but there are only {len(regions)} regions; each replica of a "
             "group needs a region of its own"
         )
-    nodes = tuple(Node(name=region, region=region) for region in regions)
+
+    def replica(number: int, offset: int) -> str:
+        # Once every region has led a group, it is the next node's turn in each.
+        among = nodes_in[regions[(number + offset) % len(regions)]]
+        return among[number // len(regions) % len(among)]
+
     return Topology(
         cluster=cluster,
-        nodes=nodes,
+        nodes=tuple(nodes),
         groups=tuple(
-            Group(
-                number=number,
-                replicas=tuple(
-                    regions[(number + offset) % len(regions)] for offset in range(replicas)
-                ),
-            )
+            Group(number, tuple(replica(number, offset) for offset in range(replicas)))
             for number in range(groups)
         ),
         slots=slots,

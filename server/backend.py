@@ -68,7 +68,7 @@ class NodeBackend:
         self._topology = core.topology
         self._driver = driver
         self._links = links
-        self._distances = Distances(node, links, config.round_trips())
+        self._distances = Distances(node, self._topology.region_of, links, config.round_trips())
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self.tables = config.tables

@@ -12,7 +12,7 @@ from typing import Final
 
 from globaltable.errors import ConfigError
 from globaltable.placement import RoundTrips, placed
-from globaltable.topology import SLOTS_DEFAULT, Topology, spread
+from globaltable.topology import SLOTS_DEFAULT, Node, Topology, spread
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("json", "text")
@@ -49,10 +49,11 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class RegionConfig:
-    """A region, and its node."""
+class NodeConfig:
+    """One node, and the region it is in."""
 
     name: str
+    region: str
     peer: Address
     client: Address
     data_dir: Path
@@ -116,7 +117,8 @@ class Config:
 
     cluster: str
     tables: tuple[str, ...]
-    regions: tuple[RegionConfig, ...]
+    nodes: tuple[NodeConfig, ...]
+    """Region by region."""
     groups: int = 3
     replicas: int = 3
     slots: int = SLOTS_DEFAULT
@@ -127,13 +129,18 @@ class Config:
     log_level: str = "info"
     log_format: str = "json"
 
-    def region(self, name: str) -> RegionConfig:
-        """The region of that name; `ConfigError` if there is none."""
-        for region in self.regions:
-            if region.name == name:
-                return region
-        known = ", ".join(region.name for region in self.regions)
-        raise ConfigError(f"region {name!r} is not in the configuration; it has {known}")
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Each once, in the order of the file."""
+        return tuple(dict.fromkeys(node.region for node in self.nodes))
+
+    def node(self, name: str) -> NodeConfig:
+        """The node of that name; `ConfigError` if there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(node.name for node in self.nodes)
+        raise ConfigError(f"node {name!r} is not in the configuration; it has {known}")
 
     def round_trips(self) -> RoundTrips | None:
         """Between the regions, if the file says anything of them: those of [placement], or else
@@ -143,7 +150,7 @@ class Config:
 
     def topology(self) -> Topology:
         """Which node holds which group, and should lead it."""
-        names = [region.name for region in self.regions]
-        dealt = spread(self.cluster, names, self.groups, self.replicas, self.slots)
+        nodes = [Node(node.name, node.region) for node in self.nodes]
+        dealt = spread(self.cluster, nodes, self.groups, self.replicas, self.slots)
         weights = self.placement.weights if self.placement is not None else None
         return placed(dealt, self.round_trips() or RoundTrips(), weights)

@@ -7,6 +7,7 @@ What is rendered parses to the same.
 
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -20,8 +21,8 @@ from globaltable.server.config import (
     Config,
     InjectedLatency,
     Limits,
+    NodeConfig,
     Placement,
-    RegionConfig,
     Timeouts,
 )
 from globaltable.server.toml_section import (
@@ -87,22 +88,22 @@ class _Parser:
         log_level = log.take("level", one_of(LOG_LEVELS), "info")
         log_format = log.take("format", one_of(LOG_FORMATS), "json")
         log.finish("level, format")
-        regions = self._regions(root.section("regions"), data_dir)
+        nodes = self._nodes(root.section("regions"), data_dir)
         groups = root.section("groups")
-        count = groups.take("count", as_count, len(regions))
+        count = groups.take("count", as_count, len(nodes))
         replicas = groups.take("replicas", as_count, 3)
         slots = groups.take("slots", as_count, SLOTS_DEFAULT)
         groups.finish("count, replicas, slots")
         timeouts = self._timeouts(root.section("timeouts"))
         limits = self._limits(root.section("limits"))
-        names = [region.name for region in regions]
+        names = list(dict.fromkeys(node.region for node in nodes))
         injected = self._injected(root, names)
         placement = self._placement(root, names)
         root.finish(
             "cluster, tables, data_dir, [groups], [log], [regions.NAME], [timeouts], [limits], "
             "[injected_latency], [placement]"
         )
-        _check_replicas(replicas, len(regions))
+        _check_replicas(replicas, len(names))
         if not count <= slots <= 65_536:
             raise ConfigError(
                 f"groups.slots = {slots}: give between groups.count = {count} and 65536"
@@ -110,7 +111,7 @@ class _Parser:
         return Config(
             cluster=cluster,
             tables=tables,
-            regions=regions,
+            nodes=nodes,
             groups=count,
             replicas=replicas,
             slots=slots,
@@ -122,25 +123,51 @@ class _Parser:
             log_format=log_format,
         )
 
-    def _regions(self, section: Section, data_dir: Path) -> tuple[RegionConfig, ...]:
-        regions: list[RegionConfig] = []
-        used: dict[Address | Path, str] = {}
+    def _nodes(self, section: Section, data_dir: Path) -> tuple[NodeConfig, ...]:
+        """A region is a node of that name, or has nodes that are named each in a section."""
+        nodes: list[NodeConfig] = []
+        used: dict[str | Address | Path, str] = {}
         for key in section.names():
-            name = as_name("regions", key)
+            region = as_name("regions", key)
             own = section.section(key)
-            peer = own.take("peer", lambda s, v: Address.parse(v, s))
-            client = own.take("client", lambda s, v: Address.parse(v, s))
-            directory = self._base_dir / own.take("data_dir", as_text, str(data_dir / name))
-            own.finish("peer, client, data_dir")
-            for what, value in (("peer", peer), ("client", client), ("data_dir", directory)):
-                setting = own.setting(what)
-                if value in used:
-                    raise ConfigError(f"{setting} = {str(value)!r} is {used[value]} already")
-                used[value] = setting
-            regions.append(RegionConfig(name, peer, client, directory))
-        if not regions:
+            if "nodes" not in own:
+                nodes.append(self._node(region, region, own, data_dir, used))
+                continue
+            several = own.section("nodes")
+            own.finish("nodes, or peer, client, data_dir of its only one")
+            named = several.names()
+            if not named:
+                raise ConfigError(
+                    f"{own.setting('nodes')} is empty; write [regions.NAME.nodes.NAME]"
+                )
+            for inner in named:
+                name = as_name(own.setting("nodes"), inner)
+                nodes.append(self._node(name, region, several.section(inner), data_dir, used))
+        if not nodes:
             raise ConfigError("there are no regions; write a section [regions.NAME] for each")
-        return tuple(regions)
+        return tuple(nodes)
+
+    def _node(
+        self,
+        name: str,
+        region: str,
+        own: Section,
+        data_dir: Path,
+        used: dict[str | Address | Path, str],
+    ) -> NodeConfig:
+        peer = own.take("peer", lambda s, v: Address.parse(v, s))
+        client = own.take("client", lambda s, v: Address.parse(v, s))
+        directory = self._base_dir / own.take("data_dir", as_text, str(data_dir / name))
+        own.finish("peer, client, data_dir")
+        if name in used:
+            raise ConfigError(f"{used[name]} and {own.name} are both nodes named {name!r}")
+        used[name] = own.name
+        for what, value in (("peer", peer), ("client", client), ("data_dir", directory)):
+            setting = own.setting(what)
+            if value in used:
+                raise ConfigError(f"{setting} = {str(value)!r} is {used[value]} already")
+            used[value] = setting
+        return NodeConfig(name, region, peer, client, directory)
 
     def _timeouts(self, section: Section) -> Timeouts:
         timeouts = Timeouts(
@@ -256,11 +283,15 @@ def render(config: Config) -> str:
     lines += ["[groups]", f"count = {config.groups}", f"replicas = {config.replicas}"]
     lines += [f"slots = {config.slots}", ""]
     lines += ["[log]", f'level = "{config.log_level}"', f'format = "{config.log_format}"', ""]
-    for region in config.regions:
-        lines += [f'[regions."{region.name}"]']
-        lines += [f"peer = {_quoted(str(region.peer))}"]
-        lines += [f"client = {_quoted(str(region.client))}"]
-        lines += [f"data_dir = {_quoted(str(region.data_dir))}", ""]
+    alone = Counter(node.region for node in config.nodes)
+    for node in config.nodes:
+        if node.name == node.region and alone[node.region] == 1:
+            lines += [f'[regions."{node.region}"]']
+        else:
+            lines += [f'[regions."{node.region}".nodes."{node.name}"]']
+        lines += [f"peer = {_quoted(str(node.peer))}"]
+        lines += [f"client = {_quoted(str(node.client))}"]
+        lines += [f"data_dir = {_quoted(str(node.data_dir))}", ""]
     for title, values in (("timeouts", config.timeouts), ("limits", config.limits)):
         lines += [f"[{title}]"]
         lines += [f"{f.name} = {getattr(values, f.name)!r}" for f in fields(values)]

@@ -264,7 +264,7 @@ class NodeCore:
         if isinstance(error, Corrupt):
             reason += (
                 "; to have this replica rebuilt from its peers, stop the node and run `globaltable "
-                f"rebuild --region {self.node} --group {group} --config` with its configuration"
+                f"rebuild --node {self.node} --group {group} --config` with its configuration"
             )
         self.failures[group] = reason
         self.new_failures.append(ReplicaFailure(group, reason))

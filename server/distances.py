@@ -3,11 +3,10 @@
 Its own links it measures all the time. Those between two others it cannot: for them the
 configuration is believed, and without one a detour over this node, which is never too short where
 the direct way is the shortest. Groups of three never ask; of five, a follower's cost depends on it.
-
-Today a node is named after its region, so the names are those of the configuration's pairs.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Protocol
 
 from globaltable.placement import RoundTrips
@@ -26,8 +25,12 @@ class Links(Protocol):
 class Distances:
     """Round trips as the node `own` sees them."""
 
-    def __init__(self, own: str, links: Links, configured: RoundTrips | None) -> None:
+    def __init__(
+        self, own: str, region_of: Mapping[str, str], links: Links, configured: RoundTrips | None
+    ) -> None:
+        """`configured` are those between regions; `region_of` names those of nodes."""
         self._own = own
+        self._region_of = region_of
         self._links = links
         self._configured = configured
 
@@ -38,7 +41,7 @@ class Distances:
         if b == self._own:
             return self._to(a)
         if self._configured is not None:
-            return self._configured.between_s(a, b)
+            return self._between_s(self._configured, a, b)
         return self._to(a) + self._to(b)
 
     def _to(self, peer: str) -> float:
@@ -48,5 +51,8 @@ class Distances:
         if measured_s > 0:
             return measured_s
         if self._configured is not None:
-            return self._configured.between_s(self._own, peer)
+            return self._between_s(self._configured, self._own, peer)
         return math.inf
+
+    def _between_s(self, configured: RoundTrips, a: str, b: str) -> float:
+        return configured.between_s(self._region_of[a], self._region_of[b])

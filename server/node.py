@@ -57,15 +57,15 @@ log = structlog.get_logger(__name__)
 class Node:
     """A running node. `start`, then `wait_failed` or `stop`."""
 
-    def __init__(self, config: Config, region: str) -> None:
+    def __init__(self, config: Config, name: str) -> None:
         self._config = config
-        self._region = config.region(region)
-        self._name = self._region.name
+        self._own = config.node(name)
+        self._name = name
         topology = config.topology()
         self._topology = topology
         self._loop = asyncio.get_running_loop()
         self._failed: asyncio.Future[None] = self._loop.create_future()
-        directory = self._region.data_dir
+        directory = self._own.data_dir
         self._lock = identity.claim(
             directory,
             cluster=config.cluster,
@@ -95,20 +95,20 @@ class Node:
             rng=random.Random(rng.getrandbits(256)),
             now=self._loop.time(),
         )
-        others = [other for other in config.regions if other.name != self._name]
+        others = [other for other in config.nodes if other.name != self._name]
         injected = config.injected_latency
         self._links = PeerLinks(
             cluster=config.cluster,
             node=self._name,
             incarnation=rng.getrandbits(62),
             plan=topology.plan_digest,
-            listen=(self._region.peer.host, self._region.peer.port),
+            listen=(self._own.peer.host, self._own.peer.port),
             peers={other.name: (other.peer.host, other.peer.port) for other in others},
             on_payload=self._on_payload,
             on_up=lambda peer: self._on_link(peer, True),
             on_down=lambda peer: self._on_link(peer, False),
             one_way_delay_s={
-                other.name: injected.one_way_s(self._name, other.name) if injected else 0.0
+                other.name: injected.one_way_s(self._own.region, other.region) if injected else 0.0
                 for other in others
             },
             buffer_bytes_max=config.limits.peer_buffer_bytes,
@@ -171,12 +171,12 @@ class Node:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        address = str(self._region.client)
+        address = str(self._own.client)
         try:
             self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise StorageError(
-                f"client address {address} of region {self._name} cannot be listened on; "
+                f"client address {address} of node {self._name} cannot be listened on; "
                 "is another process using it?"
             ) from error
         await self._server.start()
@@ -186,11 +186,11 @@ class Node:
         log.info(
             "node started",
             cluster=self._config.cluster,
-            region=self._name,
+            node=self._name,
             client=address,
-            peer=str(self._region.peer),
+            peer=str(self._own.peer),
             groups=len(self._core.replicas),
-            data=str(self._region.data_dir),
+            data=str(self._own.data_dir),
             pid=os.getpid(),
         )
 
@@ -201,7 +201,7 @@ class Node:
     async def stop(self) -> None:
         """Hand leadership over, finish what is under way, flush, and close."""
         drain_s = self._config.timeouts.drain_s
-        log.info("node stopping", region=self._name, drain_s=drain_s)
+        log.info("node stopping", node=self._name, drain_s=drain_s)
         if self._health_task is not None:
             self._health_task.cancel()
         await self._health.enter_graceful_shutdown()
@@ -231,7 +231,7 @@ class Node:
         self._table_store.close()
         self._log_store.close()
         os.close(self._lock)
-        log.info("node stopped", region=self._name)
+        log.info("node stopped", node=self._name)
 
     @property
     def _leads(self) -> bool:
@@ -305,18 +305,18 @@ class Node:
         log.error("replica out of service", group=failure.group, reason=failure.reason)
 
 
-def run(config: Config, region: str) -> None:
+def run(config: Config, name: str) -> None:
     """Run a node until SIGTERM or SIGINT. Raises `ConfigError` or `StorageError` if it cannot."""
     configure_logs(config.log_level, config.log_format)
-    config.region(region)
+    config.node(name)
     # Threads that wake from a disk need the interpreter at once, not after 5 ms of a busy loop.
     sys.setswitchinterval(0.0005)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(config, region))
+        runner.run(_run(config, name))
 
 
-async def _run(config: Config, region: str) -> None:
-    node = Node(config, region)
+async def _run(config: Config, name: str) -> None:
+    node = Node(config, name)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

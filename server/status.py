@@ -21,7 +21,7 @@ def status_response(
 ) -> pb.StatusResponse:
     """`peers`: name, whether connected, and round trip in seconds."""
     topology = core.topology
-    region_of = {node.name: node.region for node in topology.nodes}
+    region_of = topology.region_of
     return pb.StatusResponse(
         cluster=topology.cluster,
         node=core.node,

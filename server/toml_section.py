@@ -25,11 +25,11 @@ class Section:
     def __init__(self, name: str, values: object) -> None:
         if not isinstance(values, dict):
             raise ConfigError(f"{name} = {values!r}: this is a section, write [{name}]")
-        self._name = name
+        self.name = name
         self._values = dict(values)
 
     def setting(self, key: str) -> str:
-        return f"{self._name}.{key}" if self._name else key
+        return f"{self.name}.{key}" if self.name else key
 
     def take(self, key: str, check: Callable[[str, object], T], default: T | None = None) -> T:
         if key not in self._values:

@@ -1,4 +1,4 @@
-"""`globaltable node`: run one region node until it is told to stop."""
+"""`globaltable node`: run one node until it is told to stop."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +11,17 @@ def node(
         Path,
         typer.Option("--config", "-c", metavar="FILE", help="The file that all nodes share."),
     ],
-    region: Annotated[
-        str, typer.Option("--region", "-r", metavar="NAME", help="The region this node is in.")
+    name: Annotated[
+        str,
+        typer.Option(
+            "--node", "-n", metavar="NAME", help="Its name; the region's, if it is the only one."
+        ),
     ],
     check: Annotated[
         bool, typer.Option("--check", help="Only check the configuration, then end.")
     ] = False,
 ) -> None:
-    """Run one region node.
+    """Run one node of a region.
 
     It serves until SIGTERM or SIGINT, then hands its leadership over, finishes what is under way,
     and ends. Logs go to stderr. See config.example.toml for the configuration.
@@ -26,10 +29,10 @@ def node(
     from globaltable.server import config_file
 
     loaded = config_file.load(config)
-    own = loaded.region(region)
+    own = loaded.node(name)
     if check:
-        print(f"{config}: region {own.name} of cluster {loaded.cluster} is well configured")
+        print(f"{config}: node {own.name} of cluster {loaded.cluster} is well configured")
         return
     from globaltable.server.node import run
 
-    run(loaded, region)
+    run(loaded, name)

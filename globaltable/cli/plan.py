@@ -90,7 +90,7 @@ class _Plan(NamedTuple):
     """The mean over groups with a leader, by the region of the caller."""
     after_ms: Mapping[str, float]
     disagreeing: Sequence[str]
-    """Regions whose node reads another file."""
+    """Nodes that read another file."""
     measured_for_s: float
     """How long the node has been up that was started last."""
 
@@ -99,13 +99,13 @@ class _Plan(NamedTuple):
 
 
 def _ask_all(loaded: "Config", timeout_s: float) -> "dict[str, Status]":
-    """What each node that answers says of itself, by its region."""
+    """What each node that answers says of itself, by its name."""
     statuses: dict[str, Status] = {}
-    for region in loaded.regions:
+    for node in loaded.nodes:
         try:
-            statuses[region.name] = ask(str(region.client), timeout_s)
+            statuses[node.name] = ask(str(node.client), timeout_s)
         except GlobalTableError as error:
-            print(f"globaltable: {region.name} at {region.client}: {error}", file=sys.stderr)
+            print(f"globaltable: {node.name} at {node.client}: {error}", file=sys.stderr)
     if not statuses:
         raise Unavailable("no node answers; a plan needs what they have measured")
     return statuses
@@ -115,7 +115,7 @@ def _make(loaded: "Config", statuses: "dict[str, Status]") -> _Plan:
     from globaltable.placement import RoundTrips, planned_leaders
     from globaltable.server.config import Placement
 
-    regions = tuple(region.name for region in loaded.regions)
+    regions = loaded.regions
     measured = _measured(statuses)
     configured = loaded.round_trips()
     pairs: dict[frozenset[str], float] = {}
@@ -135,9 +135,10 @@ def _make(loaded: "Config", statuses: "dict[str, Status]") -> _Plan:
     placement = Placement(max(pairs.values()), pairs, weights)
     round_trips = RoundTrips(placement.round_trip_ms, pairs)
     topology = loaded.topology()
-    planned = planned_leaders(topology, round_trips, weights)
+    region_of = topology.region_of
+    planned = [region_of[node] for node in planned_leaders(topology, round_trips, weights)]
     present = _present(statuses, loaded.groups)
-    preferred = [group.preferred for group in topology.groups]
+    preferred = [region_of[group.preferred] for group in topology.groups]
     return _Plan(
         regions=regions,
         placement=placement,
@@ -160,10 +161,11 @@ def _measured(statuses: "dict[str, Status]") -> dict[frozenset[str], float]:
     """By pair, in milliseconds: the less of what its two ends have measured, for what else they
     measure, beside the link, is how busy they are."""
     seen: dict[frozenset[str], list[float]] = {}
-    for name, status in statuses.items():
+    for status in statuses.values():
         for peer in status.peers:
-            if peer.round_trip_s > 0:
-                seen.setdefault(frozenset((name, peer.region)), []).append(peer.round_trip_s)
+            if peer.round_trip_s > 0 and peer.region != status.region:
+                pair = frozenset((status.region, peer.region))
+                seen.setdefault(pair, []).append(peer.round_trip_s)
     return {pair: round(1_000 * min(values), _DECIMALS) for pair, values in seen.items()}
 
 

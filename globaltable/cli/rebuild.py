@@ -11,7 +11,7 @@ from globaltable.cli.exits import ExitStatus
 from globaltable.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
-    from globaltable.server.config import Config, RegionConfig
+    from globaltable.server.config import Config, NodeConfig
     from globaltable.store.verification import Finding, Report
 
 
@@ -20,9 +20,7 @@ def rebuild(
         Path,
         typer.Option("--config", "-c", metavar="FILE", help="The file that all nodes share."),
     ],
-    region: Annotated[
-        str, typer.Option("--region", "-r", metavar="NAME", help="The region whose node it is.")
-    ],
+    name: Annotated[str, typer.Option("--node", "-n", metavar="NAME", help="The node's name.")],
     groups: Annotated[
         list[int] | None,
         typer.Option("--group", "-g", metavar="N", help="Rebuild this group; may be repeated."),
@@ -45,7 +43,7 @@ def rebuild(
     from globaltable.server import config_file
 
     loaded = config_file.load(config)
-    own = loaded.region(region)
+    own = loaded.node(name)
     unknown = sorted(set(groups or ()) - set(range(loaded.groups)))
     if unknown:
         raise ConfigError(f"--group {unknown[0]}: the groups are 0 to {loaded.groups - 1}")
@@ -59,7 +57,7 @@ def rebuild(
         _discard(loaded, own, groups or ())
 
 
-def _claim(loaded: "Config", own: "RegionConfig", *, if_damaged: bool = False) -> int:
+def _claim(loaded: "Config", own: "NodeConfig", *, if_damaged: bool = False) -> int:
     from globaltable.store import identity
 
     return identity.claim(
@@ -72,7 +70,7 @@ def _claim(loaded: "Config", own: "RegionConfig", *, if_damaged: bool = False) -
     )
 
 
-def _verify(loaded: "Config", own: "RegionConfig") -> "Report":
+def _verify(loaded: "Config", own: "NodeConfig") -> "Report":
     """What is stored, told as it is found. The directory is held."""
     from globaltable.store import verification
 
@@ -89,7 +87,7 @@ def _line(finding: "Finding") -> str:
     return f"group {finding.group}: {standing} ({finding.entries} log entries, {finding.rows} rows)"
 
 
-def _check(loaded: "Config", own: "RegionConfig") -> None:
+def _check(loaded: "Config", own: "NodeConfig") -> None:
     from globaltable.store.identity import DamagedIdentity
 
     if not own.data_dir.exists():
@@ -109,7 +107,7 @@ def _check(loaded: "Config", own: "RegionConfig") -> None:
         raise typer.Exit(ExitStatus.REJECTED)
 
 
-def _discard(loaded: "Config", own: "RegionConfig", named: Collection[int]) -> None:
+def _discard(loaded: "Config", own: "NodeConfig", named: Collection[int]) -> None:
     from globaltable.store import replacement
 
     lock = _claim(loaded, own)
@@ -124,7 +122,7 @@ def _discard(loaded: "Config", own: "RegionConfig", named: Collection[int]) -> N
     _tell(own.name, wanted)
 
 
-def _discard_all(loaded: "Config", own: "RegionConfig") -> None:
+def _discard_all(loaded: "Config", own: "NodeConfig") -> None:
     from globaltable.store import identity, replacement
 
     lock = _claim(loaded, own, if_damaged=True)

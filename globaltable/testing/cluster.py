@@ -22,7 +22,7 @@ from typing import Any, Final, Self
 import grpc
 
 from globaltable.errors import GlobalTableError
-from globaltable.server.config import Address, Config, InjectedLatency, RegionConfig
+from globaltable.server.config import Address, Config, InjectedLatency, NodeConfig
 from globaltable.server.config_file import render
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
@@ -78,9 +78,10 @@ class LocalCluster:
             Config(
                 cluster="local",
                 tables=tuple(tables),
-                regions=tuple(
-                    RegionConfig(
+                nodes=tuple(
+                    NodeConfig(
                         name=name,
+                        region=name,
                         peer=Address(hosts.get(name, "127.0.0.1"), next(ports)),
                         client=Address(hosts.get(name, "127.0.0.1"), next(ports)),
                         data_dir=self.directory / name,
@@ -117,12 +118,12 @@ class LocalCluster:
 
     @property
     def regions(self) -> tuple[str, ...]:
-        return tuple(region.name for region in self.config.regions)
+        return self.config.regions
 
     @property
     def addresses(self) -> dict[str, str]:
         """The client address of each region's node."""
-        return {region.name: str(region.client) for region in self.config.regions}
+        return {node.region: str(node.client) for node in self.config.nodes}
 
     @property
     def config_path(self) -> Path:
@@ -133,7 +134,7 @@ class LocalCluster:
         return self._config_path if self._seen_by is None else self.directory / f"{region}.toml"
 
     def data_dir(self, region: str) -> Path:
-        return self.config.region(region).data_dir
+        return self.config.node(region).data_dir
 
     def log_path(self, region: str) -> Path:
         """What the node writes to stderr."""
@@ -168,7 +169,7 @@ class LocalCluster:
         """Start one node; it returns before the node serves."""
         assert not self.is_running(region), f"{region} is running"
         command = [*self._wrappers.get(region, ()), sys.executable, "-m", "globaltable", "node"]
-        command += ["--config", str(self._read_by(region)), "--region", region]
+        command += ["--config", str(self._read_by(region)), "--node", region]
         with self.log_path(region).open("ab") as log:
             self._processes[region] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -41,9 +41,9 @@ def test_rows_written_directly_are_those_that_a_table_would_have_made(tmp_path: 
     fill(config, SESSIONS)
     applied = LocalCluster(groups=GROUPS, directory=tmp_path / "applied").config
     fill(applied, SESSIONS, tail_ops=SESSIONS)
-    direct = _everything(config.regions[0].data_dir)
-    assert direct == _everything(applied.regions[0].data_dir)
-    for region in config.regions[1:]:
+    direct = _everything(config.nodes[0].data_dir)
+    assert direct == _everything(applied.nodes[0].data_dir)
+    for region in config.nodes[1:]:
         assert _everything(region.data_dir) == direct, region.name
         report = verify(region.data_dir, GROUPS)
         assert report.is_whole

@@ -155,9 +155,9 @@ class TestCommand:
         with ExitStack() as stack:
             regions = [
                 replace(one, client=Address.parse(stack.enter_context(dead_address()), "client"))
-                for one in EXAMPLE.regions
+                for one in EXAMPLE.nodes
             ]
-            file.write_text(render(replace(EXAMPLE, regions=tuple(regions))))
+            file.write_text(render(replace(EXAMPLE, nodes=tuple(regions))))
             assert run(["plan", "--config", str(file), "--timeout", "0.2"]) == 3
         printed = capsys.readouterr()
         assert "no node answers" in printed.err and not printed.out

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from globaltable.cli.main import run
-from globaltable.server.config import Address, Config, RegionConfig
+from globaltable.server.config import Address, Config, NodeConfig
 from globaltable.server.config_file import render
 from globaltable.store import identity
 from globaltable.store.lmdb_log import LmdbLogStore
@@ -22,8 +22,9 @@ def config(tmp_path: Path) -> Config:
     config = Config(
         cluster="im",
         tables=("im.session",),
-        regions=tuple(
-            RegionConfig(
+        nodes=tuple(
+            NodeConfig(
+                name,
                 name,
                 Address("127.0.0.1", port),
                 Address("127.0.0.1", port + 1),
@@ -49,7 +50,7 @@ def rebuild(config: Config, tmp_path: Path) -> Rebuild:
 
     def command(*options: str, region: str = "a") -> int:
         path = str(tmp_path / "cluster.toml")
-        return run(["rebuild", "--config", path, "--region", region, *options])
+        return run(["rebuild", "--config", path, "--node", region, *options])
 
     return command
 
@@ -145,10 +146,10 @@ def test_a_node_that_runs_is_not_touched(
 def test_another_nodes_directory_is_not_touched(
     rebuild: Rebuild, config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    regions = (config.regions[0], replace(config.regions[1], data_dir=tmp_path / "a"))
-    swapped = replace(config, regions=(*regions, config.regions[2]))
-    first = replace(swapped.regions[0], data_dir=tmp_path / "elsewhere")
-    text = render(replace(swapped, regions=(first, *swapped.regions[1:])))
+    regions = (config.nodes[0], replace(config.nodes[1], data_dir=tmp_path / "a"))
+    swapped = replace(config, nodes=(*regions, config.nodes[2]))
+    first = replace(swapped.nodes[0], data_dir=tmp_path / "elsewhere")
+    text = render(replace(swapped, nodes=(first, *swapped.nodes[1:])))
     (tmp_path / "cluster.toml").write_text(text)
     assert rebuild("--all", region="b") == 2
     assert "belongs to node 'a'" in capsys.readouterr().err

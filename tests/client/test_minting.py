@@ -12,7 +12,7 @@ from globaltable import limits
 from globaltable.client import _minting
 from globaltable.client._minting import DRAWN_BITS, MINTED_CHARACTERS, Wanted, mint
 from globaltable.model import qualified_name
-from globaltable.topology import spread
+from globaltable.topology import one_node_each, spread
 from globaltable.validation import require_key
 
 TABLE = "im.session"
@@ -37,7 +37,7 @@ def test_a_key_falls_into_a_group_that_is_wanted(
     key = mint(TABLE, prefix, wanted, chance.getrandbits)
     require_key(key)
     assert key.startswith(prefix) and len(key) == len(prefix) + MINTED_CHARACTERS
-    topology = spread("test", "abc", wanted.groups, 3, wanted.slots)
+    topology = spread("test", one_node_each("abc"), wanted.groups, 3, wanted.slots)
     assert topology.group_of(qualified_name(TABLE, key)) in wanted.among
 
 
@@ -45,7 +45,7 @@ def test_a_key_falls_into_a_group_that_is_wanted(
 @pytest.mark.parametrize("group", range(64))
 def test_whatever_is_drawn(drawn: int, group: int) -> None:
     key = mint(TABLE, "", Wanted(4_096, 64, {group}), lambda bits: drawn)
-    assert spread("test", "abc", 64, 3).group_of(qualified_name(TABLE, key)) == group
+    assert spread("test", one_node_each("abc"), 64, 3).group_of(qualified_name(TABLE, key)) == group
 
 
 @given(_wanted(), st.randoms(use_true_random=False))

@@ -95,7 +95,7 @@ def test_a_bad_version_is_refused_before_anything_is_sent(
 
 def test_garbage_on_any_port_hurts_nobody_else(cluster: LocalCluster) -> None:
     rng = random.Random(7)
-    for region in cluster.config.regions:
+    for region in cluster.config.nodes:
         for address in (region.peer, region.client):
             for size in (1, 3, 64, 5_000):
                 with socket.create_connection(
@@ -114,16 +114,16 @@ def test_a_peer_of_another_cluster_is_refused_and_told_why(
     config = cluster.config
     peer, client = free_ports(2)
     stranger = replace(
-        config.regions[0],
-        peer=replace(config.regions[0].peer, port=peer),
-        client=replace(config.regions[0].client, port=client),
+        config.nodes[0],
+        peer=replace(config.nodes[0].peer, port=peer),
+        client=replace(config.nodes[0].client, port=client),
         data_dir=tmp_path / "stranger",
     )
     with LocalCluster(directory=tmp_path / "other") as other:
         other.kill("a")
         path = tmp_path / "mistake.toml"
         path.write_text(
-            render(replace(config, cluster="mistaken", regions=(stranger, *config.regions[1:])))
+            render(replace(config, cluster="mistaken", nodes=(stranger, *config.nodes[1:])))
         )
         other._config_path = path
         other.start_node("a")

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.cluster
 
 
 def _start(config: Path, region: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "globaltable", "node", "-c", str(config), "-r", region]
+    command = [sys.executable, "-m", "globaltable", "node", "-c", str(config), "-n", region]
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
 
@@ -46,11 +46,11 @@ def test_a_data_directory_of_another_node_or_cluster_is_refused(tmp_path: Path) 
         assert cluster.terminate("a") == 0
         config, own = cluster.config, cluster.data_dir("a")
         swapped = tmp_path / "swapped.toml"
-        moved = replace(config.regions[1], data_dir=tmp_path / "stolen")
+        moved = replace(config.nodes[1], data_dir=tmp_path / "stolen")
         shutil.copytree(own, tmp_path / "stolen")
         cluster.terminate("b")
         swapped.write_text(
-            render(replace(config, regions=(config.regions[0], moved, *config.regions[2:])))
+            render(replace(config, nodes=(config.nodes[0], moved, *config.nodes[2:])))
         )
         other = tmp_path / "other.toml"
         other.write_text(render(replace(config, cluster="other")))

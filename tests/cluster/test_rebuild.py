@@ -35,7 +35,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 def _rebuild(cluster: LocalCluster, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "globaltable", "rebuild", "--config"]
-    command += [str(cluster.config_path), "--region", "b", *options]
+    command += [str(cluster.config_path), "--node", "b", *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -131,7 +131,7 @@ def test_a_damaged_replica_refuses_says_why_and_is_rebuilt(
     cluster.start_node("b")
     _wait("b does not say what is wrong", lambda: _group(cluster, "b").failed)
     assert record in _group(cluster, "b").failure
-    assert f"globaltable rebuild --region b --group {GROUP}" in _group(cluster, "b").failure
+    assert f"globaltable rebuild --node b --group {GROUP}" in _group(cluster, "b").failure
     assert not _group(cluster, "b", 1 - GROUP).failed
     assert not _serving(cluster, "b")
     with connect(cluster, "b", timeout=2.0) as client, pytest.raises(Unavailable, match="checksum"):

@@ -16,14 +16,14 @@ from globaltable.placement import (
     placed,
     planned_leaders,
 )
-from globaltable.topology import Topology, spread
+from globaltable.topology import Topology, one_node_each, spread
 
 REGIONS = ("a", "b", "c", "d", "e")
 UNEQUAL = RoundTrips(0.0, {frozenset("ab"): 5.0, frozenset("bc"): 25.0, frozenset("ac"): 28.0})
 
 
 def _topology(regions: int = 3, groups: int = 8) -> Topology:
-    return spread("test", REGIONS[:regions], groups, regions)
+    return spread("test", one_node_each(REGIONS[:regions]), groups, regions)
 
 
 def _pairs(regions: int) -> st.SearchStrategy[dict[frozenset[str], float]]:
@@ -86,7 +86,7 @@ class TestPlan:
     def test_equal_round_trips_leave_leaders_dealt_out_in_turn(
         self, regions: int, replicas: int, round_trip_ms: float, groups: int
     ) -> None:
-        dealt = spread("test", REGIONS[:regions], groups, replicas)
+        dealt = spread("test", one_node_each(REGIONS[:regions]), groups, replicas)
         assert placed(dealt, RoundTrips(round_trip_ms)) == dealt
 
     def test_unequal_ones_put_every_leader_where_both_short_links_end(self) -> None:

@@ -1,10 +1,20 @@
 """Placement: every slot in one group, a group's replicas in as many regions, hashes for ever."""
 
+from collections import Counter
+
 import pytest
 
 from globaltable.errors import ConfigError
 from globaltable.model import qualified_name
-from globaltable.topology import SLOTS_DEFAULT, Group, Node, Topology, slot_of, spread
+from globaltable.topology import (
+    SLOTS_DEFAULT,
+    Group,
+    Node,
+    Topology,
+    one_node_each,
+    slot_of,
+    spread,
+)
 
 REGIONS = ("a", "b", "c", "d", "e")
 NODES = tuple(Node(name, name) for name in REGIONS)
@@ -32,7 +42,7 @@ def test_the_hash_is_the_crc_of_the_standards() -> None:
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 7, 64, SLOTS_DEFAULT])
 def test_every_slot_is_in_exactly_one_group(groups: int) -> None:
-    topology = spread("test", REGIONS[:3], groups, 3)
+    topology = spread("test", one_node_each(REGIONS[:3]), groups, 3)
     owned = [slot for group in topology.groups for slot in topology.slots_of_group(group.number)]
     assert sorted(owned) == list(range(SLOTS_DEFAULT))
     for group in topology.groups:
@@ -42,7 +52,7 @@ def test_every_slot_is_in_exactly_one_group(groups: int) -> None:
 
 
 def test_a_name_is_owned_by_the_group_of_its_slot() -> None:
-    topology = spread("test", REGIONS[:3], 7, 3)
+    topology = spread("test", one_node_each(REGIONS[:3]), 7, 3)
     for number in range(200):
         name = qualified_name("t", str(number))
         assert slot_of(name, topology.slots) in topology.slots_of_group(topology.group_of(name))
@@ -52,7 +62,7 @@ def test_a_name_is_owned_by_the_group_of_its_slot() -> None:
 def test_a_group_is_in_each_region_once_and_leadership_goes_round(
     regions: int, replicas: int
 ) -> None:
-    topology = spread("test", REGIONS[:regions], 2 * regions, replicas)
+    topology = spread("test", one_node_each(REGIONS[:regions]), 2 * regions, replicas)
     for group in topology.groups:
         in_regions = {topology.node_by_name[name].region for name in group.replicas}
         assert len(in_regions) == len(group.replicas) == replicas
@@ -65,23 +75,36 @@ def test_a_group_is_in_each_region_once_and_leadership_goes_round(
 @pytest.mark.parametrize("replicas", [-1, 0, 1, 2, 4, 6])
 def test_replicas_that_are_no_three_or_five_are_refused(replicas: int) -> None:
     with pytest.raises(ConfigError, match=f"replicas = {replicas}"):
-        spread("test", REGIONS, 1, replicas)
+        spread("test", one_node_each(REGIONS), 1, replicas)
 
 
 def test_more_replicas_than_regions_are_refused() -> None:
     with pytest.raises(ConfigError, match="only 3 regions"):
-        spread("test", REGIONS[:3], 1, 5)
+        spread("test", one_node_each(REGIONS[:3]), 1, 5)
 
 
 @pytest.mark.parametrize("groups", [-1, 0, 17])
 def test_groups_that_the_slots_cannot_be_dealt_to_are_refused(groups: int) -> None:
     with pytest.raises(ConfigError, match="16 slots"):
-        spread("test", REGIONS, groups, 3, slots=16)
+        spread("test", one_node_each(REGIONS), groups, 3, slots=16)
+
+
+@pytest.mark.parametrize("per_region", [1, 2, 4])
+@pytest.mark.parametrize(("regions", "replicas"), [(3, 3), (5, 3), (5, 5)])
+def test_nodes_of_a_region_hold_and_lead_equally_many_groups(
+    regions: int, replicas: int, per_region: int
+) -> None:
+    nodes = [Node(f"{name}{n}", name) for name in REGIONS[:regions] for n in range(per_region)]
+    topology = spread("test", nodes, 2 * len(nodes), replicas)
+    held = Counter(name for group in topology.groups for name in group.replicas)
+    led = Counter(group.preferred for group in topology.groups)
+    assert held == {node.name: 2 * replicas for node in nodes}
+    assert led == {node.name: 2 for node in nodes}
 
 
 def test_a_name_that_comes_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="not unique"):
-        spread("test", ("a", "b", "b"), 1, 3)
+        spread("test", one_node_each("abcc"), 1, 3)
 
 
 def test_two_replicas_in_one_region_are_refused() -> None:
@@ -92,7 +115,7 @@ def test_two_replicas_in_one_region_are_refused() -> None:
 
 class TestLeaders:
     def test_a_group_is_led_by_any_of_its_replicas_and_held_by_the_same(self) -> None:
-        dealt = spread("test", REGIONS[:3], 4, 3)
+        dealt = spread("test", one_node_each(REGIONS[:3]), 4, 3)
         led = dealt.led_by("bbca")
         assert [group.preferred for group in led.groups] == [*"bbca"]
         assert [set(group.replicas) for group in led.groups] == [{*"abc"}] * 4
@@ -103,10 +126,10 @@ class TestLeaders:
     )
     def test_leaders_that_cannot_be_are_refused(self, leaders: str, says: str) -> None:
         with pytest.raises(ConfigError, match=says):
-            spread("test", REGIONS[:3], 4, 3).led_by(leaders)
+            spread("test", one_node_each(REGIONS[:3]), 4, 3).led_by(leaders)
 
     def test_a_plan_is_known_by_its_digest(self) -> None:
-        dealt = spread("test", REGIONS[:3], 4, 3)
+        dealt = spread("test", one_node_each(REGIONS[:3]), 4, 3)
         plans = [dealt.led_by(leaders) for leaders in ("bbca", "bbac", "abca", "bbbb")]
         assert len({plan.plan_digest for plan in plans}) == 4
         assert dealt.led_by("bbca").plan_digest == plans[0].plan_digest

@@ -62,11 +62,11 @@ class PeerRelay:
     def seen_by(self, region: str, config: Config) -> Config:
         """The configuration in which the other nodes are reached through the relay."""
         seen = []
-        for other in config.regions:
+        for other in config.nodes:
             self._targets[other.name] = other.peer
             detour = self._listening.get((region, other.name))
             seen.append(replace(other, peer=detour) if detour is not None else other)
-        return replace(config, regions=tuple(seen))
+        return replace(config, nodes=tuple(seen))
 
     def reset(self, *pairs: tuple[str, str]) -> int:
         """Break the connections between these pairs, or all; how many there were."""

@@ -17,7 +17,7 @@ from globaltable.raft.transfer import EndRead, InstallSnapshot, ReadChunk, Stage
 from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.table import SLOT_BYTES
-from globaltable.topology import spread
+from globaltable.topology import one_node_each, spread
 from globaltable.wire.frames import encode_frame
 from tests.fuzz import samples
 from tests.fuzz.directories import scratch
@@ -38,7 +38,7 @@ class Node:
         self._log = SimLog(Platter())
         self._now = 0.0
         self.core = NodeCore(
-            topology=spread("im", samples.PEERS, 1, 3, slots=samples.SLOTS),
+            topology=spread("im", one_node_each(samples.PEERS), 1, 3, slots=samples.SLOTS),
             node="a",
             log=self._log,
             table=table,

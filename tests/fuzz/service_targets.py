@@ -90,7 +90,7 @@ async def _service() -> GlobalTableService:
         }
         table.flush([(group, Flush(rows, [], TableState(9, 1, 2)))])
     table.refresh()
-    node = _CONFIG.regions[0].name
+    node = _CONFIG.nodes[0].name
     core = NodeCore(
         topology=topology, node=node, log=SimLog(_logs(groups)), table=table, timing=Timing(),
         limits=ReplicaLimits(), flush_rows=1_000, flush_interval_s=1_000.0,

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from globaltable.errors import ConfigError
-from globaltable.server.config import Address, Config, InjectedLatency, Placement, RegionConfig
+from globaltable.server.config import Address, Config, InjectedLatency, NodeConfig, Placement
 
 REGIONS = tuple(
-    RegionConfig(
-        name, Address(f"node-{name}", 7001), Address(f"node-{name}", 7101), Path("/data", name)
+    NodeConfig(
+        name,
+        name,
+        Address(f"node-{name}", 7001),
+        Address(f"node-{name}", 7101),
+        Path("/data", name),
     )
     for name in "abc"
 )
@@ -19,12 +23,12 @@ UNEQUAL = {frozenset("ab"): 5.0, frozenset("bc"): 25.0}
 
 
 def test_a_region_is_found_by_its_name() -> None:
-    assert CONFIG.region("b") is REGIONS[1]
+    assert CONFIG.node("b") is REGIONS[1]
 
 
 def test_an_unknown_region_is_refused_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="'z' is not in the configuration; it has a, b, c"):
-        CONFIG.region("z")
+        CONFIG.node("z")
 
 
 def test_one_way_is_half_a_round_trip_in_either_direction() -> None:

@@ -13,8 +13,8 @@ from globaltable.server.config import (
     Config,
     InjectedLatency,
     Limits,
+    NodeConfig,
     Placement,
-    RegionConfig,
     Timeouts,
 )
 from globaltable.server.config_file import load, parse, render, render_placement
@@ -226,20 +226,54 @@ def test_the_least_that_is_right_gets_the_defaults() -> None:
     assert config.timeouts == Timeouts()
     assert config.limits == Limits()
     assert config.injected_latency is None
-    assert config.region("b").client == Address("10.0.0.2", 7101)
+    assert config.node("b").client == Address("10.0.0.2", 7101)
+
+
+class TestSeveralNodesOfARegion:
+    TWO = """
+[regions.a.nodes.a-1]
+peer = "10.0.0.1:7001"
+client = "10.0.0.1:7101"
+[regions.a.nodes.a-2]
+peer = "10.0.0.1:7002"
+client = "10.0.0.1:7102"
+"""
+    REST = GOOD[GOOD.index("[regions.b]") :]
+
+    def test_they_are_named_each_in_a_section(self) -> None:
+        config = parse(HEAD + self.TWO + self.REST, base_dir=BASE)
+        names = [(node.name, node.region) for node in config.nodes]
+        assert names == [("a-1", "a"), ("a-2", "a"), ("b", "b"), ("c", "c")]
+        assert config.regions == ("a", "b", "c")
+        assert config.groups == 4
+        assert config.node("a-2").data_dir == BASE / "data/a-2"
+        assert parse(render(config), base_dir=BASE) == config
+
+    @pytest.mark.parametrize(
+        ("text", "named"),
+        [
+            ("[regions.a.nodes]", "regions.a.nodes is empty"),
+            (TWO.replace("[regions.a.nodes.a-2]", "[regions.a.nodes.b]"), "nodes named 'b'"),
+            (TWO + "[regions.a]\nclient = '10.0.0.1:7109'", "regions.a.client is not a known"),
+            (TWO.replace("7102", "7101"), "regions.a.nodes.a-1.client already"),
+        ],
+    )
+    def test_what_is_wrong_with_them_is_named(self, text: str, named: str) -> None:
+        with pytest.raises(ConfigError, match=named):
+            parse(HEAD + text + "\n" + self.REST, base_dir=BASE)
 
 
 class TestPaths:
     def test_relative_ones_are_taken_from_the_file(self) -> None:
         text = HEAD + 'data_dir = "var"\n' + REGIONS + 'data_dir = "own/c"'
         config = parse(text, base_dir=BASE)
-        directories = [region.data_dir for region in config.regions]
+        directories = [region.data_dir for region in config.nodes]
         assert directories == [BASE / "var/a", BASE / "var/b", BASE / "own/c"]
 
     def test_absolute_ones_stay(self) -> None:
         text = HEAD + 'data_dir = "/data"\n' + REGIONS + 'data_dir = "/own/c"'
         config = parse(text, base_dir=BASE)
-        directories = [str(region.data_dir) for region in config.regions]
+        directories = [str(region.data_dir) for region in config.nodes]
         assert directories == ["/data/a", "/data/b", "/own/c"]
 
     def test_a_file_is_found_from_anywhere(
@@ -248,7 +282,7 @@ class TestPaths:
         (tmp_path / "cluster.toml").write_text(GOOD)
         monkeypatch.chdir(tmp_path)
         config = load(Path("cluster.toml"))
-        assert config.region("a").data_dir == tmp_path.resolve() / "data/a"
+        assert config.node("a").data_dir == tmp_path.resolve() / "data/a"
 
     @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"cluster = 7"])
     def test_whatever_is_wrong_with_a_file_names_it(
@@ -290,8 +324,8 @@ def test_seconds_beyond_all_floats_are_refused() -> None:
 @pytest.mark.parametrize("odd", ['"', "\\", "\n", "\x7f", "\x01", "é"])
 def test_odd_characters_survive_rendering(odd: str) -> None:
     config = parse(_with("10.0.0.1:7001", "NAME:7001"), base_dir=BASE / f"x{odd}y")
-    region = replace(config.regions[0], peer=Address(f"x{odd}y", 7001))
-    config = replace(config, regions=(region, *config.regions[1:]))
+    region = replace(config.nodes[0], peer=Address(f"x{odd}y", 7001))
+    config = replace(config, nodes=(region, *config.nodes[1:]))
     assert parse(render(config), base_dir=BASE) == config
 
 
@@ -348,8 +382,9 @@ def _configs(draw: st.DrawFn) -> Config:
     return Config(
         cluster=draw(_NAMES),
         tables=tuple(draw(st.lists(_NAMES, min_size=1, max_size=3, unique=True))),
-        regions=tuple(
-            RegionConfig(
+        nodes=tuple(
+            NodeConfig(
+                name,
                 name,
                 peer=Address(draw(_HOSTS), next(ports)),
                 client=Address(draw(_HOSTS), next(ports)),

@@ -13,7 +13,7 @@ from globaltable.raft.journal import InvariantViolated
 from globaltable.raft.messages import Heartbeat, Message
 from globaltable.server.core import NodeCore
 from globaltable.store.log import Entry, HardState
-from globaltable.topology import spread
+from globaltable.topology import one_node_each, spread
 from globaltable.wire.frames import encode_frame
 from tests.simulation.disk import Platter, SimLog, SimTable
 
@@ -23,7 +23,7 @@ def _core(*, rebuilding: int | None = None) -> NodeCore:
     if rebuilding is not None:
         platter.states[rebuilding] = HardState(0, None, rebuilding=True)
     return NodeCore(
-        topology=spread("im", ["a", "b", "c"], 2, 3, slots=16),
+        topology=spread("im", one_node_each("abc"), 2, 3, slots=16),
         node="a",
         log=SimLog(platter),
         table=SimTable(platter),
@@ -67,7 +67,7 @@ def test_a_replica_that_meets_a_damaged_record_is_stopped_and_says_how_to_have_i
     core.fail(0, Corrupt("log entry 7 of group 0 fails its checksum"))
     core.fail(0, AssertionError("what is met first is what is told"))
     assert core.refusal(0).startswith("group 0 is out of service on a: Corrupt: log entry 7 of")
-    assert "globaltable rebuild --region a --group 0" in core.refusal(0)
+    assert "globaltable rebuild --node a --group 0" in core.refusal(0)
     assert core.refusal(1) == ""
 
 

@@ -17,7 +17,7 @@ from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import NO_OP
 from globaltable.raft.transfer import EndRead, ReadChunk
 from globaltable.server.backend import NodeBackend
-from globaltable.server.config import Address, Config, RegionConfig
+from globaltable.server.config import Address, Config, NodeConfig
 from globaltable.server.core import FlushJob, GroupJob, NodeCore
 from globaltable.server.driver import Driver
 from globaltable.server.peers import PeerLinks
@@ -32,13 +32,13 @@ from tests.simulation.disk import Platter, SimLog
 TABLE = "im.session"
 STATE = TableState(5, 1, 1)
 LATER = TableState(6, 1, 1)
-REMEDY = "globaltable rebuild --region a --group"
+REMEDY = "globaltable rebuild --node a --group"
 
 CONFIG = Config(
     cluster="im",
     tables=(TABLE,),
-    regions=tuple(
-        RegionConfig(name, Address("127.0.0.1", 1), Address("127.0.0.1", 2), Path(name))
+    nodes=tuple(
+        NodeConfig(name, name, Address("127.0.0.1", 1), Address("127.0.0.1", 2), Path(name))
         for name in "abc"
     ),
     groups=2,

@@ -8,6 +8,7 @@ from globaltable.placement import RoundTrips
 from globaltable.server.distances import Distances
 
 MEASURED_S = {"b": 0.006, "c": 0.030, "d": 0.0}
+REGION_OF = {name: name for name in "abcde"}
 CONFIGURED = RoundTrips(28.0, {frozenset("ab"): 5.0, frozenset("bc"): 25.0})
 
 
@@ -34,5 +35,7 @@ class _Links:
 def test_how_far_two_are_from_each_other(
     a: str, b: str, with_file_s: float, without_s: float
 ) -> None:
-    assert Distances("a", _Links(), CONFIGURED).round_trip_s(a, b) == pytest.approx(with_file_s)
-    assert Distances("a", _Links(), None).round_trip_s(a, b) == pytest.approx(without_s)
+    assert Distances("a", REGION_OF, _Links(), CONFIGURED).round_trip_s(a, b) == pytest.approx(
+        with_file_s
+    )
+    assert Distances("a", REGION_OF, _Links(), None).round_trip_s(a, b) == pytest.approx(without_s)

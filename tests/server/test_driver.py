@@ -14,7 +14,7 @@ from globaltable.raft.messages import Message, RequestVote, Vote
 from globaltable.server.core import FlushJob, GroupJob, NodeCore, ReplicaFailure, Turn
 from globaltable.server.driver import Driver
 from globaltable.server.watches import Watches
-from globaltable.topology import spread
+from globaltable.topology import one_node_each, spread
 from globaltable.wire.frames import decode_frame, encode_frame
 from tests.simulation.disk import Platter, SimLog, SimTable
 
@@ -72,7 +72,7 @@ class _Node:
         self.unforeseen: list[BaseException] = []
         self.told: list[tuple[Sequence[int], list[OutcomeStatus]]] = []
         self.core = NodeCore(
-            topology=spread("im", ["a", "b", "c"], 2, 3, slots=16),
+            topology=spread("im", one_node_each("abc"), 2, 3, slots=16),
             node="a",
             log=self.log,
             table=SimTable(Platter()),

@@ -13,7 +13,7 @@ from globaltable import history, limits
 from globaltable.client._lanes import WriteLane
 from globaltable.errors import StorageError
 from globaltable.raft import guard, progress
-from globaltable.topology import Topology, spread
+from globaltable.topology import Topology, one_node_each, spread
 from tests.simulation.checks import Checks, Violation
 from tests.simulation.clients import Attempt, Client
 from tests.simulation.faults import KINDS, heal
@@ -75,7 +75,7 @@ class World:
         """All that processes have got."""
         names = list(NODES[: schedule.nodes])
         self.topology: Topology = spread(
-            "simulated", names, schedule.groups, schedule.nodes, slots=16
+            "simulated", one_node_each(names), schedule.groups, schedule.nodes, slots=16
         )
         self.network = Network(names, random.Random(f"network {schedule.seed}"), self.timeline)
         self.network.unruly = schedule.unruly
