@@ -35,10 +35,12 @@ def group_of_slot(slot: int, groups: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One server process."""
+    """One server process, and where the others ("host:port") and clients reach it."""
 
     name: str
     region: str
+    peer: str = ""
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Topology:
-    """A whole cluster."""
+    """A whole cluster. The founding one has version 0."""
 
     cluster: str
     nodes: tuple[Node, ...]
     groups: tuple[Group, ...]
     slots: int = SLOTS_DEFAULT
+    version: int = 0
 
     def __post_init__(self) -> None:
         names = [node.name for node in self.nodes]

@@ -150,7 +150,9 @@ class Config:
 
     def topology(self) -> Topology:
         """Which node holds which group, and should lead it."""
-        nodes = [Node(node.name, node.region) for node in self.nodes]
+        nodes = [
+            Node(node.name, node.region, str(node.peer), str(node.client)) for node in self.nodes
+        ]
         dealt = spread(self.cluster, nodes, self.groups, self.replicas, self.slots)
         weights = self.placement.weights if self.placement is not None else None
         return placed(dealt, self.round_trips() or RoundTrips(), weights)
