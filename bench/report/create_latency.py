@@ -18,7 +18,7 @@ from globaltable.bench.report.section import Section, Table
 from globaltable.bench.report.written import ms, rate, share, times
 from globaltable.bench.results import Report
 from globaltable.bench.scenarios import create_latency
-from globaltable.bench.scenarios.create_latency import ALIKE, GIVEN, PLANNED, UNEQUAL
+from globaltable.bench.scenarios.create_latency import ALIKE, GIVEN, UNEQUAL
 
 _RATIO_MAX: Final = {ALIKE: 1.15, UNEQUAL: 1.2}
 """As for a commit. The same overhead is a larger share of the shorter ones among unequal links."""
@@ -95,10 +95,10 @@ def _table(several: Repeats, regions: Sequence[str]) -> Table:
 
 
 def _plots(repeats: Sequence[Repeats], report: Report) -> Iterator[Plot]:
-    """With leaders as planned. The report's pings are of the run's own links, played first."""
-    planned = [several for several in repeats if several.case["leaders"] == PLANNED]
-    for number, several in enumerate(planned):
+    for number, several in enumerate(repeats, start=1):
         curves = [Curve(several.system, what, several.histogram(what)) for what in several.what]
-        pings = Histogram() if number else Histogram.sum(report.pings.values())
-        drawn = latency_cdf(f"create-latency-{number + 1}", curves, pings)
+        # Where links differ there is no one ping; where they are alike, they are the run's own.
+        alike = several.case["links"] == ALIKE
+        pings = Histogram.sum(report.pings.values()) if alike else Histogram()
+        drawn = latency_cdf(f"{create_latency.NAME}-{number}", curves, pings)
         yield replace(drawn, caption=f"{of(several)}. {drawn.caption}")

@@ -35,6 +35,7 @@ PLOTS = [
     "commit-latency",
     "create-latency-1",
     "create-latency-2",
+    "create-latency-3",
     "throughput",
     "compare-latency",
     "compare-throughput",
