@@ -81,7 +81,7 @@ def _create_latency(report: Report) -> Iterator[Goal]:
         ratios = create_latency.over_floor(several, report.regions)
         if ratios:
             worst, region = max((ratio, region) for region, ratio in ratios.items())
-            what = f"create p50 over the ping of the nearest region, {create_latency.of(several)}"
+            what = f"create p50, one outstanding, over the floor, {create_latency.of(several)}"
             limit = create_latency.ratio_max(several)
             yield _at_most(f"{what}; worst is region {region}", limit, worst, " ×")
 

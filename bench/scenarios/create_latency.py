@@ -126,7 +126,10 @@ def round_trips_of(regions: Sequence[str], given_ms: Sequence[float]) -> RoundTr
             f"{NAME}: {len(given_ms)} round trips for the {len(pairs)} pairs of "
             f"{len(regions)} regions; give one for each pair, in --unequal-ms"
         )
-    return RoundTrips(0.0, dict(zip(pairs, given_ms, strict=True)))
+    try:
+        return RoundTrips(0.0, dict(zip(pairs, given_ms, strict=True)))
+    except ValueError as error:
+        raise CannotMeasure(f"{NAME}: --unequal-ms has {error}") from error
 
 
 def _over_links(stage: Stage, options: Namespace) -> Iterator[Measurement]:

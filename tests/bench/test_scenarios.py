@@ -75,6 +75,8 @@ def test_links_are_said_in_words() -> None:
 def test_unequal_links_need_a_round_trip_for_each_pair() -> None:
     with pytest.raises(CannotMeasure, match="3 round trips for the 10 pairs of 5 regions"):
         create_latency.round_trips_of("abcde", [5.0, 25.0, 28.0])
+    with pytest.raises(CannotMeasure, match=r"--unequal-ms has a round trip of -5\.0 ms"):
+        create_latency.round_trips_of("abc", [-5.0, 25.0, 28.0])
 
 
 @pytest.mark.parametrize(
