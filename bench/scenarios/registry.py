@@ -6,6 +6,7 @@ from globaltable.bench.scenarios import (
     commit_latency,
     compare,
     contention,
+    create_latency,
     failover,
     growth,
     reads,
@@ -16,6 +17,7 @@ from globaltable.bench.scenarios.scenario import Scenario
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     commit_latency.SCENARIO,
+    create_latency.SCENARIO,
     throughput.SCENARIO,
     compare.SCENARIO,
     contention.SCENARIO,
