@@ -81,8 +81,11 @@ class NodeBackend:
         return NoQuorum(self._core.refusal(group))
 
     def _deadline(self, timeout_s: float | None) -> float:
-        bound = self._config.timeouts.request_s
-        return self._loop.time() + (bound if timeout_s is None else max(0.0, timeout_s))
+        # Whatever a caller asks for: one that has gone must not fill a queue for hours.
+        bound_s = self._config.timeouts.request_s
+        return self._loop.time() + (
+            bound_s if timeout_s is None else max(0.0, min(timeout_s, bound_s))
+        )
 
     def submit(self, ops: Sequence[Op], timeout_s: float | None, told: Told) -> None:
         self._driver.submit(ops, self._deadline(timeout_s), told)
