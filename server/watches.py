@@ -19,9 +19,10 @@ from globaltable.model import OpKind, OutcomeStatus
 from globaltable.wire.rows import HistoryRow, decode_history
 
 QUEUE_CHANGES_MAX: Final = 2_048
-CATCH_UP_RECORDS: Final = 256
+CATCH_UP_OPS: Final = 4_096
 CATCH_UP_CHANGES: Final = 2_048
-"""History records read, and changes found, for one watcher before others get their turn."""
+"""Ops of the history read, and changes found, for one watcher before others get their turn: of ops,
+for a record holds up to thousands, and when a node is lost all its watchers come at once."""
 
 
 class Change(NamedTuple):
@@ -165,15 +166,19 @@ class Watches:
     def _catch_up(self, watcher: Watcher) -> list[Change]:
         self._require_kept(watcher, Lagged)
         changes: list[Change] = []
-        budget = CATCH_UP_RECORDS
+        budget = CATCH_UP_OPS
         for group in watcher.position:
             table = self._replica(group).table
             position = watcher.position[group]
+            if watcher.exact and table.changed_at(watcher.start) <= position:
+                # Its row says that there is nothing to be found in the history.
+                watcher.position[group] = max(position, table.applied)
+                continue
             for record in table.history.records_after(position):
-                if budget == 0 or len(changes) >= CATCH_UP_CHANGES:
+                if budget <= 0 or len(changes) >= CATCH_UP_CHANGES:
                     watcher.awake.set()
                     return changes
-                budget -= 1
+                budget -= record.ops
                 rows = decode_history(record.data)
                 found = _changes(group, record.revision, rows)
                 changes += [change for change in found if watcher.wants(change.name)]

@@ -80,6 +80,10 @@ _TOO_LONG = [1e9 + 1, 1e308, 2**63, 10**400]
 _NO_NUMBER = [True, False, "5", b"5", [5], USE_CLIENT_DEFAULT]
 
 
+def _shown(value: object) -> str:
+    return repr(value)[:20]
+
+
 class TestTimeouts:
     @pytest.mark.parametrize("timeout", [None, 1, 0.001, 1e9])
     def test_a_span_or_none(self, timeout: float | None) -> None:
