@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from globaltable.errors import Corrupt
-from globaltable.model import Op, Outcome, OutcomeStatus
-from globaltable.wire.rows import HistoryRow, decode_history
+from globaltable.model import Outcome
+from globaltable.wire.rows import decode_history
 
 HISTORY_OPS_MAX: Final = 16_384
 """Ops kept in each group. Part of the replicated state: changing it is a format change."""
@@ -39,18 +39,6 @@ collector has nothing to walk here."""
 
 def identity_of(client_id: int, sequence: int) -> Identity:
     return client_id << _SEQUENCE_BITS | sequence
-
-
-def answer(op: Op, row: HistoryRow) -> Outcome:
-    """What an op is told whose identity has been seen before, with the outcome in `row`."""
-    if (op.kind, op.name) == (row.kind, row.name):
-        return row.outcome
-    return Outcome(
-        OutcomeStatus.INVALID_ARGUMENT,
-        None,
-        f"client {op.client_id} has used sequence {op.sequence} for another op already; each op "
-        "of a client needs its own, and only a retry the same",
-    )
 
 
 class _Remembered(NamedTuple):
@@ -106,27 +94,16 @@ class History:
         while self._ops > HISTORY_OPS_MAX and len(self._remembered) > 1:
             self._forget_oldest()
 
-    def find(self, identities: Iterable[Identity]) -> dict[Identity, HistoryRow]:
-        """Those of these ops that are remembered, and how each ended first.
-
-        All are looked for together, for each record is decoded as a whole: when a node is lost,
-        thousands of its callers' ops may be asked for again at once, and all be in the same few.
-        """
-        wanted: dict[int, set[Identity]] = {}
-        for identity in identities:
-            revision = self._revision_by_op.get(identity)
-            if revision is not None:
-                wanted.setdefault(revision, set()).add(identity)
-        found: dict[Identity, HistoryRow] = {}
-        for revision, of_record in wanted.items():
-            record = next(self.records_after(revision - 1))
-            for row in decode_history(record.data):
-                identity = identity_of(row.client_id, row.sequence)
-                if identity in of_record:
-                    found[identity] = row
-            missing = of_record - found.keys()
-            assert not missing, f"ops {missing} are indexed at {revision}, but not there"
-        return found
+    def find(self, identity: Identity) -> Outcome | None:
+        """The first outcome of an op, if it is remembered."""
+        revision = self._revision_by_op.get(identity)
+        if revision is None:
+            return None
+        record = next(self.records_after(revision - 1))
+        for row in decode_history(record.data):
+            if identity_of(row.client_id, row.sequence) == identity:
+                return row.outcome
+        raise AssertionError(f"op {identity:#x} is indexed at {revision}, but not there")
 
     def _forget_oldest(self) -> None:
         record, identities = self._remembered.popleft()

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from globaltable import limits
-from globaltable.history import History, answer, identity_of
+from globaltable.history import History, identity_of
 from globaltable.model import Batch, Op, Outcome, OutcomeStatus
 from globaltable.wire.batches import BATCH_ID_BYTES, encode_batch
 
@@ -181,17 +181,11 @@ class Proposals:
         Those that the history knows are settled; those it can no longer know are unknown. Readers
         do not pass: an op may be known of an earlier attempt, and the batch still be on its way.
         """
-        known = history.find(
-            identity_of(op.client_id, op.sequence)
-            for proposal in self._sealed.values()
-            for op in proposal.batch.ops
-        )
         settled: list[Settled] = []
         for batch_id, proposal in list(self._sealed.items()):
-            rows = [
-                (op, known.get(identity_of(op.client_id, op.sequence))) for op in proposal.batch.ops
+            found = [
+                history.find(identity_of(op.client_id, op.sequence)) for op in proposal.batch.ops
             ]
-            found = [answer(op, row) if row is not None else None for op, row in rows]
             outcomes = [outcome for outcome in found if outcome is not None]
             if found and len(outcomes) == len(found):
                 settled += self.settle(batch_id, outcomes, applied=False)

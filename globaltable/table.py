@@ -20,7 +20,7 @@ from itertools import repeat
 from operator import add
 from typing import NamedTuple, Protocol
 
-from globaltable.history import History, HistoryRecord, Identity, answer, identity_of
+from globaltable.history import History, HistoryRecord, Identity, identity_of
 from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus, from_columns
 from globaltable.topology import slot_of, slots_of
 from globaltable.wire.rows import (
@@ -167,13 +167,13 @@ class Table:
 
         Also returns the identities of the ops that were new.
         """
-        known = self.history.find(identities)
         rows: dict[Identity, HistoryRow] = {}
         not_new: dict[int, Outcome] = {}
         for at, (op, identity) in enumerate(zip(ops, identities, strict=True)):
-            first = rows.get(identity) or known.get(identity)
-            if first is not None:
-                not_new[at] = answer(op, first)
+            if identity in rows:
+                not_new[at] = rows[identity].outcome
+            elif (outcome := self.history.find(identity)) is not None:
+                not_new[at] = outcome
             else:
                 (rows[identity],) = self._apply_ops(revision, (op,))
         return Applied(revision, list(rows.values()), not_new), list(rows)
@@ -208,7 +208,7 @@ class Table:
         data = self._row_bytes(key)
         row = decode_row(data) if data is not None else None
 
-        if row is not None and _may_have_made(op, row):
+        if row is not None and row.client_id == op.client_id and row.sequence == op.sequence:
             # A retry from beyond the history, of the op that made this very row.
             return _history_row(op, OutcomeStatus.APPLIED, row.unit or "", row)
         if op.kind is OpKind.BIND:
@@ -302,16 +302,6 @@ def _bound(key: bytes, data: bytes) -> Iterator[tuple[bytes, Binding]]:
     binding = decode_row(data).binding
     if binding is not None:
         yield key, binding
-
-
-def _may_have_made(op: Op, row: Row) -> bool:
-    """Whether a row is what an op of this identity would have left, not another that has used it
-    before."""
-    if (row.client_id, row.sequence) != (op.client_id, op.sequence):
-        return False
-    if op.kind is OpKind.BIND:
-        return row.unit == op.unit
-    return row.version == op.version + 1 and row.unit == (op.unit or None)
 
 
 def _history_row(op: Op, status: OutcomeStatus, unit: str, row: Row | None) -> HistoryRow:

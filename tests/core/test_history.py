@@ -6,7 +6,7 @@ from globaltable import history
 from globaltable.errors import Corrupt
 from globaltable.history import HISTORY_OPS_MAX, History, HistoryRecord, identity_of
 from globaltable.model import Binding, OpKind, Outcome, OutcomeStatus
-from globaltable.wire.rows import HistoryRow, decode_history, encode_history
+from globaltable.wire.rows import HistoryRow, encode_history
 
 
 def _row(client: int, sequence: int, version: int = 1, revision: int = 2) -> HistoryRow:
@@ -19,12 +19,6 @@ def _append(past: History, revision: int, *rows: HistoryRow) -> HistoryRecord:
     record = HistoryRecord(revision, max(1, len(rows)), encode_history(list(rows)))
     past.append(record, [identity_of(row.client_id, row.sequence) for row in rows])
     return record
-
-
-def _outcome(past: History, client: int, sequence: int) -> Outcome | None:
-    identity = identity_of(client, sequence)
-    row = past.find([identity]).get(identity)
-    return row.outcome if row is not None else None
 
 
 @pytest.fixture
@@ -40,35 +34,22 @@ def test_the_bound_is_part_of_the_format() -> None:
 def test_an_op_is_found_by_client_and_sequence_together() -> None:
     past = History(1)
     _append(past, 2, _row(7, 1), _row(7, 2, version=5))
-    assert _outcome(past, 7, 2) == Outcome(OutcomeStatus.APPLIED, Binding("A", 5, 2, created=True))
-    assert _outcome(past, 8, 1) is _outcome(past, 7, 3) is _outcome(past, 1, 7) is None
-
-
-def test_many_are_found_at_the_cost_of_the_records_that_hold_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Who loses a node asks again for all that was under way there, in one batch."""
-    past = History(1)
-    for revision in range(2, 5):
-        rows = [_row(revision, sequence) for sequence in range(100)]
-        _append(past, revision, *rows)
-    decoded: list[bytes] = []
-
-    def counted(data: bytes) -> list[HistoryRow]:
-        decoded.append(data)
-        return decode_history(data)
-
-    monkeypatch.setattr(history, "decode_history", counted)
-    asked = [identity_of(client, sequence) for client in (2, 4, 9) for sequence in range(100)]
-    assert past.find(asked).keys() == set(asked[:200])
-    assert len(decoded) == 2
+    assert past.find(identity_of(7, 2)) == Outcome(
+        OutcomeStatus.APPLIED, Binding("A", 5, 2, created=True)
+    )
+    assert (
+        past.find(identity_of(8, 1))
+        is past.find(identity_of(7, 3))
+        is past.find(identity_of(1, 7))
+        is None
+    )
 
 
 def test_ids_of_full_width_do_not_run_into_each_other() -> None:
     past = History(1)
     last = 2**64 - 1
     _append(past, 2, _row(0, last), _row(1, 0, version=9))
-    first, second = _outcome(past, 0, last), _outcome(past, 1, 0)
+    first, second = past.find(identity_of(0, last)), past.find(identity_of(1, 0))
     assert first is not None and first.binding is not None and first.binding.version == 1
     assert second is not None and second.binding is not None and second.binding.version == 9
 
@@ -99,8 +80,8 @@ def test_the_oldest_batch_is_forgotten_whole_and_the_floor_says_so() -> None:
     assert (past.floor, past.ops) == (1, 4)
     kept.append(_append(past, 6, _row(7, 5)))
     assert (past.floor, past.ops) == (2, 3)
-    assert _outcome(past, 7, 1) is _outcome(past, 7, 2) is None
-    assert _outcome(past, 7, 3) is not None
+    assert past.find(identity_of(7, 1)) is past.find(identity_of(7, 2)) is None
+    assert past.find(identity_of(7, 3)) is not None
     assert list(past.records_after(2)) == kept
 
 
@@ -149,7 +130,7 @@ def test_it_is_rebuilt_from_its_records() -> None:
     again = History(1, records)
     assert (again.floor, again.ops) == (past.floor, past.ops)
     assert list(again.records_after(1)) == records
-    assert _outcome(again, 8, 1) == _outcome(past, 8, 1) is not None
+    assert again.find(identity_of(8, 1)) == past.find(identity_of(8, 1)) is not None
 
 
 def test_a_damaged_record_is_not_believed() -> None:

@@ -156,39 +156,6 @@ class TestOnce:
         assert first == second
         assert desk.table.get(K) == Binding("A", 1, 2)
 
-    @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in two"])
-    def test_the_identity_of_one_op_is_no_excuse_for_another(
-        self, desk: Desk, together: bool
-    ) -> None:
-        """A caller that numbers two ops alike must not be told that the second took effect."""
-        other = qualified_name("t", "other")
-        first, second = (Op(OpKind.BIND, name, "A", 0, 7, 1) for name in (K, other))
-        if together:
-            told, refused = desk.apply(first, second)
-        else:
-            (told,), (refused,) = desk.apply(first), desk.apply(second)
-        assert told.status is OutcomeStatus.APPLIED
-        assert (refused.status, refused.binding) == (OutcomeStatus.INVALID_ARGUMENT, None)
-        assert "client 7 has used sequence 1" in refused.detail
-        assert desk.table.get(other) is None
-
-    @pytest.mark.parametrize("forgotten", [True, False])
-    def test_nor_is_that_of_a_bind_for_the_unbind_after_it(
-        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, forgotten: bool
-    ) -> None:
-        if forgotten:
-            monkeypatch.setattr(history, "HISTORY_OPS_MAX", 1)
-        desk.apply(Op(OpKind.BIND, K, "A", 0, 7, 1))
-        desk.bind("A", qualified_name("t", "other"))
-        (outcome,) = desk.apply(Op(OpKind.UNBIND, K, "", 1, 7, 1))
-        if forgotten:
-            # It is not known that it is no op of its own; so it takes effect as one.
-            assert outcome.status is OutcomeStatus.APPLIED
-            assert desk.table.get(K) is None
-        else:
-            assert outcome.status is OutcomeStatus.INVALID_ARGUMENT
-            assert desk.table.get(K) is not None
-
     def test_a_retry_after_a_restart_too(self, desk: Desk) -> None:
         op = desk.op(OpKind.BIND, unit="A")
         first = desk.apply(op)

@@ -71,7 +71,7 @@ def _history() -> Subject:
         # What is decoded is indexed, searched and forgotten.
         history = History(1, [HistoryRecord(2, max(1, len(rows)), data)])
         for row in rows[:3]:
-            assert history.find([identity_of(row.client_id, row.sequence)])
+            assert history.find(identity_of(row.client_id, row.sequence)) is not None
             split_name(row.name)
         return rows
 
