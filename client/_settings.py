@@ -102,6 +102,8 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
+    # An error of a watch names a revision for each group, in its trailers.
+    ("grpc.max_metadata_size", 2_097_152),
     # Every retry is the exchange's: only it knows what an op's earlier attempts came to.
     ("grpc.enable_retries", 0),
     # Clients of one process share no connection, so that closing one cannot hurt another.
