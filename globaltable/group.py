@@ -28,7 +28,7 @@ from globaltable.proposals import Proposal, Proposals, Settled
 from globaltable.raft.adaptor import Role, Timing
 from globaltable.raft.guard import Guard
 from globaltable.raft.journal import Journal, is_no_op
-from globaltable.raft.messages import Append, Heartbeat, Message, Propose
+from globaltable.raft.messages import Append, Message, Propose
 from globaltable.raft.recovery import Phase
 from globaltable.raft.transfer import Job
 from globaltable.store.log import Entry, LogImage, LogWrite
@@ -83,8 +83,6 @@ class ReplicaLimits:
     pending_ops: int = 16_384
     log_entries: int = 8_192
     log_bytes: int = 67_108_864
-    unflushed_ops: int = 262_144
-    """Several flushes. What is not flushed is held in memory twice: by the table and in the log."""
 
 
 class Replica:
@@ -175,13 +173,13 @@ class Replica:
     # --- inputs ----------------------------------------------------------------------------------
 
     def submit(self, ops: Sequence[Op], ticket: Any, deadline: float) -> bool:
-        """Queue ops, to be settled together under `ticket`; False, and nothing queued, if full, if
-        the disk is far behind, or if this replica is being rebuilt.
+        """Queue ops, to be settled together under `ticket`; False, and nothing queued, if full,
+        or if this replica is being rebuilt.
 
         Without ops it is a read barrier: once settled with no outcome, this replica's table holds
         everything that was acknowledged anywhere before the call; with one, it may not.
         """
-        if not self._guard.recovery.is_whole or self._is_behind:
+        if not self._guard.recovery.is_whole:
             return False
         return self._proposals.submit(ops, ticket, deadline)
 
@@ -190,17 +188,13 @@ class Replica:
         if isinstance(message, Propose):
             self._on_propose(message.payload)
             return True
-        if isinstance(message, Append) and self._is_behind:
-            # It is heard that the leader lives, and nothing is acknowledged. What is left out so
-            # leaves a gap, which a later append shows, and is sent again.
-            message = Heartbeat(message.term)
         return self._guard.receive(sender, message) or self._handing_over is not None
 
     def _on_propose(self, payload: bytes) -> None:
         # What enters the log is applied by every replica, so it is checked before it does. If it
         # cannot be appended now it is dropped: who proposed it will propose it again.
         batch = decode_batch(payload)
-        if self.is_leader and self._handing_over is None and self._can_append:
+        if self.is_leader and self._handing_over is None and self._guard.can_append:
             self._keep_decoded(payload, batch)
             self._guard.append(payload)
 
@@ -306,7 +300,7 @@ class Replica:
         """Where a batch can go now: this node if it leads, or a leader that is connected."""
         leader = self._guard.leader
         if leader == self._node:
-            ready = self._handing_over is None and self._can_append
+            ready = self._handing_over is None and self._guard.can_append
             return leader if ready and self.is_leader else None
         return leader if leader is not None and self._guard.is_connected(leader) else None
 
@@ -347,16 +341,6 @@ class Replica:
                 if self._proposes_to is None:
                     return
                 self._propose(proposal, leader, messages)
-
-    @property
-    def _can_append(self) -> bool:
-        return self._guard.can_append and not self._is_behind
-
-    @property
-    def _is_behind(self) -> bool:
-        """The table's disk does not keep up. Then nothing more is taken on, by whatever way it
-        would come, until it has: its log cannot be cut, and memory would have no end."""
-        return self.table.unflushed_ops >= self._limits.unflushed_ops
 
     # --- leadership ------------------------------------------------------------------------------
 
@@ -414,9 +398,7 @@ class Replica:
 
     @property
     def wants_flush(self) -> bool:
-        """The log cannot be compacted until the table is flushed, or much has gathered."""
-        if self.table.unflushed_ops > self._limits.unflushed_ops // 2:
-            return True
+        """The log cannot be compacted until the table is flushed."""
         journal = self._guard.journal
         full = (
             len(journal) > self._limits.log_entries or journal.size_bytes > self._limits.log_bytes

@@ -111,9 +111,7 @@ class Table:
         self.history = History(state.floor, history)
         self._dirty: dict[bytes, bytes] = {}
         self._dirty_history: list[HistoryRecord] = []
-        self._dirty_ops = 0
         self._flushing: Flush | None = None
-        self._flushing_ops = 0
         self._flushed_applied = state.applied
 
     @property
@@ -129,11 +127,6 @@ class Table:
     @property
     def dirty_rows(self) -> int:
         return len(self._dirty)
-
-    @property
-    def unflushed_ops(self) -> int:
-        """Ops whose outcomes are in memory and in the log only; an empty batch counts as one."""
-        return self._dirty_ops + self._flushing_ops
 
     # --- changes ---------------------------------------------------------------------------------
 
@@ -157,7 +150,6 @@ class Table:
         record = HistoryRecord(revision, max(1, len(rows)), encode_history(rows))
         self.history.append(record, identities)
         self._dirty_history.append(record)
-        self._dirty_ops += record.ops
         return applied
 
     def _apply_new_ops(
@@ -287,7 +279,6 @@ class Table:
         state = TableState(self._applied, self._applied_term, self.history.floor)
         self._flushing = Flush(self._dirty, self._dirty_history, state)
         self._dirty, self._dirty_history = {}, []
-        self._flushing_ops, self._dirty_ops = self._dirty_ops, 0
         return self._flushing
 
     def end_flush(self) -> None:
@@ -295,7 +286,6 @@ class Table:
         assert self._flushing is not None, "no flush is under way"
         self._flushed_applied = self._flushing.state.applied
         self._flushing = None
-        self._flushing_ops = 0
 
 
 def _bound(key: bytes, data: bytes) -> Iterator[tuple[bytes, Binding]]:
