@@ -74,12 +74,6 @@ class NodeBackend:
         self.tables = config.tables
         self.watches = watches
 
-    def _met_damage(self, group: int, error: StorageError) -> NoQuorum:
-        """A record that proves damaged as it is read puts the group's replica out of service."""
-        self._core.fail(group, error)
-        self._driver.wake()
-        return NoQuorum(self._core.refusal(group))
-
     def _deadline(self, timeout_s: float | None) -> float:
         # Whatever a caller asks for: one that has gone must not fill a queue for hours.
         bound_s = self._config.timeouts.request_s
@@ -117,7 +111,7 @@ class NodeBackend:
             try:
                 found.append((table.get(name), table.applied))
             except StorageError as error:
-                raise self._met_damage(group, error) from error
+                raise self._driver.met_damage(group, error) from error
         return found
 
     def scan(
@@ -141,7 +135,7 @@ class NodeBackend:
                     if len(entries) == count:
                         return entries, key
             except StorageError as error:
-                raise self._met_damage(group, error) from error
+                raise self._driver.met_damage(group, error) from error
             slot += 1
         return entries, b""
 

@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from globaltable.errors import Compacted, Lagged
+from globaltable.errors import Compacted, Lagged, StorageError
 from globaltable.group import Changed, Replica
 from globaltable.model import OpKind, OutcomeStatus
 from globaltable.wire.rows import HistoryRow, decode_history
@@ -73,8 +73,14 @@ class Watcher:
 class Watches:
     """All watchers of a node."""
 
-    def __init__(self, replica: Callable[[int], Replica]) -> None:
+    def __init__(
+        self,
+        replica: Callable[[int], Replica],
+        met_damage: Callable[[int, StorageError], Exception] = lambda _group, error: error,
+    ) -> None:
+        """`met_damage` hears of a record of a group that cannot be read, and says what to raise."""
         self._replica = replica
+        self._met_damage = met_damage
         self._by_name: dict[bytes, set[Watcher]] = {}
         self._by_prefix: dict[bytes, set[Watcher]] = {}
         self._prefixes_by_length: Counter[int] = Counter()
@@ -170,7 +176,7 @@ class Watches:
         for group in watcher.position:
             table = self._replica(group).table
             position = watcher.position[group]
-            if watcher.exact and table.changed_at(watcher.start) <= position:
+            if watcher.exact and not self._has_changed(watcher, group):
                 # Its row says that there is nothing to be found in the history.
                 watcher.position[group] = max(position, table.applied)
                 continue
@@ -188,16 +194,20 @@ class Watches:
         watcher.awake.clear()
         return changes
 
+    def _has_changed(self, watcher: Watcher, group: int) -> bool:
+        """Whether the one key that it watches has, since its position."""
+        try:
+            changed_at = self._replica(group).table.changed_at(watcher.start)
+        except StorageError as error:
+            raise self._met_damage(group, error) from error
+        return changed_at > watcher.position[group]
+
     def _require_kept(self, watcher: Watcher, error: type[Compacted] | type[Lagged]) -> None:
         oldest = {group: self._replica(group).table.history.floor for group in watcher.position}
         gone = [group for group, floor in oldest.items() if watcher.position[group] < floor]
         if gone and watcher.exact:
             # What its row says is enough: a key that has not changed since has no change to miss.
-            gone = [
-                group
-                for group in gone
-                if self._replica(group).table.changed_at(watcher.start) > watcher.position[group]
-            ]
+            gone = [group for group in gone if self._has_changed(watcher, group)]
             if not gone:
                 for group in watcher.position:
                     if watcher.position[group] < oldest[group]:
