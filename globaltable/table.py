@@ -239,28 +239,30 @@ class Table:
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding]]:
         """Bindings with `start <= row key < end`, ascending by row key."""
-        return self.scanner()(start, end)
+        for key, binding in self.scanner()(start, end):
+            if binding is not None:
+                yield key, binding
 
-    def scanner(self) -> Callable[[bytes, bytes], Iterator[tuple[bytes, Binding]]]:
+    def scanner(self) -> Callable[[bytes, bytes], Iterator[tuple[bytes, Binding | None]]]:
         """`scan` for many ranges, valid until the table changes: it sorts what is not yet flushed
-        only once."""
+        only once. Of names that were unbound it yields None, for to pass over them takes time."""
         over = {**(self._flushing.rows if self._flushing is not None else {}), **self._dirty}
         keys = sorted(over)
 
-        def scan(start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding]]:
+        def scan(start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding | None]]:
             fresh = keys[bisect_left(keys, start) : bisect_left(keys, end)]
             at = 0
             for key, data in self._flushed.scan(start, end):
                 while at < len(fresh) and fresh[at] < key:
-                    yield from _bound(fresh[at], over[fresh[at]])
+                    yield fresh[at], decode_row(over[fresh[at]]).binding
                     at += 1
                 if at < len(fresh) and fresh[at] == key:
                     at += 1
-                    yield from _bound(key, over[key])
+                    yield key, decode_row(over[key]).binding
                 else:
-                    yield from _bound(key, data)
+                    yield key, decode_row(data).binding
             for key in fresh[at:]:
-                yield from _bound(key, over[key])
+                yield key, decode_row(over[key]).binding
 
         return scan
 
@@ -286,12 +288,6 @@ class Table:
         assert self._flushing is not None, "no flush is under way"
         self._flushed_applied = self._flushing.state.applied
         self._flushing = None
-
-
-def _bound(key: bytes, data: bytes) -> Iterator[tuple[bytes, Binding]]:
-    binding = decode_row(data).binding
-    if binding is not None:
-        yield key, binding
 
 
 def _history_row(op: Op, status: OutcomeStatus, unit: str, row: Row | None) -> HistoryRow:

@@ -116,7 +116,9 @@ class Node:
             reconnect_max_s=timeouts.reconnect_max_s,
             random=random.Random(rng.getrandbits(64)),
         )
-        watches = Watches(self._core.serving)
+        watches = Watches(
+            self._core.serving, lambda group, error: self._driver.met_damage(group, error)
+        )
         self._driver = Driver(
             core=self._core,
             clock=self._loop,
