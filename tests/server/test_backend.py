@@ -16,7 +16,7 @@ from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
 from globaltable.server.watches import Watches
 from globaltable.table import Table
-from globaltable.topology import SLOTS_DEFAULT, Topology, spread
+from globaltable.topology import SLOTS_DEFAULT, Topology, one_node_each, spread
 from tests.server.tables import TABLE, Tables
 
 NAME = qualified_name("t", "k")
@@ -27,7 +27,7 @@ class _Held(NamedTuple):
 
 
 class _Core:
-    topology: Topology = spread("im", ["a", "b", "c"], 1, 3, SLOTS_DEFAULT)
+    topology: Topology = spread("im", one_node_each("abc"), 1, 3, SLOTS_DEFAULT)
 
     def __init__(self) -> None:
         self.tables = Tables()
