@@ -41,8 +41,9 @@ from globaltable.wire.rows import HistoryRow
 _SETTLE_S: Final = 1.0
 """How long a leader watches its preferred successor keep up before it hands over."""
 
-_DECODED_MAX: Final = 256
-"""Batches kept decoded between their check and their application."""
+_DECODED_OPS_MAX: Final = 65_536
+"""Ops kept decoded between their check and their application. Of batches that are never applied
+here, because their leader was deposed say, no more remains."""
 
 _OWN_BARRIER: Final = object()
 """The ticket of the barrier behind which a replica that is rebuilt is whole (`raft.recovery`)."""
@@ -83,6 +84,11 @@ class ReplicaLimits:
     pending_ops: int = 16_384
     log_entries: int = 8_192
     log_bytes: int = 67_108_864
+
+
+def _weight(batch: Batch) -> int:
+    """In ops; a read barrier is kept too, and counts as one."""
+    return max(1, len(batch.ops))
 
 
 class Replica:
@@ -128,6 +134,10 @@ class Replica:
         self._committed: Sequence[Entry] = ()
         self._decoded: dict[bytes, Batch] = {}
         """What this replica has made or checked already, by its bytes, until it is applied."""
+        self._decoded_ops = 0
+        self._under_way: set[bytes] = set()
+        """Ids of the batches that this replica appended as the leader of `_under_way_in`."""
+        self._under_way_in = 0
         self._barrier_submitted = False
         self._ended: list[Settled] = []
         """To be told of in this turn, or by `stop` if the replica fails amid it."""
@@ -195,13 +205,34 @@ class Replica:
         # cannot be appended now it is dropped: who proposed it will propose it again.
         batch = decode_batch(payload)
         if self.is_leader and self._handing_over is None and self._guard.can_append:
+            self._append(payload, batch)
+
+    def _append(self, payload: bytes, batch: Batch) -> None:
+        """As a leader. What it has appended already it will apply, or lead no longer: who proposes
+        it again because it is slow, over a link or to a disk, would only make it slower."""
+        if self._under_way_in != self._guard.term:
+            self._under_way_in = self._guard.term
+            self._under_way.clear()
+        if batch.batch_id not in self._under_way:
+            self._under_way.add(batch.batch_id)
             self._keep_decoded(payload, batch)
             self._guard.append(payload)
 
     def _keep_decoded(self, payload: bytes, batch: Batch) -> None:
-        if len(self._decoded) >= _DECODED_MAX:
+        if payload in self._decoded:
+            return
+        if self._decoded_ops + _weight(batch) > _DECODED_OPS_MAX:
             self._decoded.clear()
+            self._decoded_ops = 0
         self._decoded[payload] = batch
+        self._decoded_ops += _weight(batch)
+
+    def _take_decoded(self, payload: bytes) -> Batch:
+        batch = self._decoded.pop(payload, None)
+        if batch is None:
+            return decode_batch(payload)
+        self._decoded_ops -= _weight(batch)
+        return batch
 
     def set_connected(self, peer: str, up: bool, *, same_plan: bool = True) -> None:
         """A peer came or went; one that plans otherwise is not handed leadership by preference."""
@@ -275,8 +306,8 @@ class Replica:
             if is_no_op(command):
                 self.table.advance(index, term)
                 continue
-            payload = command[1:]
-            batch = self._decoded.pop(payload, None) or decode_batch(payload)
+            batch = self._take_decoded(command[1:])
+            self._under_way.discard(batch.batch_id)
             applied = self.table.apply(index, term, batch)
             changed.append(Changed(index, applied.rows))
             if not self._proposals.awaits(batch.batch_id):
@@ -325,7 +356,7 @@ class Replica:
         proposal.proposed_at = self._now
         proposal.proposed_to = (target, self._guard.term)
         if target == self._node:
-            self._guard.append(proposal.payload)
+            self._append(proposal.payload, proposal.batch)
         else:
             messages.append((target, Propose(proposal.payload)))
 

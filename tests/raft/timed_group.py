@@ -66,6 +66,10 @@ class TimedGroup:
         assert [name for name in voters if self.replicas[name].is_leader] == [leader]
         assert len({replica.guard.commit_index for replica in self.replicas.values()}) == 1
 
+    @property
+    def now(self) -> float:
+        return self._timeline.now
+
     def run(self, seconds: float) -> None:
         self._timeline.run_until(self._timeline.now + seconds)
 
