@@ -84,6 +84,18 @@ class ReplicaLimits:
     pending_ops: int = 16_384
     log_entries: int = 8_192
     log_bytes: int = 67_108_864
+    """Beyond these the log is cut, as far as it is flushed and nobody needs it."""
+    unflushed_rows: int = 1_048_576
+    """Beyond this, or a log many times its bound, nothing more is taken until the disk of the table
+    has caught up."""
+
+    @property
+    def log_entries_at_most(self) -> int:
+        return 64 * self.log_entries
+
+    @property
+    def log_bytes_at_most(self) -> int:
+        return 8 * self.log_bytes
 
 
 def _weight(batch: Batch) -> int:
@@ -204,8 +216,18 @@ class Replica:
         # What enters the log is applied by every replica, so it is checked before it does. If it
         # cannot be appended now it is dropped: who proposed it will propose it again.
         batch = decode_batch(payload)
-        if self.is_leader and self._handing_over is None and self._guard.can_append:
+        if self._may_append:
             self._append(payload, batch)
+
+    @property
+    def _may_append(self) -> bool:
+        """As a leader: whether a batch may enter the log now."""
+        return (
+            self.is_leader
+            and self._handing_over is None
+            and self._guard.can_append
+            and self._guard.has_room
+        )
 
     def _append(self, payload: bytes, batch: Batch) -> None:
         """As a leader. What it has appended already it will apply, or lead no longer: who proposes
@@ -290,6 +312,7 @@ class Replica:
         self._continue_handover()
         self._committed = self._guard.tick()
         self._compact()
+        self._guard.has_room = not self._is_far_ahead_of_its_disk
         messages: list[tuple[str, Message]] = []
         durable = self._guard.journal.durable_index
         for peer, message in self._guard.take_outbox():
@@ -331,8 +354,7 @@ class Replica:
         """Where a batch can go now: this node if it leads, or a leader that is connected."""
         leader = self._guard.leader
         if leader == self._node:
-            ready = self._handing_over is None and self._guard.can_append
-            return leader if ready and self.is_leader else None
+            return leader if self._may_append else None
         return leader if leader is not None and self._guard.is_connected(leader) else None
 
     def _submit_own_barrier(self) -> None:
@@ -422,10 +444,28 @@ class Replica:
         if journal.size_bytes > self._limits.log_bytes:
             target = self.table.flushed
         oldest_transfer = self._guard.oldest_transfer
-        if oldest_transfer is not None:
+        if oldest_transfer is not None and not self._is_log_overfull:
+            # A transfer slow enough for that has been in vain; another one will have to follow.
             target = min(target, oldest_transfer)
         if target > journal.first_index:
             journal.compact_to(target)
+
+    @property
+    def _is_log_overfull(self) -> bool:
+        journal, limits = self._guard.journal, self._limits
+        return (
+            len(journal) > limits.log_entries_at_most
+            or journal.size_bytes > limits.log_bytes_at_most
+        )
+
+    @property
+    def _is_far_ahead_of_its_disk(self) -> bool:
+        """More has been applied and not been flushed than may be kept in memory. Nothing need be
+        known or done for that to end but a flush, so to take nothing meanwhile is no deadlock."""
+        table = self.table
+        return table.unflushed_rows > self._limits.unflushed_rows or (
+            self._is_log_overfull and table.applied > table.flushed
+        )
 
     @property
     def wants_flush(self) -> bool:

@@ -128,6 +128,11 @@ class Table:
     def dirty_rows(self) -> int:
         return len(self._dirty)
 
+    @property
+    def unflushed_rows(self) -> int:
+        """What is kept in memory because it is not known to be on the disk."""
+        return len(self._dirty) + (len(self._flushing.rows) if self._flushing is not None else 0)
+
     # --- changes ---------------------------------------------------------------------------------
 
     def advance(self, revision: int, term: int) -> None:
