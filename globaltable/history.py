@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from globaltable.errors import Corrupt
-from globaltable.model import Op, Outcome, OutcomeStatus
+from globaltable.model import Op, OpKind, Outcome, OutcomeStatus
 from globaltable.wire.rows import HistoryRow, decode_history
 
 HISTORY_OPS_MAX: Final = 16_384
@@ -52,7 +52,10 @@ _OF_ANOTHER_OP: Final = Outcome(
 def answer_to(op: Op, row: HistoryRow) -> Outcome:
     """What an op is told whose identity is known: how it ended the first time. If that was another
     op its caller has none to retry, and must not take that one's end for its own."""
-    return row.outcome if (row.kind, row.name) == (op.kind, op.name) else _OF_ANOTHER_OP
+    same = (row.kind, row.name) == (op.kind, op.name)
+    if row.status is OutcomeStatus.APPLIED and op.kind is not OpKind.UNBIND:
+        same = same and row.unit == op.unit
+    return row.outcome if same else _OF_ANOTHER_OP
 
 
 class _Remembered(NamedTuple):

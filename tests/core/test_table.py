@@ -159,14 +159,19 @@ class TestOnce:
 
     @pytest.mark.parametrize("at_once", [False, True])
     @pytest.mark.parametrize(
-        ("kind", "name"), [(OpKind.BIND, qualified_name("t", "other")), (OpKind.UNBIND, K)]
+        "change",
+        [
+            {"name": qualified_name("t", "other")},
+            {"kind": OpKind.UNBIND, "unit": "", "version": 1},
+            {"unit": "B"},
+        ],
     )
     def test_another_op_is_not_told_the_end_of_the_one_whose_id_it_has(
-        self, desk: Desk, kind: OpKind, name: bytes, at_once: bool
+        self, desk: Desk, change: dict[str, Any], at_once: bool
     ) -> None:
         """A caller that numbers no ops, or was forked, would believe a key bound that is not."""
         op = desk.op(OpKind.BIND, unit="A")
-        other = op._replace(kind=kind, name=name)
+        other = op._replace(**change)
         told = desk.apply(op, other) if at_once else [*desk.apply(op), *desk.apply(other)]
         assert [one.status for one in told] == [
             OutcomeStatus.APPLIED,
