@@ -141,6 +141,7 @@ class Replica:
         )
         self._handing_over: tuple[str, float] | None = None
         self._successor_ready_since: float | None = None
+        self._without_room_since: float | None = None
         self._otherwise_minded: set[str] = set()
         """Peers that would have other nodes lead than this one would."""
         self._committed: Sequence[Entry] = ()
@@ -309,6 +310,7 @@ class Replica:
         self._propose_again(at_once)
         if may_hand_over:
             self._lead_by_preference()
+        self._lead_with_room_only()
         self._continue_handover()
         self._committed = self._guard.tick()
         self._compact()
@@ -417,6 +419,16 @@ class Replica:
         elif self._now - self._successor_ready_since >= _SETTLE_S:
             self._successor_ready_since = None
             self.hand_over(preferred)
+
+    def _lead_with_room_only(self) -> None:
+        """A leader whose own disk is far behind would hold up all others. If theirs are as well,
+        none of them holds everything for long, and so nothing is handed over to and fro."""
+        if not self.is_leader or self._guard.has_room:
+            self._without_room_since = None
+        elif self._without_room_since is None:
+            self._without_room_since = self._now
+        elif self._now - self._without_room_since >= _SETTLE_S:
+            self.hand_over()
 
     def _continue_handover(self) -> None:
         """Propose nothing until the successor holds everything, then ask it to campaign."""

@@ -23,10 +23,10 @@ def _group(limits: ReplicaLimits) -> TimedGroup:
     return TimedGroup("abc", ways, leader="a", limits=limits)
 
 
-def _bind_all(group: TimedGroup, binds: int, *, flushing: str) -> list[int]:
+def _bind_all(group: TimedGroup, binds: int, *, flushing: str, entry: str = "a") -> list[int]:
     numbers = []
     for _ in range(binds):
-        numbers.append(group.bind("a"))
+        numbers.append(group.bind(entry))
         group.run(0.1)
         for name in flushing:
             group.flush(name)
@@ -42,10 +42,13 @@ def test_with_no_disk_that_keeps_up_no_more_is_taken_until_one_does(limits: Repl
     for replica in group.replicas.values():
         assert len(replica.guard.journal) <= 64 + SLACK
         assert replica.table.unflushed_rows <= 64 + SLACK
-    assert group.replicas["a"].is_leader, "it waits, and that is all"
-    for name in "abc":
-        group.flush(name)
-    group.run(5 * HEARTBEAT_S)
+    terms = {replica.guard.term for replica in group.replicas.values()}
+    group.run(20 * HEARTBEAT_S)
+    assert {replica.guard.term for replica in group.replicas.values()} == terms, "they only wait"
+    for _ in range(10):
+        for name in "abc":
+            group.flush(name)
+        group.run(5 * HEARTBEAT_S)
     assert set(group.told) >= set(numbers)
 
 
@@ -60,6 +63,15 @@ def test_one_slow_disk_of_a_follower_holds_up_nobody_and_it_catches_up(
     assert len(slow.guard.journal) <= 64 + SLACK
     assert slow.table.unflushed_rows <= 64 + SLACK
     assert group.replicas["a"].is_leader
+
+
+@pytest.mark.parametrize("limits", [LOG_FULL, ROWS_FULL])
+def test_a_leader_whose_disk_is_slow_lets_another_lead(limits: ReplicaLimits) -> None:
+    group = _group(limits)
+    numbers = _bind_all(group, 200, flushing="bc", entry="c")
+    group.run(5 * HEARTBEAT_S)
+    assert set(group.told) >= set(numbers)
+    assert not group.replicas["a"].is_leader
 
 
 def test_a_follower_with_room_again_is_sent_what_it_has_not_taken() -> None:
