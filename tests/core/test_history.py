@@ -48,7 +48,7 @@ def test_an_op_is_found_by_client_and_sequence_together() -> None:
 def test_a_record_is_decoded_once_however_many_of_its_ops_are_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each op decoding its record again took a node 20 s for one large batch proposed twice."""
+    """When each op had it decoded again, 200 ops of a record of 4,096 took 1.1 s."""
     past = History(1)
     _append(past, 2, *[_row(7, sequence) for sequence in range(50)])
     _append(past, 3, *[_row(8, sequence) for sequence in range(50)])
