@@ -20,7 +20,7 @@ from itertools import repeat
 from operator import add
 from typing import NamedTuple, Protocol
 
-from globaltable.history import History, HistoryRecord, Identity, identity_of
+from globaltable.history import History, HistoryRecord, Identity, answer_to, identity_of
 from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus, from_columns
 from globaltable.topology import slot_of, slots_of
 from globaltable.wire.rows import (
@@ -128,6 +128,11 @@ class Table:
     def dirty_rows(self) -> int:
         return len(self._dirty)
 
+    @property
+    def unflushed_rows(self) -> int:
+        """What is kept in memory because it is not known to be on the disk."""
+        return len(self._dirty) + (len(self._flushing.rows) if self._flushing is not None else 0)
+
     # --- changes ---------------------------------------------------------------------------------
 
     def advance(self, revision: int, term: int) -> None:
@@ -161,11 +166,11 @@ class Table:
         """
         rows: dict[Identity, HistoryRow] = {}
         not_new: dict[int, Outcome] = {}
+        known = self.history.find_all(identities)
         for at, (op, identity) in enumerate(zip(ops, identities, strict=True)):
-            if identity in rows:
-                not_new[at] = rows[identity].outcome
-            elif (outcome := self.history.find(identity)) is not None:
-                not_new[at] = outcome
+            first = rows.get(identity) or known.get(identity)
+            if first is not None:
+                not_new[at] = answer_to(op, first)
             else:
                 (rows[identity],) = self._apply_ops(revision, (op,))
         return Applied(revision, list(rows.values()), not_new), list(rows)
@@ -200,7 +205,7 @@ class Table:
         data = self._row_bytes(key)
         row = decode_row(data) if data is not None else None
 
-        if row is not None and row.client_id == op.client_id and row.sequence == op.sequence:
+        if row is not None and _is_made_by(row, op):
             # A retry from beyond the history, of the op that made this very row.
             return _history_row(op, OutcomeStatus.APPLIED, row.unit or "", row)
         if op.kind is OpKind.BIND:
@@ -288,6 +293,13 @@ class Table:
         assert self._flushing is not None, "no flush is under way"
         self._flushed_applied = self._flushing.state.applied
         self._flushing = None
+
+
+def _is_made_by(row: Row, op: Op) -> bool:
+    """Whether the op is the last that changed the row. Its identity alone does not say so, for a
+    caller may have given it to another op."""
+    unit = None if op.kind is OpKind.UNBIND else op.unit
+    return (row.client_id, row.sequence, row.unit) == (op.client_id, op.sequence, unit)
 
 
 def _history_row(op: Op, status: OutcomeStatus, unit: str, row: Row | None) -> HistoryRow:

@@ -89,6 +89,8 @@ class Node:
                 pending_ops=config.limits.pending_ops_per_group,
                 log_entries=config.limits.log_entries_per_group,
                 log_bytes=config.limits.log_bytes_per_group,
+                # However large a flush is, the next one may gather while it is written.
+                unflushed_rows=max(ReplicaLimits().unflushed_rows, 4 * config.limits.flush_ops),
             ),
             flush_rows=config.limits.flush_ops,
             flush_interval_s=timeouts.flush_interval_s,

@@ -38,7 +38,8 @@ class Change(NamedTuple):
 
 def _changes(group: int, revision: int, rows: Iterable[HistoryRow]) -> Iterator[Change]:
     for row in rows:
-        if row.status is OutcomeStatus.APPLIED:
+        # A retry that comes when the history has forgotten the op is told what it did, and when.
+        if row.status is OutcomeStatus.APPLIED and row.revision == revision:
             yield Change(row.kind, row.name, row.unit, row.version, revision, group)
 
 

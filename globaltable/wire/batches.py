@@ -43,11 +43,13 @@ def _decode_op(kind: Any, name: Any, unit: Any, version: Any, client_id: Any, se
     known = _KINDS.get(kind)
     if (
         known is None
+        or type(kind) is not int
         or type(name) is not bytes
         or not 3 <= len(name) <= _NAME_BYTES_MAX
         or not is_name(name)
         or type(unit) is not str
         or len(unit) > limits.UNIT_BYTES_MAX
+        or (not unit.isascii() and len(unit.encode()) > limits.UNIT_BYTES_MAX)
         or not (unit or known is OpKind.UNBIND)
         or type(version) is not int
         or not 0 <= version <= limits.VERSION_MAX

@@ -63,6 +63,23 @@ class TestWhatIsWanted:
             wanted = [key for key in keys if key.startswith(prefix)]
             assert _keys(_take_all(tables, watcher)) == wanted, prefix
 
+    @pytest.mark.parametrize("live", [False, True])
+    def test_a_retry_of_an_op_that_the_history_has_forgotten_is_no_change(
+        self, monkeypatch: pytest.MonkeyPatch, live: bool
+    ) -> None:
+        monkeypatch.setattr(history, "HISTORY_OPS_MAX", 4)
+        tables = Tables()
+        op = Op(OpKind.BIND, qualified_name(TABLE, "1"), "A", 0, 7, 1)
+        first = tables.apply([op])
+        for _ in range(8):
+            tables.apply([])
+        watcher = _watch(tables)
+        if live:
+            assert _take_all(tables, watcher) == []
+        assert tables.apply([op]) == first
+        tables.bind("2")
+        assert _keys(_take_all(tables, watcher)) == ["2"]
+
     def test_the_empty_prefix_is_the_table_and_no_other(self) -> None:
         tables = Tables()
         watcher = _watch(tables)
