@@ -15,6 +15,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 SEPARATOR: Final = b"\0"
 
+SYSTEM_TABLE: Final = "globaltable:system"
+"""What a cluster keeps about itself among its bindings. No caller's table can be named so."""
+
 
 class OpKind(enum.IntEnum):
     """What an op asks for. The numbers are those of the stored and the wire format."""

@@ -61,10 +61,8 @@ u64 = st.integers(0, 2**64 - 1)
 units = st.text(max_size=16)
 names = st.builds(qualified_name, st.just("im.session"), st.text(min_size=1, max_size=24))
 versions = st.integers(0, limits.VERSION_MAX)
-callers_ops = st.builds(
-    Op, st.sampled_from(sorted({*OpKind} - {OpKind.IMPORT})), names, units.filter(bool), versions,
-    u64, u64,
-)  # fmt: skip
+callers_kinds = st.sampled_from([OpKind.BIND, OpKind.MOVE, OpKind.UNBIND])
+callers_ops = st.builds(Op, callers_kinds, names, units.filter(bool), versions, u64, u64)
 imports = st.builds(Op, st.just(OpKind.IMPORT), names, units, versions.filter(bool), u64, u64)
 ops = callers_ops | imports
 batches = st.builds(
