@@ -135,6 +135,13 @@ class Config:
     placement: Placement | None = None
     log_level: str = "info"
     log_format: str = "json"
+    cluster_id: str = ""
+    """Tells a cluster from an earlier one of its name, whose nodes may come back."""
+
+    @property
+    def fence(self) -> str:
+        """What peers and data directories must be of. No name and no id holds the sign between."""
+        return f"{self.cluster}/{self.cluster_id}" if self.cluster_id else self.cluster
 
     def region(self, name: str) -> RegionConfig:
         """The region of that name; `ConfigError` if there is none."""
@@ -298,6 +305,7 @@ class _Parser:
     def config(self, document: dict[str, Any]) -> Config:
         root = _Section("", document)
         cluster = root.take("cluster", _name)
+        cluster_id = root.take("cluster_id", _name) if "cluster_id" in root else ""
         tables = root.take("tables", _tables)
         data_dir = self._base_dir / root.take("data_dir", _text, "data")
         log = root.section("log")
@@ -316,8 +324,8 @@ class _Parser:
         injected = self._injected(root, names)
         placement = self._placement(root, names)
         root.finish(
-            "cluster, tables, data_dir, [groups], [log], [regions.NAME], [timeouts], [limits], "
-            "[injected_latency], [placement]"
+            "cluster, cluster_id, tables, data_dir, [groups], [log], [regions.NAME], [timeouts], "
+            "[limits], [injected_latency], [placement]"
         )
         _check_replicas(replicas, len(regions))
         if not count <= slots <= 65_536:
@@ -326,6 +334,7 @@ class _Parser:
             )
         return Config(
             cluster=cluster,
+            cluster_id=cluster_id,
             tables=tables,
             regions=regions,
             groups=count,
@@ -467,7 +476,9 @@ def _check_replicas(replicas: int, regions: int) -> None:
 def render(config: Config) -> str:
     """TOML text that parses to the same configuration."""
     tables = ", ".join(f'"{table}"' for table in config.tables)
-    lines = [f'cluster = "{config.cluster}"', f"tables = [{tables}]", ""]
+    lines = [f'cluster = "{config.cluster}"', f"tables = [{tables}]"]
+    lines += [f'cluster_id = "{config.cluster_id}"'] if config.cluster_id else []
+    lines += [""]
     lines += ["[groups]", f"count = {config.groups}", f"replicas = {config.replicas}"]
     lines += [f"slots = {config.slots}", ""]
     lines += ["[log]", f'level = "{config.log_level}"', f'format = "{config.log_format}"', ""]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import globaltable
-from globaltable.cli import demo, node, plan, rebuild, sessions, status
+from globaltable.cli import backup, demo, node, plan, rebuild, sessions, status
 from globaltable.cli.exits import ExitStatus, status_of
 from globaltable.errors import GlobalTableError
 
@@ -58,6 +58,9 @@ for _command in (
     sessions.watch,
     status.status,
     plan.plan,
+    backup.backup,
+    backup.verify,
+    backup.restore,
 ):
     app.command()(_command)
 

@@ -64,7 +64,7 @@ def _claim(loaded: "Config", own: "RegionConfig", *, if_damaged: bool = False) -
 
     return identity.claim(
         own.data_dir,
-        cluster=loaded.cluster,
+        cluster=loaded.fence,
         node=own.name,
         groups=loaded.groups,
         slots=loaded.slots,
@@ -132,7 +132,7 @@ def _discard_all(loaded: "Config", own: "RegionConfig") -> None:
         replacement.discard_all(own.data_dir, loaded.groups)
         identity.write(
             own.data_dir,
-            cluster=loaded.cluster,
+            cluster=loaded.fence,
             node=own.name,
             groups=loaded.groups,
             slots=loaded.slots,
