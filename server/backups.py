@@ -12,7 +12,8 @@ from typing import Final, Protocol
 
 from globaltable.errors import Corrupt, NoQuorum
 from globaltable.server.core import FlushJob, GroupJob, NodeCore
-from globaltable.server.reading import RowSource, TableReaders
+from globaltable.server.reading import TableReaders
+from globaltable.store.table import RowSource
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.wire.packing import pack
 

@@ -11,7 +11,6 @@ time at the pace of snapshots. A digest is over a slot's keys and rows, in order
 
 import asyncio
 import hashlib
-from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Sequence
 from itertools import groupby
 from typing import Final
@@ -19,7 +18,9 @@ from typing import Final
 from globaltable.errors import Corrupt
 from globaltable.group import Replica
 from globaltable.server.core import NodeCore
-from globaltable.server.reading import RowSource, TableReaders
+from globaltable.server.reading import TableReaders
+from globaltable.store.frozen import FrozenRows
+from globaltable.store.table import RowSource
 from globaltable.table import SLOT_BYTES, Frozen
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.wire.packing import pack
@@ -32,34 +33,6 @@ _PATIENCE_S: Final = 60.0
 
 class _Passed(Exception):
     """The revision can no longer be seen."""
-
-
-class FrozenRows:
-    """Rows as they were at a revision: flushed ones, and what lay over them in memory."""
-
-    def __init__(self, source: RowSource, frozen: Frozen) -> None:
-        self._source = source
-        self._over = frozen.rows
-        self._keys = sorted(frozen.rows)
-        self._at = 0
-
-    def seek(self, key: bytes) -> None:
-        self._source.seek(key)
-        self._at = bisect_left(self._keys, key)
-
-    def next_rows(self, bytes_max: int) -> list[tuple[bytes, bytes]]:
-        """Ascending; none behind the last."""
-        flushed = self._source.next_rows(bytes_max)
-        if flushed:
-            end = bisect_right(self._keys, flushed[-1][0], self._at)
-        else:
-            end = min(len(self._keys), self._at + 1_000)
-        if end == self._at:
-            return flushed
-        rows = dict(flushed)
-        rows.update((key, self._over[key]) for key in self._keys[self._at : end])
-        self._at = end
-        return sorted(rows.items())
 
 
 class SlotDigests:

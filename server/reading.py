@@ -14,25 +14,12 @@ from concurrent.futures import Future
 from typing import Any, Final, Protocol, TypeVar
 
 from globaltable.errors import Overloaded
-from globaltable.table import TableState
+from globaltable.store.table import RowSource
 
 READERS_MAX: Final = 4
 _RETRY_DELAY_S: Final = 1.0
 
 T = TypeVar("T")
-
-
-class RowSource(Protocol):
-    """A frozen view of a group's flushed rows (`store.lmdb_table`)."""
-
-    state: TableState
-    rows_about: int
-
-    def seek(self, key: bytes) -> None: ...
-
-    def next_rows(self, bytes_max: int) -> list[tuple[bytes, bytes]]: ...
-
-    def close(self) -> None: ...
 
 
 class RowStore(Protocol):

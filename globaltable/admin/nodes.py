@@ -35,9 +35,8 @@ _OPTIONS: Final = (
 
 
 def _error_of(address: str, error: grpc.RpcError) -> GlobalTableError:
-    # What calls raise has both; the types of the library do not know.
-    code: grpc.StatusCode = error.code()  # type: ignore[attr-defined]
-    text = f"{address}: {error.details()}"  # type: ignore[attr-defined]
+    code: grpc.StatusCode = error.code()
+    text = f"{address}: {error.details()}"
     match code:
         case grpc.StatusCode.INVALID_ARGUMENT:
             return InvalidArgument(text)
@@ -74,6 +73,9 @@ class Node(NamedTuple):
     @property
     def name(self) -> str:
         return self.description.node
+
+    def holds(self, group: int) -> bool:
+        return any(one.group == group for one in self.description.held)
 
     def serves(self, group: int) -> bool:
         return any(one.group == group and not one.refusal for one in self.description.held)

@@ -136,7 +136,12 @@ def restore(
 def _print(file: Path, taken: "Taken", as_json: bool, **more: Any) -> None:
     if as_json:
         print(json.dumps({"file": str(file), **record(taken), **more}))
-        return
+    else:
+        show(file, taken)
+
+
+def show(file: Path, taken: "Taken") -> None:
+    """For people: of what a backup is, and what it holds."""
     header = taken.header
     begun = datetime.fromtimestamp(header.begun_at_ms / 1_000, UTC).isoformat(" ", "seconds")
     identity = f", cluster_id {header.cluster_id}" if header.cluster_id else ""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import globaltable
-from globaltable.cli import backup, demo, node, plan, rebuild, sessions, status
+from globaltable.cli import backup, check, demo, node, plan, rebuild, recover, sessions, status
 from globaltable.cli.exits import ExitStatus, status_of
 from globaltable.errors import GlobalTableError
 
@@ -61,6 +61,8 @@ for _command in (
     backup.backup,
     backup.verify,
     backup.restore,
+    check.check,
+    recover.recover,
 ):
     app.command()(_command)
 
