@@ -3,6 +3,7 @@
 from typing import Final
 
 from globaltable.bench.scenarios import (
+    backup,
     commit_latency,
     compare,
     contention,
@@ -23,4 +24,5 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     reads.SCENARIO,
     watchers.SCENARIO,
     growth.SCENARIO,
+    backup.SCENARIO,
 )
