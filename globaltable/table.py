@@ -334,7 +334,7 @@ class Table:
 
     def freeze(self) -> Frozen:
         """This table at the revision it is at, whatever is applied next."""
-        state = TableState(self._applied, self._applied_term, self.history.floor, self._members)
+        state = TableState(self._applied, self._applied_term, self.history.floor, self.members)
         return Frozen(state, self._unflushed(), self.history.records())
 
     def _unflushed(self) -> dict[bytes, bytes]:
