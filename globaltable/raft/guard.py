@@ -86,6 +86,8 @@ class Guard:
         """As of this index, it is told, a committed configuration does not name this replica."""
         self._examined: dict[str, int] = {}
         """As a leader: the question that each learner was asked."""
+        self._examine_again_at: dict[str, float] = {}
+        self._heartbeat_s = timing.heartbeat_s
         self._whole: set[str] = set()
         """As a leader: learners that have answered it."""
         self._outbox: list[tuple[str, Message]] = []
@@ -275,11 +277,15 @@ class Guard:
 
     def is_examined(self, learner: str) -> bool:
         """As a leader: whether a learner has said in this term that it would make use of a vote. It
-        is asked until it does."""
+        is asked until it does, once a heartbeat."""
         if learner in self._whole:
             return True
+        now = self._adaptor.now
         if learner not in self._examined:
             self._examined[learner] = self._rng.getrandbits(62)
+        elif now < self._examine_again_at[learner]:
+            return False
+        self._examine_again_at[learner] = now + self._heartbeat_s
         self._send(learner, Examine(self.term, self._examined[learner]))
         return False
 

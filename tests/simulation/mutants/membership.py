@@ -124,6 +124,20 @@ MUTANTS: Final[dict[str, Mutant]] = {
             )
         },
     ),
+    "a learner whose vote counts": Mutant(
+        "only voters elect",
+        lambda: [
+            (Elections, "_ask", _ask_all),
+            (Elections, "on_library_request", _ask_learners_too),
+            (Elections, "counts", _a_learners_vote_counts),
+        ],
+        2,
+        fixed=_GROWN
+        | {
+            "changes": (Change(0.1, ("a", "b", "c"), ("d", "e")),),
+            "faults": _cut_off("ade", 0.35, 1.3),
+        },
+    ),
     "a learner that counts itself": Mutant(
         "a learner is no part of a majority",
         lambda: [(follower, "follower_commit", _learners_count_themselves)],
