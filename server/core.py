@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from globaltable.errors import Corrupt, NoQuorum, ProtocolError, StorageError
+from globaltable.errors import Corrupt, Elsewhere, NoQuorum, ProtocolError, StorageError
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
 from globaltable.model import Op
 from globaltable.proposals import Settled
@@ -271,6 +271,10 @@ class NodeCore:
         if replica is not None:
             self._ended += replica.stop()
 
+    def holds(self, group: int) -> bool:
+        """Whether this node has a replica of a group, be it out of service."""
+        return group in self.replicas or group in self.failures
+
     def refusal(self, group: int) -> str:
         """Why this node's replica of a group serves nobody now; empty if it does."""
         if group in self.failures:
@@ -282,10 +286,11 @@ class NodeCore:
         return ""
 
     def serving(self, group: int) -> Replica:
-        """The replica of a group, if it serves. Raises `NoQuorum`, which says why it does not."""
+        """The replica of a group, if it serves. Raises `NoQuorum`, which says why it does not, or
+        `Elsewhere` if there is none here."""
         refusal = self.refusal(group)
         if refusal:
-            raise NoQuorum(refusal)
+            raise NoQuorum(refusal) if self.holds(group) else Elsewhere(refusal)
         return self.replicas[group]
 
     # --- the table's worker ----------------------------------------------------------------------
