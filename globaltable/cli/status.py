@@ -51,7 +51,9 @@ def ask(address: str, timeout_s: float) -> "Status":
     from globaltable.client import SyncGlobalTable
 
     # Any valid name does: a status is of the node, not of a table.
-    with SyncGlobalTable.connect([address], table="status", timeout=timeout_s) as client:
+    with SyncGlobalTable.connect(
+        [address], table="status", timeout=timeout_s, discover=False
+    ) as client:
         return client.status(address)
 
 
