@@ -24,14 +24,18 @@ def connect(
 
 
 def race(
-    cluster: LocalCluster, keys: Iterable[str], regions: Iterable[str] = ("a", "b", "c")
+    cluster: LocalCluster,
+    keys: Iterable[str],
+    regions: Iterable[str] = ("a", "b", "c"),
+    *,
+    discover: bool = False,
 ) -> dict[str, list[Binding]]:
     """Bind each key from every region at once, each to its own unit; what each was told."""
-    return asyncio.run(_race(cluster, list(keys), list(regions)))
+    return asyncio.run(_race(cluster, list(keys), list(regions), discover))
 
 
 async def _race(
-    cluster: LocalCluster, keys: list[str], regions: list[str]
+    cluster: LocalCluster, keys: list[str], regions: list[str], discover: bool
 ) -> dict[str, list[Binding]]:
     told: dict[str, list[Binding]] = {key: [] for key in keys}
 
@@ -49,7 +53,7 @@ async def _race(
                 return await client.bind(key, region.upper())
 
         async with GlobalTable.connect(
-            [address], table=TABLE, timeout=20, discover=False
+            [address], table=TABLE, timeout=20, discover=discover
         ) as client:
             await ready.wait()
             bindings = await asyncio.gather(*(bind(client, key) for key in order))
