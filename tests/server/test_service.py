@@ -318,7 +318,9 @@ class TestScan:
         give it up, and ask another node for the same."""
         looks = 0
 
-        def scan(table: str, prefix: str, token: bytes, count: int) -> tuple[list[Any], bytes]:
+        def scan(
+            table: str, prefix: str, token: bytes, count: int, wanted: bytes
+        ) -> tuple[list[Any], bytes]:
             nonlocal looks
             looks += 1
             return [], b"%d" % looks
