@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-PROTO := globaltable/v1/globaltable.proto
+PROTO := globaltable/v1/globaltable.proto globaltable/v1/admin.proto
 RESULTS = bench-results/$(shell date -u +%Y-%m-%dT%H%M)
 PEER_PROTO := globaltable/bench/systems/etcd.proto
 

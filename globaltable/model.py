@@ -15,6 +15,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 SEPARATOR: Final = b"\0"
 
+SYSTEM_TABLE: Final = "globaltable:system"
+"""What a cluster keeps about itself among its bindings. No caller's table can be named so."""
+
 
 class OpKind(enum.IntEnum):
     """What an op asks for. The numbers are those of the stored and the wire format."""
@@ -22,6 +25,9 @@ class OpKind(enum.IntEnum):
     BIND = 1
     MOVE = 2
     UNBIND = 3
+    IMPORT = 4
+    """A row of another place taken over as it is: from a backup, or from another group. No caller
+    of the public API can ask for it."""
 
 
 class OutcomeStatus(enum.IntEnum):
@@ -48,7 +54,11 @@ class Binding(NamedTuple):
 
 
 class Op(NamedTuple):
-    """One request on one key. `(client_id, sequence)` is its identity: a retry carries the same."""
+    """One request on one key. `(client_id, sequence)` is its identity: a retry carries the same.
+
+    An import carries the row: its unit ("" for a tombstone), its version, and the identity of the
+    op that made it, so that a retry of that op is known for what it is where the row now stands.
+    """
 
     kind: OpKind
     name: bytes

@@ -9,6 +9,11 @@ Invariants:
 * The same batches at the same revisions give the same rows, outcomes and history everywhere.
 * A name's version is 1 at its first bind and rises by one at each change, an unbind included.
 * An op that changes nothing leaves no trace but its outcome in the history.
+* An import puts a row where none stands, with the version it comes with. Where one stands it
+  changes nothing, so to repeat it is harmless, and it never turns a key back; whoever sweeps
+  tombstones must keep each for as long as an import of its key may be under way. It is no change of
+  a binding: watchers are not told, and the history knows nothing of it. The imports of a batch go
+  before its other ops.
 * A batch proposed at a revision older than the history's floor is refused whole: a duplicate of
   it could no longer be told. So a message that was held up for long, by a paused node say, cannot
   take effect after its caller was told another outcome.
@@ -17,7 +22,7 @@ Invariants:
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
-from operator import add
+from operator import add, itemgetter
 from typing import NamedTuple, Protocol
 
 from globaltable.history import History, HistoryRecord, Identity, identity_of
@@ -33,6 +38,7 @@ from globaltable.wire.rows import (
 )
 
 SLOT_BYTES = 2
+_kind_of = itemgetter(Op._fields.index("kind"))
 _STALE = Outcome(
     OutcomeStatus.UNAVAILABLE, None, "the attempt was held up for too long and was not applied"
 )
@@ -141,16 +147,45 @@ class Table:
         self.advance(revision, term)
         if stale:
             return Applied(revision, [], dict.fromkeys(range(len(batch.ops)), _STALE))
-        identities = [identity_of(op.client_id, op.sequence) for op in batch.ops]
+        if OpKind.IMPORT in map(_kind_of, batch.ops):
+            return self._apply_with_imports(revision, batch.ops)
+        return self._apply_and_remember(revision, batch.ops)
+
+    def _apply_and_remember(self, revision: int, ops: Sequence[Op]) -> Applied:
+        identities = [identity_of(op.client_id, op.sequence) for op in ops]
         if len(set(identities)) == len(identities) and self.history.knows_none(identities):
-            applied = Applied(revision, self._apply_ops(revision, batch.ops), {})
+            applied = Applied(revision, self._apply_ops(revision, ops), {})
         else:
-            applied, identities = self._apply_new_ops(revision, batch.ops, identities)
+            applied, identities = self._apply_new_ops(revision, ops, identities)
         rows = applied.rows
         record = HistoryRecord(revision, max(1, len(rows)), encode_history(rows))
         self.history.append(record, identities)
         self._dirty_history.append(record)
         return applied
+
+    def _apply_with_imports(self, revision: int, ops: Sequence[Op]) -> Applied:
+        """The history learns of the others only, and an identity that comes with a row is not held
+        against them: the op that made the row may be under way here once more."""
+        imports = [at for at, op in enumerate(ops) if op.kind is OpKind.IMPORT]
+        others = [at for at, op in enumerate(ops) if op.kind is not OpKind.IMPORT]
+        keys = row_keys([ops[at].name for at in imports], self._slots)
+        told = {
+            at: self._import(key, revision, ops[at]) for at, key in zip(imports, keys, strict=True)
+        }
+        applied = self._apply_and_remember(revision, [ops[at] for at in others])
+        told.update((others[at], outcome) for at, outcome in applied.not_new.items())
+        return Applied(revision, applied.rows, told)
+
+    def _import(self, key: bytes, revision: int, op: Op) -> Outcome:
+        data = self._row_bytes(key)
+        if data is None:
+            row = (op.unit or None, op.version, revision, op.client_id, op.sequence)
+            self._dirty[key] = encode_row(row)
+            return Outcome(OutcomeStatus.APPLIED, Binding(op.unit, op.version, revision))
+        unit, version, made_at, _, _ = decode_row(data)
+        same = (unit or "", version) == (op.unit, op.version)
+        status = OutcomeStatus.EXISTS if same else OutcomeStatus.VERSION_CONFLICT
+        return Outcome(status, Binding(unit or "", version, made_at))
 
     def _apply_new_ops(
         self, revision: int, ops: Sequence[Op], identities: Sequence[Identity]

@@ -232,6 +232,15 @@ class LmdbTableStore:
             transaction.abort()
             raise
 
+    def open_rows(self, group: int) -> "LmdbRowSource":
+        """What is flushed at this moment, and stays to be read while more is."""
+        transaction = self._env.begin()
+        try:
+            return LmdbRowSource(self, transaction, self._pointer(transaction, group))
+        except BaseException:
+            transaction.abort()
+            raise
+
     def stage(self, group: int, number: int, payload: bytes) -> None:
         # A generation is the group's once it is durable; one that was not would be given again.
         generation = self._staging.pop(group, None) if number else None
@@ -374,6 +383,46 @@ class LmdbSnapshotSource:
             size += len(key) + len(body)
             self._found = self._cursor.next()
         return SnapshotChunk(pack(pieces), last=False)
+
+    def close(self) -> None:
+        self._cursor.close()
+        self._transaction.abort()
+
+
+class LmdbRowSource:
+    """A read transaction over the rows of one generation, read some at a time, ascending."""
+
+    def __init__(
+        self, store: LmdbTableStore, transaction: lmdb.Transaction, pointer: _Pointer
+    ) -> None:
+        self.state = pointer.state
+        self._transaction = transaction
+        self._prefix = _prefix(pointer.generation)
+        self._cursor = transaction.cursor(store.rows_db)
+        self._found = self._cursor.set_range(self._prefix)
+
+    def seek(self, key: bytes) -> None:
+        """Go on with the first row that is not before this key."""
+        self._found = self._cursor.set_range(self._prefix + key)
+
+    def next_rows(self, bytes_max: int) -> list[tuple[bytes, bytes]]:
+        """Keys and rows, the last of which reaches `bytes_max`; none behind the last row."""
+        rows: list[tuple[bytes, bytes]] = []
+        size = 0
+        try:
+            cursor, prefix = self._cursor, self._prefix
+            while self._found and size < bytes_max:
+                key = bytes(cursor.key())
+                if not key.startswith(prefix):
+                    self._found = False
+                    break
+                body = _unseal(key, bytes(cursor.value()), "row")
+                rows.append((key[_GENERATION_BYTES:], body))
+                size += len(key) + len(body)
+                self._found = cursor.next()
+        except lmdb.Error as error:
+            raise Corrupt(f"rows of table/ cannot be read: {error}") from error
+        return rows
 
     def close(self) -> None:
         self._cursor.close()

@@ -48,9 +48,9 @@ def _decode_op(kind: Any, name: Any, unit: Any, version: Any, client_id: Any, se
         or not is_name(name)
         or type(unit) is not str
         or len(unit) > limits.UNIT_BYTES_MAX
-        or not (unit or known is OpKind.UNBIND)
+        or not (unit or known is OpKind.UNBIND or known is OpKind.IMPORT)
         or type(version) is not int
-        or not 0 <= version <= limits.VERSION_MAX
+        or not (known is OpKind.IMPORT) <= version <= limits.VERSION_MAX
         or type(client_id) is not int
         or not 0 <= client_id < _ID_LIMIT
         or type(sequence) is not int

@@ -24,6 +24,9 @@ LAYERS: Final = (
     ("wire.batches", "wire.rows"),
     ("history",),
     ("table",),
+    ("backup", "backup.records"),
+    ("backup.contents",),
+    ("backup.reading", "backup.writing"),
     ("store", "store.log", "store.table"),
     ("store.identity", "store.lmdb_log", "store.lmdb_table"),
     ("store.replacement", "store.verification"),
@@ -40,7 +43,17 @@ LAYERS: Final = (
 """From the bottom up. A module imports only from layers below its own."""
 
 LAYER_OF: Final = {name: layer for layer, names in enumerate(LAYERS) for name in names}
-ABOVE_THE_CORE: Final = ("server", "client", "bench", "cli", "demo", "testing", "v1", "__main__")
+ABOVE_THE_CORE: Final = (
+    "server",
+    "client",
+    "admin",
+    "bench",
+    "cli",
+    "demo",
+    "testing",
+    "v1",
+    "__main__",
+)
 
 BESIDE_THE_CORE: Final = frozenset(
     [

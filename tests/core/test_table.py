@@ -194,6 +194,80 @@ class TestOnce:
         assert desk.table.history.floor == floor
 
 
+class TestImport:
+    """Rows of another place, taken over as they are."""
+
+    def test_a_row_keeps_its_unit_and_version(self, desk: Desk) -> None:
+        (told,) = desk.apply(desk.op(OpKind.IMPORT, unit="A", version=7))
+        assert told == Outcome(OutcomeStatus.APPLIED, Binding("A", 7, 2))
+        assert desk.table.get(K) == Binding("A", 7, 2)
+        assert desk.bind("B") == Outcome(OutcomeStatus.EXISTS, Binding("A", 7, 2))
+        assert desk.move("B", 7).binding == Binding("B", 8, 4)
+
+    def test_a_tombstone_keeps_the_version_from_being_used_again(self, desk: Desk) -> None:
+        (told,) = desk.apply(desk.op(OpKind.IMPORT, version=4))
+        assert told == Outcome(OutcomeStatus.APPLIED, Binding("", 4, 2))
+        assert desk.table.get(K) is None
+        assert desk.bind("A").binding == Binding("A", 5, 3, created=True)
+
+    def test_to_repeat_it_is_harmless(self, desk: Desk) -> None:
+        op = desk.op(OpKind.IMPORT, unit="A", version=7)
+        desk.apply(op)
+        assert desk.apply(op) == [Outcome(OutcomeStatus.EXISTS, Binding("A", 7, 2))]
+        gone = desk.op(OpKind.IMPORT, qualified_name("t", "gone"), version=3)
+        first, second = desk.apply(gone, gone)
+        assert (first.status, second.status) == (OutcomeStatus.APPLIED, OutcomeStatus.EXISTS)
+
+    @pytest.mark.parametrize(("unit", "version"), [("A", 1), ("A", 3), ("C", 2), ("", 2)])
+    def test_it_turns_no_key_back_nor_forth(self, desk: Desk, unit: str, version: int) -> None:
+        desk.bind("A")
+        desk.move("B", 1)
+        (told,) = desk.apply(desk.op(OpKind.IMPORT, unit=unit, version=version))
+        assert told == Outcome(OutcomeStatus.VERSION_CONFLICT, Binding("B", 2, 3))
+        assert desk.table.get(K) == Binding("B", 2, 3)
+
+    def test_nor_brings_back_what_was_unbound_since(self, desk: Desk) -> None:
+        op = desk.op(OpKind.IMPORT, unit="A", version=7)
+        desk.apply(op)
+        desk.unbind(7)
+        assert desk.apply(op) == [Outcome(OutcomeStatus.VERSION_CONFLICT, Binding("", 8, 3))]
+        assert desk.table.get(K) is None
+
+    def test_a_retry_of_the_op_that_made_the_row_is_known(self, desk: Desk) -> None:
+        """Its caller was told nothing by the cluster that is gone, and asks the new one."""
+        bind = desk.op(OpKind.BIND, unit="A")
+        row = bind._replace(kind=OpKind.IMPORT, version=1)
+        desk.apply(row)
+        assert desk.apply(bind)[0] == Outcome(OutcomeStatus.APPLIED, Binding("A", 1, 2, True))
+
+    def test_rows_of_one_identity_are_all_taken_over(self, desk: Desk) -> None:
+        """A caller may have used one twice, with more than the history between them."""
+        one = desk.op(OpKind.IMPORT, unit="A", version=1)
+        other = one._replace(name=qualified_name("t", "other"), unit="B")
+        assert {told.status for told in desk.apply(one, other)} == {OutcomeStatus.APPLIED}
+        assert desk.table.get(other.name) == Binding("B", 1, 2)
+
+    def test_it_is_told_to_no_watcher_and_goes_before_the_other_ops(self, desk: Desk) -> None:
+        ops = desk.op(OpKind.BIND, unit="B"), desk.op(OpKind.IMPORT, unit="A", version=2)
+        applied = desk.table.apply(2, 1, Batch(bytes(16), 1, ops))
+        assert [row.status for row in applied.rows] == [OutcomeStatus.EXISTS]
+        assert applied.outcomes == [
+            Outcome(OutcomeStatus.EXISTS, Binding("A", 2, 2)),
+            Outcome(OutcomeStatus.APPLIED, Binding("A", 2, 2)),
+        ]
+        assert desk.table.history.ops == 1
+
+    def test_an_old_batch_imports_nothing(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(history, "HISTORY_OPS_MAX", 4)
+        for _ in range(8):
+            desk.apply()
+        (told,) = desk.apply(desk.op(OpKind.IMPORT, unit="A", version=7), as_of=1)
+        assert told.status is OutcomeStatus.UNAVAILABLE
+        assert desk.table.get(K) is None
+
+
 class TestRevisions:
     def test_every_entry_takes_one_in_order(self, desk: Desk) -> None:
         desk.table.advance(2, 1)
@@ -293,6 +367,10 @@ class TableMachine(RuleBasedStateMachine):
         for kind, name, unit, off_by in wanted:
             versions = self._model.versions.get(name)
             version = max(0, versions[-1].version + off_by) if versions else 1
+            if kind is OpKind.IMPORT:
+                # Of a bound key, a tombstone, or of the very row that stands, and of one behind.
+                version = max(1, version)
+                unit = "" if off_by else (versions[-1].unit or "" if versions else unit)
             ops.append(self._desk.op(kind, name, unit, version))
         as_of = max(ROOT_STATE.applied, self._model.last - lag)
         self._apply(Batch(len(self._log).to_bytes(16, "big"), as_of, tuple(ops)))

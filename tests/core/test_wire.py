@@ -61,7 +61,10 @@ u64 = st.integers(0, 2**64 - 1)
 units = st.text(max_size=16)
 names = st.builds(qualified_name, st.just("im.session"), st.text(min_size=1, max_size=24))
 versions = st.integers(0, limits.VERSION_MAX)
-ops = st.builds(Op, st.sampled_from(OpKind), names, units.filter(bool), versions, u64, u64)
+callers_kinds = st.sampled_from([OpKind.BIND, OpKind.MOVE, OpKind.UNBIND])
+callers_ops = st.builds(Op, callers_kinds, names, units.filter(bool), versions, u64, u64)
+imports = st.builds(Op, st.just(OpKind.IMPORT), names, units, versions.filter(bool), u64, u64)
+ops = callers_ops | imports
 batches = st.builds(
     Batch,
     st.binary(min_size=BATCH_ID_BYTES, max_size=BATCH_ID_BYTES),
@@ -248,7 +251,8 @@ def _op(**change: object) -> list[object]:
     "op",
     [
         _op(kind=0),
-        _op(kind=4),
+        _op(kind=5),
+        _op(kind=4, version=0),
         _op(kind=[1]),
         _op(name="t\0k"),
         _op(name=b"tk"),

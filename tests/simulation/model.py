@@ -69,10 +69,18 @@ class Model:
         told: list[Told] = []
         new: list[tuple[Op, Told]] = []
         stale = batch.as_of < self._floor
-        for op in batch.ops:
+        imported = {
+            at: self._import(revision, op)
+            for at, op in enumerate(batch.ops)
+            if op.kind is OpKind.IMPORT and not stale
+        }
+        for at, op in enumerate(batch.ops):
             identity = (op.client_id, op.sequence)
             if stale:
                 told.append(Told(OutcomeStatus.UNAVAILABLE, "", 0))
+                continue
+            if at in imported:
+                told.append(imported[at])
                 continue
             if identity not in self.first_outcome:
                 outcome = self._change(revision, op)
@@ -87,6 +95,16 @@ class Model:
             ):
                 self._floor = self._weights.popleft()[0]
         self.records.append(Record(command, term, batch.batch_id, tuple(told), tuple(new)))
+
+    def _import(self, revision: int, op: Op) -> Told:
+        versions = self.versions.setdefault(op.name, [])
+        if not versions:
+            versions.append(Version(revision, op.unit or None, op.version))
+            return Told(OutcomeStatus.APPLIED, op.unit, op.version)
+        _, unit, version = versions[-1]
+        same = (unit, version) == (op.unit or None, op.version)
+        status = OutcomeStatus.EXISTS if same else OutcomeStatus.VERSION_CONFLICT
+        return Told(status, unit or "", version)
 
     def _change(self, revision: int, op: Op) -> Told:
         versions = self.versions.setdefault(op.name, [])

@@ -1,0 +1,198 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DescribeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class HeldGroup(_message.Message):
+    __slots__ = ("group", "applied_revision", "refusal")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    applied_revision: int
+    refusal: str
+    def __init__(self, group: _Optional[int] = ..., applied_revision: _Optional[int] = ..., refusal: _Optional[str] = ...) -> None: ...
+
+class DescribeResponse(_message.Message):
+    __slots__ = ("cluster", "cluster_id", "node", "region", "version", "tables", "slots", "groups", "held")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TABLES_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    cluster_id: str
+    node: str
+    region: str
+    version: str
+    tables: _containers.RepeatedScalarFieldContainer[str]
+    slots: int
+    groups: int
+    held: _containers.RepeatedCompositeFieldContainer[HeldGroup]
+    def __init__(self, cluster: _Optional[str] = ..., cluster_id: _Optional[str] = ..., node: _Optional[str] = ..., region: _Optional[str] = ..., version: _Optional[str] = ..., tables: _Optional[_Iterable[str]] = ..., slots: _Optional[int] = ..., groups: _Optional[int] = ..., held: _Optional[_Iterable[_Union[HeldGroup, _Mapping]]] = ...) -> None: ...
+
+class BackupRequest(_message.Message):
+    __slots__ = ("groups",)
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, groups: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class BackupBegin(_message.Message):
+    __slots__ = ("group", "revision", "term", "node", "rows_about")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_ABOUT_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    revision: int
+    term: int
+    node: str
+    rows_about: int
+    def __init__(self, group: _Optional[int] = ..., revision: _Optional[int] = ..., term: _Optional[int] = ..., node: _Optional[str] = ..., rows_about: _Optional[int] = ...) -> None: ...
+
+class BackupEnd(_message.Message):
+    __slots__ = ("group",)
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    def __init__(self, group: _Optional[int] = ...) -> None: ...
+
+class BackupPart(_message.Message):
+    __slots__ = ("begin", "rows", "end")
+    BEGIN_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    begin: BackupBegin
+    rows: bytes
+    end: BackupEnd
+    def __init__(self, begin: _Optional[_Union[BackupBegin, _Mapping]] = ..., rows: _Optional[bytes] = ..., end: _Optional[_Union[BackupEnd, _Mapping]] = ...) -> None: ...
+
+class BeginRestoreRequest(_message.Message):
+    __slots__ = ("backup_id",)
+    BACKUP_ID_FIELD_NUMBER: _ClassVar[int]
+    backup_id: str
+    def __init__(self, backup_id: _Optional[str] = ...) -> None: ...
+
+class NoteRestoreRequest(_message.Message):
+    __slots__ = ("backup_id", "version", "chunks", "done")
+    BACKUP_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    backup_id: str
+    version: int
+    chunks: int
+    done: bool
+    def __init__(self, backup_id: _Optional[str] = ..., version: _Optional[int] = ..., chunks: _Optional[int] = ..., done: bool = ...) -> None: ...
+
+class RestoreStanding(_message.Message):
+    __slots__ = ("version", "chunks", "done")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    chunks: int
+    done: bool
+    def __init__(self, version: _Optional[int] = ..., chunks: _Optional[int] = ..., done: bool = ...) -> None: ...
+
+class ImportRequest(_message.Message):
+    __slots__ = ("names", "units", "versions", "client_ids", "sequences")
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_IDS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[bytes]
+    units: _containers.RepeatedScalarFieldContainer[str]
+    versions: _containers.RepeatedScalarFieldContainer[int]
+    client_ids: _containers.RepeatedScalarFieldContainer[int]
+    sequences: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, names: _Optional[_Iterable[bytes]] = ..., units: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[int]] = ..., client_ids: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ImportResponse(_message.Message):
+    __slots__ = ("imported", "present", "refused", "undecided", "detail", "retry_delay_ms")
+    class Refused(_message.Message):
+        __slots__ = ("position", "unit", "version")
+        POSITION_FIELD_NUMBER: _ClassVar[int]
+        UNIT_FIELD_NUMBER: _ClassVar[int]
+        VERSION_FIELD_NUMBER: _ClassVar[int]
+        position: int
+        unit: str
+        version: int
+        def __init__(self, position: _Optional[int] = ..., unit: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+    IMPORTED_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    UNDECIDED_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    RETRY_DELAY_MS_FIELD_NUMBER: _ClassVar[int]
+    imported: int
+    present: int
+    refused: _containers.RepeatedCompositeFieldContainer[ImportResponse.Refused]
+    undecided: _containers.RepeatedScalarFieldContainer[int]
+    detail: str
+    retry_delay_ms: int
+    def __init__(self, imported: _Optional[int] = ..., present: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[ImportResponse.Refused, _Mapping]]] = ..., undecided: _Optional[_Iterable[int]] = ..., detail: _Optional[str] = ..., retry_delay_ms: _Optional[int] = ...) -> None: ...
+
+class BarrierRequest(_message.Message):
+    __slots__ = ("group",)
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    def __init__(self, group: _Optional[int] = ...) -> None: ...
+
+class BarrierResponse(_message.Message):
+    __slots__ = ("applied_revision",)
+    APPLIED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    applied_revision: int
+    def __init__(self, applied_revision: _Optional[int] = ...) -> None: ...
+
+class DigestRequest(_message.Message):
+    __slots__ = ("group", "revision", "slots")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    revision: int
+    slots: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, group: _Optional[int] = ..., revision: _Optional[int] = ..., slots: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class DigestStanding(_message.Message):
+    __slots__ = ("passed", "applied_revision")
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    passed: bool
+    applied_revision: int
+    def __init__(self, passed: bool = ..., applied_revision: _Optional[int] = ...) -> None: ...
+
+class DigestResult(_message.Message):
+    __slots__ = ("rows", "slots", "digests", "history_digest")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    slots: _containers.RepeatedScalarFieldContainer[int]
+    digests: bytes
+    history_digest: bytes
+    def __init__(self, rows: _Optional[int] = ..., slots: _Optional[_Iterable[int]] = ..., digests: _Optional[bytes] = ..., history_digest: _Optional[bytes] = ...) -> None: ...
+
+class DigestPart(_message.Message):
+    __slots__ = ("standing", "result", "rows")
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    standing: DigestStanding
+    result: DigestResult
+    rows: bytes
+    def __init__(self, standing: _Optional[_Union[DigestStanding, _Mapping]] = ..., result: _Optional[_Union[DigestResult, _Mapping]] = ..., rows: _Optional[bytes] = ...) -> None: ...
