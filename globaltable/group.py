@@ -19,7 +19,7 @@ is proposed again, under the same id and with the same ops; the table applies ea
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -33,7 +33,7 @@ from globaltable.raft.recovery import Phase
 from globaltable.raft.transfer import Job
 from globaltable.store.log import Entry, LogImage, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
-from globaltable.table import Flush, Table, TableState
+from globaltable.table import Flush, Frozen, Table, TableState
 from globaltable.topology import Group
 from globaltable.wire.batches import decode_batch
 from globaltable.wire.rows import HistoryRow
@@ -129,6 +129,7 @@ class Replica:
         self._decoded: dict[bytes, Batch] = {}
         """What this replica has made or checked already, by its bytes, until it is applied."""
         self._barrier_submitted = False
+        self._to_freeze: dict[int, Callable[[Frozen | None], None]] = {}
         self._ended: list[Settled] = []
         """To be told of in this turn, or by `stop` if the replica fails amid it."""
 
@@ -228,6 +229,8 @@ class Replica:
         assert not self._committed, "the table is being replaced amid a step"
         self._guard.snapshot_installed()
         self.table = self._load_table()
+        for revision in [one for one in self._to_freeze if one <= self.table.applied]:
+            self._to_freeze.pop(revision)(None)
         return self._proposals.settle_by_history(self.table.history)
 
     def hand_over(self, target: str | None = None) -> None:
@@ -274,10 +277,12 @@ class Replica:
         for command, index, term in self._committed:
             if is_no_op(command):
                 self.table.advance(index, term)
+                self._freeze_if_wanted(index)
                 continue
             payload = command[1:]
             batch = self._decoded.pop(payload, None) or decode_batch(payload)
             applied = self.table.apply(index, term, batch)
+            self._freeze_if_wanted(index)
             changed.append(Changed(index, applied.rows))
             if not self._proposals.awaits(batch.batch_id):
                 continue
@@ -411,6 +416,30 @@ class Replica:
     def get(self, name: bytes) -> Binding | None:
         """From this replica, at revision `table.applied`."""
         return self.table.get(name)
+
+    def freeze_at(self, revision: int, then: Callable[[Frozen | None], None]) -> bool:
+        """Have `then` told of this table at a revision, as soon as it is there: amid the turn that
+        applies it, and before anything later can be flushed. It is told of None if the revision is
+        passed over by a snapshot. False, and nothing is told, if it has been passed already, or if
+        somebody waits for it.
+
+        The same revision of another replica holds the same: that is what can be compared.
+        """
+        if revision < self.table.applied or revision in self._to_freeze:
+            return False
+        if revision == self.table.applied:
+            then(self.table.freeze())
+        else:
+            self._to_freeze[revision] = then
+        return True
+
+    def thaw(self, revision: int) -> None:
+        """Nobody waits for it any more."""
+        self._to_freeze.pop(revision, None)
+
+    def _freeze_if_wanted(self, revision: int) -> None:
+        if self._to_freeze and (then := self._to_freeze.pop(revision, None)) is not None:
+            then(self.table.freeze())
 
     def stop(self) -> list[Settled]:
         """The replica will not be stepped again: end everything that waits."""

@@ -78,6 +78,10 @@ class History:
         for position in range(start, len(self._remembered)):
             yield self._remembered[position].record
 
+    def records(self) -> list[HistoryRecord]:
+        """All that are kept, oldest first."""
+        return [one.record for one in self._remembered]
+
     def knows_none(self, identities: Sequence[Identity]) -> bool:
         """Whether `find` would find none of these ops."""
         return self._revision_by_op.keys().isdisjoint(identities)

@@ -81,6 +81,17 @@ class Flush(NamedTuple):
     state: TableState
 
 
+class Frozen(NamedTuple):
+    """A table at one revision, as far as it lies in memory. Under it are the rows of the store as
+    they are found by whoever reads them after this was made, and before anything that was applied
+    later is flushed."""
+
+    state: TableState
+    rows: dict[bytes, bytes]
+    """In memory: they stand over the flushed ones."""
+    history: list[HistoryRecord]
+
+
 class Applied(NamedTuple):
     """The result of one batch."""
 
@@ -279,7 +290,7 @@ class Table:
     def scanner(self) -> Callable[[bytes, bytes], Iterator[tuple[bytes, Binding]]]:
         """`scan` for many ranges, valid until the table changes: it sorts what is not yet flushed
         only once."""
-        over = {**(self._flushing.rows if self._flushing is not None else {}), **self._dirty}
+        over = self._unflushed()
         keys = sorted(over)
 
         def scan(start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding]]:
@@ -298,6 +309,14 @@ class Table:
                 yield from _bound(key, over[key])
 
         return scan
+
+    def freeze(self) -> Frozen:
+        """This table at the revision it is at, whatever is applied next."""
+        state = TableState(self._applied, self._applied_term, self.history.floor)
+        return Frozen(state, self._unflushed(), self.history.records())
+
+    def _unflushed(self) -> dict[bytes, bytes]:
+        return {**(self._flushing.rows if self._flushing is not None else {}), **self._dirty}
 
     def _row_bytes(self, key: bytes) -> bytes | None:
         data = self._dirty.get(key)

@@ -4,7 +4,7 @@ All of it happens on the event loop's thread, between turns: what a read sees is
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from globaltable.errors import NoQuorum, Overloaded, StorageError
@@ -88,8 +88,11 @@ class NodeBackend:
         self._driver.submit(ops, self._deadline(timeout_s), told)
 
     async def barrier(self, names: Iterable[bytes], timeout_s: float | None) -> None:
+        await self.barrier_of({self._topology.group_of(name) for name in names}, timeout_s)
+
+    async def barrier_of(self, groups: Collection[int], timeout_s: float | None) -> None:
+        """`barrier`, for all names of these groups."""
         reader = _Reader(self._loop.create_future())
-        groups = {self._topology.group_of(name) for name in names}
         if not groups:
             return
         reader.remaining = len(groups)

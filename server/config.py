@@ -128,6 +128,13 @@ class Config:
     placement: Placement | None = None
     log_level: str = "info"
     log_format: str = "json"
+    cluster_id: str = ""
+    """Tells a cluster from an earlier one of its name, whose nodes may come back."""
+
+    @property
+    def fence(self) -> str:
+        """What peers and data directories must be of. No name and no id holds the sign between."""
+        return f"{self.cluster}/{self.cluster_id}" if self.cluster_id else self.cluster
 
     @property
     def regions(self) -> tuple[str, ...]:

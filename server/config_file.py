@@ -82,6 +82,7 @@ class _Parser:
     def config(self, document: dict[str, Any]) -> Config:
         root = Section("", document)
         cluster = root.take("cluster", as_name)
+        cluster_id = root.take("cluster_id", as_name) if "cluster_id" in root else ""
         tables = root.take("tables", as_tables)
         data_dir = self._base_dir / root.take("data_dir", as_text, "data")
         log = root.section("log")
@@ -100,8 +101,8 @@ class _Parser:
         injected = self._injected(root, names)
         placement = self._placement(root, names)
         root.finish(
-            "cluster, tables, data_dir, [groups], [log], [regions.NAME], [timeouts], [limits], "
-            "[injected_latency], [placement]"
+            "cluster, cluster_id, tables, data_dir, [groups], [log], [regions.NAME], [timeouts], "
+            "[limits], [injected_latency], [placement]"
         )
         _check_replicas(replicas, len(names))
         if not count <= slots <= 65_536:
@@ -110,6 +111,7 @@ class _Parser:
             )
         return Config(
             cluster=cluster,
+            cluster_id=cluster_id,
             tables=tables,
             nodes=nodes,
             groups=count,
@@ -279,7 +281,9 @@ def _check_replicas(replicas: int, regions: int) -> None:
 def render(config: Config) -> str:
     """TOML text that parses to the same configuration."""
     tables = ", ".join(f'"{table}"' for table in config.tables)
-    lines = [f'cluster = "{config.cluster}"', f"tables = [{tables}]", ""]
+    lines = [f'cluster = "{config.cluster}"', f"tables = [{tables}]"]
+    lines += [f'cluster_id = "{config.cluster_id}"'] if config.cluster_id else []
+    lines += [""]
     lines += ["[groups]", f"count = {config.groups}", f"replicas = {config.replicas}"]
     lines += [f"slots = {config.slots}", ""]
     lines += ["[log]", f'level = "{config.log_level}"', f'format = "{config.log_format}"', ""]

@@ -298,9 +298,12 @@ class NodeCore:
         due = self._flush_schedule.due(now, self.replicas)
         return self._flush(now, due) if due else None
 
-    def begin_flush(self, now: float) -> FlushJob | None:
-        """Everything that has changed, to be flushed at once; None if nothing has."""
-        return self._flush(now, list(self.replicas))
+    def begin_flush(self, now: float, groups: Sequence[int] | None = None) -> FlushJob | None:
+        """Everything that has changed, in some groups or in all, to be flushed at once; None if
+        nothing has. No other flush may be under way."""
+        assert not self._flushing, "one flush at a time"
+        wanted = self.replicas if groups is None else groups
+        return self._flush(now, [group for group in wanted if group in self.replicas])
 
     def _flush(self, now: float, groups: Sequence[int]) -> FlushJob | None:
         self._flush_schedule.begun(now, groups)

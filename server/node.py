@@ -29,6 +29,7 @@ from globaltable import limits
 from globaltable.errors import StorageError
 from globaltable.group import ReplicaLimits
 from globaltable.raft.adaptor import Timing
+from globaltable.server.admin import ADMIN_SERVICE_NAME, AdminService
 from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Config
 from globaltable.server.core import NodeCore, ReplicaFailure, Turn
@@ -43,6 +44,7 @@ from globaltable.server.worker import TableWorker
 from globaltable.store import identity
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
+from globaltable.v1 import admin_pb2_grpc
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 
 SERVICE_NAME: Final = "globaltable.v1.GlobalTableService"
@@ -68,7 +70,7 @@ class Node:
         directory = self._own.data_dir
         self._lock = identity.claim(
             directory,
-            cluster=config.cluster,
+            cluster=config.fence,
             node=self._name,
             groups=config.groups,
             slots=config.slots,
@@ -98,7 +100,7 @@ class Node:
         others = [other for other in config.nodes if other.name != self._name]
         injected = config.injected_latency
         self._links = PeerLinks(
-            cluster=config.cluster,
+            cluster=config.fence,
             node=self._name,
             incarnation=rng.getrandbits(62),
             plan=topology.plan_digest,
@@ -147,6 +149,13 @@ class Node:
         self._driver.attach(self._persister, self._worker)
         self._server: grpc.aio.Server | None = None
         self._service = GlobalTableService(self._backend)
+        self._admin = AdminService(
+            cluster_id=config.cluster_id,
+            core=self._core,
+            backend=self._backend,
+            worker=self._worker,
+            store=self._table_store,
+        )
         self._health = HealthServicer()
         self._health_task: asyncio.Task[None] | None = None
 
@@ -168,8 +177,9 @@ class Node:
             ]
         )
         pb_grpc.add_GlobalTableServiceServicer_to_server(self._service, self._server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (SERVICE_NAME, ADMIN_SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         address = str(self._own.client)
         try:
@@ -217,6 +227,7 @@ class Node:
             # What is under way will not end; nobody need wait for it.
             tell(self._core.stop())
         self._service.drain()
+        self._admin.drain()
         if self._server is not None:
             await self._server.stop(grace=max(0.1, deadline - self._loop.time()))
         self._driver.stop()

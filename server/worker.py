@@ -120,6 +120,11 @@ class TableWorker:
 
         self._run(self._store.sweep, swept)
 
+    def aside(self, work: Callable[[], Any], told: Callable[[Future[Any]], None]) -> None:
+        """Work that is no job of the core's, in its turn among them, and at the pace of snapshots.
+        `told` is called on the loop's thread; what is wrong with the result is for it to judge."""
+        self._submit(work, told, paced=True)
+
     def _run(
         self,
         work: Callable[[], Any],
@@ -128,6 +133,11 @@ class TableWorker:
         paced: bool = False,
     ) -> None:
         """`group` is the one that the work is for, if it is for one."""
+        self._submit(work, lambda future: self._finish(future, then, group), paced)
+
+    def _submit(
+        self, work: Callable[[], Any], told: Callable[[Future[Any]], None], paced: bool
+    ) -> None:
         pace = self._pace if paced else None
         worked_s = 0.0
 
@@ -147,11 +157,10 @@ class TableWorker:
 
         def finish(future: Future[Any]) -> None:
             if pace is None:
-                self._finish(future, then, group)
+                told(future)
             else:
                 assert self._call_later is not None
-                rest_s = pace.rest_s(worked_s)
-                self._call_later(rest_s, self._finish, future, then, group)
+                self._call_later(pace.rest_s(worked_s), told, future)
 
         self._thread.submit(timed).add_done_callback(done)
 

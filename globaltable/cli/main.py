@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import globaltable
-from globaltable.cli import demo, node, plan, rebuild, sessions, status
+from globaltable.cli import backup, check, demo, node, plan, rebuild, recover, sessions, status
 from globaltable.cli.exits import ExitStatus, status_of
 from globaltable.errors import GlobalTableError
 
@@ -58,6 +58,11 @@ for _command in (
     sessions.watch,
     status.status,
     plan.plan,
+    backup.backup,
+    backup.verify,
+    backup.restore,
+    check.check,
+    recover.recover,
 ):
     app.command()(_command)
 

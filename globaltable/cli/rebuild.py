@@ -62,7 +62,7 @@ def _claim(loaded: "Config", own: "NodeConfig", *, if_damaged: bool = False) -> 
 
     return identity.claim(
         own.data_dir,
-        cluster=loaded.cluster,
+        cluster=loaded.fence,
         node=own.name,
         groups=loaded.groups,
         slots=loaded.slots,
@@ -130,7 +130,7 @@ def _discard_all(loaded: "Config", own: "NodeConfig") -> None:
         replacement.discard_all(own.data_dir, loaded.groups)
         identity.write(
             own.data_dir,
-            cluster=loaded.cluster,
+            cluster=loaded.fence,
             node=own.name,
             groups=loaded.groups,
             slots=loaded.slots,

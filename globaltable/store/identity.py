@@ -1,7 +1,7 @@
 """Whose data a directory holds: it is written once, and compared at every start.
 
 Invariant: a node never serves from a directory that another cluster's or another node's process
-wrote, nor from one in a newer format.
+wrote, nor from one in a newer format, nor from one given up when its cluster was recovered.
 """
 
 import fcntl
@@ -13,6 +13,9 @@ from globaltable.errors import ConfigError, ProtocolError, StorageError
 from globaltable.wire.packing import pack, shown, unpack
 
 FORMAT_VERSION: Final = 1
+_RETIRED_FORMAT: Final = 2
+"""So that versions which do not know of it refuse such a directory too."""
+_SUCCESSOR: Final = "successor"
 _FILE: Final = "identity"
 
 
@@ -38,13 +41,40 @@ def write(directory: Path, *, cluster: str, node: str, groups: int, slots: int) 
         raise StorageError(f"data directory {directory} cannot be used: {error}") from error
 
 
+def retire(
+    directory: Path, *, cluster: str, node: str, groups: int, slots: int, successor: str
+) -> None:
+    """No node starts again on a directory that is held: its cluster goes on as `successor`."""
+    record = _record(cluster, node, groups, slots)
+    try:
+        _write(directory / _FILE, {**record, "format": _RETIRED_FORMAT, _SUCCESSOR: successor})
+    except OSError as error:
+        raise StorageError(f"data directory {directory} cannot be used: {error}") from error
+
+
+def successor(directory: Path) -> str:
+    """As what the cluster of this directory goes on; empty if it was not retired."""
+    try:
+        found = dict(unpack((directory / _FILE).read_bytes()))
+    except (OSError, ProtocolError, TypeError, ValueError) as error:
+        raise StorageError(f"{directory / _FILE} cannot be read: {error}") from error
+    return str(found.get(_SUCCESSOR, ""))
+
+
 def claim(
-    directory: Path, *, cluster: str, node: str, groups: int, slots: int, if_damaged: bool = False
+    directory: Path,
+    *,
+    cluster: str,
+    node: str,
+    groups: int,
+    slots: int,
+    if_damaged: bool = False,
+    if_retired: bool = False,
 ) -> int:
     """Make `directory` this node's, or check that it is. Returns a descriptor that holds the lock.
 
-    Raises `ConfigError` if it is somebody else's or in use, `StorageError` if the disk fails, or if
-    the identity is damaged; `if_damaged` takes the directory all the same.
+    Raises `ConfigError` if it is somebody else's, in use, or retired, `StorageError` if the disk
+    fails, or if the identity is damaged; `if_damaged` and `if_retired` take it all the same.
     """
     wanted = _record(cluster, node, groups, slots)
     path = directory / _FILE
@@ -60,7 +90,7 @@ def claim(
             ) from error
         try:
             if path.exists():
-                _compare(directory, path.read_bytes(), wanted, if_damaged)
+                _compare(directory, path.read_bytes(), wanted, if_damaged, if_retired)
             else:
                 _write(path, wanted)
         except BaseException:
@@ -71,7 +101,9 @@ def claim(
     return lock
 
 
-def _compare(directory: Path, data: bytes, wanted: dict[str, Any], if_damaged: bool) -> None:
+def _compare(
+    directory: Path, data: bytes, wanted: dict[str, Any], if_damaged: bool, if_retired: bool
+) -> None:
     try:
         found = dict(unpack(data))
     except (ProtocolError, TypeError, ValueError) as error:
@@ -81,6 +113,13 @@ def _compare(directory: Path, data: bytes, wanted: dict[str, Any], if_damaged: b
             f"{directory / _FILE} is damaged: {error}; `globaltable rebuild --all` has the "
             "replicas of this node rebuilt from their peers"
         ) from error
+    if _SUCCESSOR in found:
+        if not if_retired:
+            raise ConfigError(
+                f"data directory {directory} was given up when its cluster was recovered as "
+                f"{shown(found[_SUCCESSOR])}; give the node of that cluster another directory"
+            )
+        found["format"] = FORMAT_VERSION
     for name, value in wanted.items():
         if found.get(name) != value:
             raise ConfigError(

@@ -396,6 +396,8 @@ class LmdbRowSource:
         self, store: LmdbTableStore, transaction: lmdb.Transaction, pointer: _Pointer
     ) -> None:
         self.state = pointer.state
+        self.rows_about: int = transaction.stat(store.rows_db)["entries"]
+        """Of all groups together, and of what is yet to be swept."""
         self._transaction = transaction
         self._prefix = _prefix(pointer.generation)
         self._cursor = transaction.cursor(store.rows_db)

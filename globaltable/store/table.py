@@ -40,6 +40,23 @@ class SnapshotSource(Protocol):
     def close(self) -> None: ...
 
 
+class RowSource(Protocol):
+    """A frozen view of a group's flushed rows, read some at a time, ascending."""
+
+    state: TableState
+    rows_about: int
+
+    def seek(self, key: bytes) -> None:
+        """Go on with the first row that is not before this key."""
+        ...
+
+    def next_rows(self, bytes_max: int) -> list[tuple[bytes, bytes]]:
+        """None behind the last."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class TableStore(Protocol):
     """The flushed tables of all groups of a node."""
 

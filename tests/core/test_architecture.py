@@ -29,7 +29,7 @@ LAYERS: Final = (
     ("backup.reading", "backup.writing"),
     ("store", "store.log", "store.table"),
     ("store.identity", "store.lmdb_log", "store.lmdb_table"),
-    ("store.replacement", "store.verification"),
+    ("store.frozen", "store.replacement", "store.verification"),
     ("proposals",),
     ("raft", "raft.journal", "raft.messages", "raft.progress", "raft.quorum", "raft.transfer"),
     ("raft.commit_latency", "raft.dialect", "raft.reconcile"),

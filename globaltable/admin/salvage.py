@@ -1,0 +1,226 @@
+"""What is left of a cluster that has lost its majority for good, from its survivors' disks.
+
+It becomes a backup file, to be restored into a new cluster: one mechanism. The new cluster has an
+id of its own, so that no node of the old one is ever taken for one of its own.
+
+Of each group the survivor counts whose log is the most up to date, by the term and then the index
+of its last entry, as in an election (Raft §5.4.1): whatever is committed and is on any survivor is
+in that log. For let an entry of term T be committed, and on a survivor X: a log that ends in a
+later term than T was written by leaders that had the entry, and agrees with theirs up to its end;
+one that ends in T was written by the same leader, and if it is no shorter than X's holds the entry.
+
+All of that log is applied, its tail too, of which nobody can say any more whether it was
+committed. To leave it out could lose what was acknowledged. To apply it does at worst what a caller
+asked for and was told had an unknown end; or what a majority, unknown to this survivor, decided
+otherwise: but then what it decided is on the lost disks, and lost anyway. That is what may be lost:
+writes that were acknowledged by the nodes that are gone, and had not reached a survivor.
+
+Invariant: nothing is changed in the directories but that, in the end, they are marked as given up.
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from typing import BinaryIO, Final, NamedTuple, TypedDict
+
+import globaltable
+from globaltable.admin.backup import Progress, Taken
+from globaltable.backup.records import FORMAT_VERSION, Begin, Header, Origin
+from globaltable.backup.writing import BackupWriter
+from globaltable.errors import ConfigError, Corrupt, StorageError
+from globaltable.model import Batch
+from globaltable.raft.journal import Journal, is_no_op
+from globaltable.server.config import Config, NodeConfig
+from globaltable.store import identity
+from globaltable.store.frozen import FrozenRows
+from globaltable.store.lmdb_log import LmdbLogStore
+from globaltable.store.lmdb_table import LmdbTableStore
+from globaltable.table import Table
+from globaltable.wire.batches import decode_batch
+from globaltable.wire.packing import pack
+
+_CHUNK_BYTES: Final = 262_144
+_BATCH: Final = b"\x00"
+_ID_BYTES: Final = 6
+
+
+class _Whose(TypedDict):
+    cluster: str
+    node: str
+    groups: int
+    slots: int
+
+
+class Standing(NamedTuple):
+    """One survivor's replica of a group."""
+
+    region: str
+    last_term: int
+    last_index: int
+    flushed: int
+    """The last revision in its table: certainly committed."""
+    reason: str
+    """Why it cannot be used; empty if it can."""
+
+    @property
+    def tail(self) -> int:
+        """Entries of which it is not known whether they were committed."""
+        return max(0, self.last_index - self.flushed)
+
+
+class Found(NamedTuple):
+    """A group's replicas, and the one that is used."""
+
+    group: int
+    chosen: Standing
+    others: tuple[Standing, ...]
+
+
+class _Survivor:
+    def __init__(self, config: Config, region: NodeConfig) -> None:
+        self.region = region
+        self.log = LmdbLogStore(region.data_dir / "log")
+        self.table = LmdbTableStore(region.data_dir / "table")
+
+    def close(self) -> None:
+        self.table.close()
+        self.log.close()
+
+    def standing(self, group: int) -> Standing:
+        name = self.region.name
+        try:
+            image = self.log.load(group)
+            if image.hard_state.rebuilding:
+                return Standing(name, 0, 0, 0, "it was discarded, and not yet rebuilt")
+            state = self.table.image(group).state
+            journal = Journal(group, image, state.applied, state.applied_term)
+        except StorageError as error:
+            return Standing(name, 0, 0, 0, str(error))
+        return Standing(name, journal.last_term, journal.last_index, state.applied, "")
+
+    def replayed(self, group: int, slots: int) -> Table:
+        """The group's table, at the end of its log."""
+        image = self.table.image(group)
+        state = image.state
+        table = Table(slots, self.table.rows(group), state, image.history)
+        journal = Journal(group, self.log.load(group), state.applied, state.applied_term)
+        for command, index, term in journal:
+            if index <= table.applied:
+                continue
+            batch = _batch(command)
+            if batch is None:
+                table.advance(index, term)
+            else:
+                table.apply(index, term, batch)
+        return table
+
+
+def _batch(command: bytes) -> Batch | None:
+    """None for an entry that is about the group itself."""
+    if is_no_op(command) or not command.startswith(_BATCH):
+        return None
+    return decode_batch(command[len(_BATCH) :])
+
+
+class Salvage:
+    """The survivors' directories, held. A context manager."""
+
+    def __init__(self, config: Config, regions: Sequence[str]) -> None:
+        """Raises `ConfigError` if a directory is another's or in use, `StorageError` if it cannot
+        be read."""
+        self.config = config
+        self._stack = ExitStack()
+        self._survivors: dict[str, _Survivor] = {}
+        self._regions = [config.node(name) for name in regions]
+        successors = set()
+        try:
+            for region in self._regions:
+                if not region.data_dir.is_dir():
+                    raise ConfigError(
+                        f"{region.data_dir} does not exist: region {region.name} is no survivor"
+                    )
+                lock = identity.claim(region.data_dir, if_retired=True, **self._whose(region))
+                self._stack.callback(os.close, lock)
+                successors.add(identity.successor(region.data_dir))
+                survivor = self._stack.enter_context(closing(_Survivor(config, region)))
+                self._survivors[region.name] = survivor
+        except BaseException:
+            self.close()
+            raise
+        named = sorted(successors - {""})
+        self.successor_id = named[0] if named else secrets.token_hex(_ID_BYTES)
+        """Of the cluster to come. A recovery that is done again names the same."""
+
+    def _whose(self, region: NodeConfig) -> _Whose:
+        return _Whose(
+            cluster=self.config.fence,
+            node=region.name,
+            groups=self.config.groups,
+            slots=self.config.slots,
+        )
+
+    def survey(self) -> list[Found]:
+        """Raises `Corrupt` if there is a group of which nothing can be used."""
+        found = []
+        for group in range(self.config.groups):
+            standings = [survivor.standing(group) for survivor in self._survivors.values()]
+            usable = [standing for standing in standings if not standing.reason]
+            if not usable:
+                reasons = "; ".join(f"{one.region}: {one.reason}" for one in standings)
+                raise Corrupt(f"nothing of group {group} can be used: {reasons}")
+            chosen = max(usable, key=lambda one: (one.last_term, one.last_index))
+            others = tuple(one for one in standings if one is not chosen)
+            found.append(Found(group, chosen, others))
+        return found
+
+    def write(self, file: BinaryIO, found: Sequence[Found], progress: Progress) -> Taken:
+        """Raises `Corrupt` at a record that is damaged."""
+        config = self.config
+        header = Header(
+            format_version=FORMAT_VERSION,
+            origin=Origin.SALVAGE,
+            cluster=config.cluster,
+            cluster_id=config.cluster_id,
+            successor_id=self.successor_id,
+            tables=config.tables,
+            slots=config.slots,
+            groups=config.groups,
+            begun_at_ms=int(time.time() * 1_000),
+            made_by=globaltable.__version__,
+        )
+        writer = BackupWriter(file.write, header)
+        for group, chosen, _ in found:
+            survivor = self._survivors[chosen.region]
+            table = survivor.replayed(group, config.slots)
+            writer.begin_group(Begin(group, table.applied, chosen.last_term, chosen.region))
+            for rows in _rows(survivor, group, table):
+                writer.rows(pack(rows))
+                progress(writer.contents.tally.rows, 0)
+            writer.end_group()
+        trailer = writer.finish()
+        contents = writer.contents
+        return Taken(header, trailer, contents.tally, contents.heads, writer.bytes)
+
+    def retire(self) -> None:
+        """No node of the old cluster starts on these directories again."""
+        for region in self._regions:
+            whose = self._whose(region)
+            identity.retire(region.data_dir, successor=self.successor_id, **whose)
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def __enter__(self) -> "Salvage":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _rows(survivor: _Survivor, group: int, table: Table) -> Iterator[list[tuple[bytes, bytes]]]:
+    with closing(survivor.table.open_rows(group)) as source:
+        rows = FrozenRows(source, table.freeze())
+        while chunk := rows.next_rows(_CHUNK_BYTES):
+            yield chunk
