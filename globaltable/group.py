@@ -23,16 +23,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from globaltable.convergence import Convergence
+from globaltable.errors import Corrupt
+from globaltable.members import Members
 from globaltable.model import Batch, Binding, Op
 from globaltable.proposals import Proposal, Proposals, Settled
 from globaltable.raft.adaptor import Role, Timing
 from globaltable.raft.guard import Guard
-from globaltable.raft.journal import Journal, is_no_op
+from globaltable.raft.journal import Journal, founders_in, is_members, is_no_op, members_in
 from globaltable.raft.messages import Append, Message, Propose
 from globaltable.raft.recovery import Phase
 from globaltable.raft.transfer import Job
 from globaltable.store.log import Entry, LogImage, LogWrite
-from globaltable.store.table import SnapshotChunk, TableStore
+from globaltable.store.table import JOINING_STATE, ROOT_STATE, SnapshotChunk, TableStore
 from globaltable.table import Flush, Frozen, Table, TableState
 from globaltable.topology import Group
 from globaltable.wire.batches import decode_batch
@@ -44,8 +47,10 @@ _SETTLE_S: Final = 1.0
 _DECODED_MAX: Final = 256
 """Batches kept decoded between their check and their application."""
 
-_OWN_BARRIER: Final = object()
-"""The ticket of the barrier behind which a replica that is rebuilt is whole (`raft.recovery`)."""
+
+class _OwnBarrier:
+    """The ticket of a barrier behind which a replica that is rebuilt, or joins, is whole
+    (`raft.recovery`)."""
 
 
 class Changed(NamedTuple):
@@ -92,6 +97,7 @@ class Replica:
         self,
         *,
         group: Group,
+        members: Members | None,
         node: str,
         slots: int,
         image: LogImage,
@@ -101,7 +107,11 @@ class Replica:
         rng: random.Random,
         now: float,
     ) -> None:
+        """`members` are those that founded the group, whoever they are by now; None for a replica
+        that joins a group which others have founded. Where the disk knows better it counts."""
         self.group = group
+        self.preferred = group.replicas[0] if group.replicas else None
+        """Who should lead, if it has a vote."""
         self._node = node
         self._slots = slots
         self._store = store
@@ -109,18 +119,26 @@ class Replica:
         self._limits = limits
         self._now = now
         self._proposals = Proposals(limits.pending_ops, rng, now)
-        self.table = self._load_table()
-        state = store.image(group.number).state
-        journal = Journal(group.number, image, state.applied, state.applied_term)
+        self._founders = founders_in(image) or members
+        self._joins = image.hard_state.joining or (members is None and not image.entries)
+        self.table = self._load_table(image)
+        journal = Journal(
+            group.number,
+            image,
+            self.table.applied,
+            self.table.applied_term,
+            self.table.members,
+            joins=self._joins,
+        )
         self._guard = Guard(
             node=node,
-            voters=group.replicas,
             journal=journal,
             timing=timing,
             rng=rng,
             now=now,
-            campaign_soon=group.preferred == node,
+            campaign_soon=self.preferred == node,
         )
+        self._convergence = Convergence(self._guard, node, timing)
         self._handing_over: tuple[str, float] | None = None
         self._successor_ready_since: float | None = None
         self._otherwise_minded: set[str] = set()
@@ -128,15 +146,29 @@ class Replica:
         self._committed: Sequence[Entry] = ()
         self._decoded: dict[bytes, Batch] = {}
         """What this replica has made or checked already, by its bytes, until it is applied."""
-        self._barrier_submitted = False
+        self._own_barrier: _OwnBarrier | None = None
+        self._barrier_attempt = -1
         self._to_freeze: dict[int, Callable[[Frozen | None], None]] = {}
         self._ended: list[Settled] = []
         """To be told of in this turn, or by `stop` if the replica fails amid it."""
 
-    def _load_table(self) -> Table:
+    def _load_table(self, log: LogImage | None = None) -> Table:
+        """`log`: as it is found at start."""
         number = self.group.number
         image = self._store.image(number)
-        return Table(self._slots, self._store.rows(number), image.state, image.history)
+        state = image.state
+        if log is not None and self._joins and not any(entry.index for entry in log.entries):
+            if state == ROOT_STATE:
+                state = JOINING_STATE
+        elif state.members is None:
+            # As of a time before the first change: nothing had to be written.
+            state = state._replace(members=self._founders)
+            if self._founders is None:
+                raise Corrupt(
+                    f"group {number}: nothing stored says who its members are, and this replica is "
+                    "none of its founders"
+                )
+        return Table(self._slots, self._store.rows(number), state, image.history)
 
     # --- state -----------------------------------------------------------------------------------
 
@@ -150,6 +182,41 @@ class Replica:
         """What a replica that is being rebuilt waits for; until then it serves nobody. Empty for
         one that is whole."""
         return self._guard.recovery.waits_for
+
+    @property
+    def members(self) -> Members | None:
+        """In force here: the latest configuration in the log. None: joining, and none is known."""
+        return self._guard.members
+
+    @property
+    def members_committed(self) -> bool:
+        """Whether the configuration in force is; if not, it may yet give way to another."""
+        return self._guard.members_committed
+
+    @property
+    def is_removed(self) -> bool:
+        """The group goes on without this replica, for good or until it is added again: it may be
+        discarded, and serves nobody."""
+        return self._guard.is_removed
+
+    @property
+    def is_joining(self) -> bool:
+        """It has no vote, nor may it have been counted: it may be discarded at any time."""
+        return self._guard.recovery.phase is Phase.JOINING
+
+    @property
+    def wanted(self) -> Members | None:
+        """What the leader brings the members to, wherever it is; None: to nothing else."""
+        return self._convergence.wanted
+
+    @wanted.setter
+    def wanted(self, members: Members | None) -> None:
+        self._convergence.wanted = members
+
+    @property
+    def is_as_wanted(self) -> bool:
+        """The members are those wanted, and that is committed, as far as this replica knows."""
+        return self._convergence.is_done
 
     @property
     def is_leader(self) -> bool:
@@ -213,6 +280,8 @@ class Replica:
         self._guard.set_connected(peer, up)
 
     def chunk_read(self, peer: str, transfer: int, state: TableState, chunk: SnapshotChunk) -> None:
+        if state.members is None:
+            state = state._replace(members=self._founders)
         self._guard.chunk_read(peer, transfer, state, chunk)
 
     def chunk_staged(self, sender: str, transfer: int, number: int) -> None:
@@ -237,12 +306,14 @@ class Replica:
         """As a leader: give up leadership to `target`, or to whoever holds most of the log."""
         if not self.is_leader or self._handing_over is not None:
             return
+        fellows = self._guard.fellows
         if target is None:
-            peers = [p for p in self.group.replicas if p != self._node]
-            connected = [p for p in peers if self._guard.is_connected(p)]
+            connected = [p for p in fellows if self._guard.is_connected(p)]
             if not connected:
                 return
             target = max(connected, key=lambda p: (self._guard.match_index(p), p))
+        if target not in fellows:
+            return
         self._handing_over = (target, self._now + self._timing.election_min_s)
 
     # --- the step --------------------------------------------------------------------------------
@@ -259,6 +330,7 @@ class Replica:
         self._propose_again(at_once)
         if may_hand_over:
             self._lead_by_preference()
+        self._converge()
         self._continue_handover()
         self._committed = self._guard.tick()
         self._compact()
@@ -279,6 +351,10 @@ class Replica:
                 self.table.advance(index, term)
                 self._freeze_if_wanted(index)
                 continue
+            if is_members(command):
+                self.table.change_members(index, term, members_in(command))
+                self._freeze_if_wanted(index)
+                continue
             payload = command[1:]
             batch = self._decoded.pop(payload, None) or decode_batch(payload)
             applied = self.table.apply(index, term, batch)
@@ -287,10 +363,10 @@ class Replica:
             if not self._proposals.awaits(batch.batch_id):
                 continue
             for one in self._proposals.settle(batch.batch_id, applied.outcomes):
-                if one.ticket is _OWN_BARRIER:
-                    self._guard.recovery.barrier_applied()
-                else:
+                if not isinstance(one.ticket, _OwnBarrier):
                     self._ended.append(one)
+                elif one.ticket is self._own_barrier and self._guard.recovery.wants_barrier:
+                    self._guard.recovery.barrier_applied(self.table.members)
         self._committed = ()
         return Completed(messages, self._take_ended(), changed)
 
@@ -310,11 +386,13 @@ class Replica:
         return leader if leader is not None and self._guard.is_connected(leader) else None
 
     def _submit_own_barrier(self) -> None:
-        """Rebuilt, and all voters have answered: what they had committed stands before a batch that
-        is made now. It is proposed until it is applied here."""
-        if self._guard.recovery.phase is Phase.CATCHING_UP and not self._barrier_submitted:
-            self._barrier_submitted = True
-            submitted = self._proposals.submit((), _OWN_BARRIER, float("inf"))
+        """What was committed until now stands before a batch that is made now. It is proposed until
+        it is applied here."""
+        recovery = self._guard.recovery
+        if recovery.wants_barrier and self._barrier_attempt != recovery.attempt:
+            self._barrier_attempt = recovery.attempt
+            self._own_barrier = _OwnBarrier()
+            submitted = self._proposals.submit((), self._own_barrier, float("inf"))
             assert submitted, "nobody else has submitted anything"
 
     def _seal(self, messages: list[tuple[str, Message]]) -> None:
@@ -354,21 +432,29 @@ class Replica:
 
         Not to one that would prefer another, or the two might hand it to and fro for ever.
         """
-        preferred = self.group.preferred
+        preferred = self.preferred
         if not self.is_leader or preferred == self._node or self._handing_over is not None:
             self._successor_ready_since = None
             return
-        held = self._guard.match_index(preferred)
-        behind = self._guard.commit_index - held
-        # Of one that has not answered, or is being rebuilt, nothing is known to be held.
-        well = self._guard.is_connected(preferred) and preferred not in self._otherwise_minded
-        if not well or held == 0 or behind > 64:
+        if preferred is None or preferred not in self._guard.fellows:
+            self._successor_ready_since = None
+            return
+        well = preferred not in self._otherwise_minded and self._convergence.keeps_up(preferred)
+        if not well:
             self._successor_ready_since = None
         elif self._successor_ready_since is None:
             self._successor_ready_since = self._now
         elif self._now - self._successor_ready_since >= _SETTLE_S:
             self._successor_ready_since = None
             self.hand_over(preferred)
+
+    def _converge(self) -> None:
+        """Bring the members nearer to what is wanted; who is to go hands over before."""
+        if self._convergence.wanted is None or self._handing_over is not None:
+            return
+        successor = self._convergence.proceed(self._now)
+        if successor is not None:
+            self.hand_over(successor)
 
     def _continue_handover(self) -> None:
         """Propose nothing until the successor holds everything, then ask it to campaign."""
@@ -443,5 +529,5 @@ class Replica:
 
     def stop(self) -> list[Settled]:
         """The replica will not be stepped again: end everything that waits."""
-        waiting = [one for one in self._proposals.stop() if one.ticket is not _OWN_BARRIER]
+        waiting = [one for one in self._proposals.stop() if not isinstance(one.ticket, _OwnBarrier)]
         return self._take_ended() + waiting

@@ -26,6 +26,7 @@ from operator import add, itemgetter
 from typing import NamedTuple, Protocol
 
 from globaltable.history import History, HistoryRecord, Identity, identity_of
+from globaltable.members import Members
 from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus, from_columns
 from globaltable.topology import slot_of, slots_of
 from globaltable.wire.rows import (
@@ -66,11 +67,13 @@ class FlushedRows(Protocol):
 
 
 class TableState(NamedTuple):
-    """Where a table stands: the last revision applied, its term, and the history's floor."""
+    """Where a table stands: the last revision applied, its term, and the history's floor; and who
+    the group's members were then, but where that has never been written: those that founded it."""
 
     applied: int
     applied_term: int
     floor: int
+    members: Members | None = None
 
 
 class Flush(NamedTuple):
@@ -125,6 +128,8 @@ class Table:
         self._flushed = flushed
         self._applied = state.applied
         self._applied_term = state.applied_term
+        self.members = state.members
+        """As of `applied`."""
         self.history = History(state.floor, history)
         self._dirty: dict[bytes, bytes] = {}
         self._dirty_history: list[HistoryRecord] = []
@@ -135,6 +140,11 @@ class Table:
     def applied(self) -> int:
         """The last revision applied."""
         return self._applied
+
+    @property
+    def applied_term(self) -> int:
+        """The term of its entry."""
+        return self._applied_term
 
     @property
     def flushed(self) -> int:
@@ -151,6 +161,11 @@ class Table:
         """Pass an entry that holds no batch (a new leader's no-op)."""
         assert revision == self._applied + 1, (revision, self._applied)
         self._applied, self._applied_term = revision, term
+
+    def change_members(self, revision: int, term: int, members: Members) -> None:
+        """Pass an entry that holds a configuration of the group."""
+        self.advance(revision, term)
+        self.members = members
 
     def apply(self, revision: int, term: int, batch: Batch) -> Applied:
         """Apply the batch of the log entry at `revision`, which must be the next one."""
@@ -330,7 +345,7 @@ class Table:
         """What has changed since the last flush; None while one is under way or if nothing has."""
         if self._flushing is not None or self._applied == self._flushed_applied:
             return None
-        state = TableState(self._applied, self._applied_term, self.history.floor)
+        state = TableState(self._applied, self._applied_term, self.history.floor, self.members)
         self._flushing = Flush(self._dirty, self._dirty_history, state)
         self._dirty, self._dirty_history = {}, []
         return self._flushing

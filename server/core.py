@@ -21,19 +21,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from globaltable.errors import Corrupt, NoQuorum, ProtocolError, StorageError
+from globaltable.errors import ConfigError, Corrupt, NoQuorum, ProtocolError, StorageError
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
+from globaltable.members import Members
 from globaltable.model import Op
 from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import InvariantViolated
-from globaltable.raft.transfer import Job, ReadChunk, StageChunk
+from globaltable.raft.transfer import DiscardTable, Job, ReadChunk, StageChunk
 from globaltable.server.flushing import FlushSchedule
 from globaltable.server.outboxes import Outboxes, frames, post
-from globaltable.store.log import LogStore, LogWrite
+from globaltable.store.log import LogImage, LogStore, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
 from globaltable.table import Flush, TableState
-from globaltable.topology import Topology
+from globaltable.topology import Group, Topology
 from globaltable.wire.frames import decode_frame
 
 
@@ -60,23 +61,32 @@ class Effects:
     jumped: list[int] = field(default_factory=list)
     """Groups whose table was replaced by a snapshot: changes were skipped."""
     jobs: list[GroupJob | FlushJob] = field(default_factory=list)
+    removed: list[int] = field(default_factory=list)
+    """Groups that have removed their replica here: it may be discarded (`remove_replica`)."""
 
 
 class Turn(NamedTuple):
-    """`stepped` are all that were stepped; `persisting` those of them that wait for `writes`."""
+    """`stepped` are all that were stepped; `persisting` those of them that wait for `writes`;
+    `discards` are the writes for replicas that are no more."""
 
     effects: Effects
     stepped: Mapping[int, Ready]
     persisting: Mapping[int, Ready]
+    discards: Sequence[LogWrite] = ()
 
     @property
     def writes(self) -> Sequence[LogWrite]:
-        return [ready.write for ready in self.persisting.values() if ready.write is not None]
+        writes = [ready.write for ready in self.persisting.values() if ready.write is not None]
+        return [*writes, *self.discards] if self.discards else writes
 
 
 class ReplicaFailure(NamedTuple):
     group: int
     reason: str
+
+
+def _founders(group: Group, node: str) -> Members | None:
+    return Members(group.replicas) if node in group.replicas else None
 
 
 class NodeCore:
@@ -103,27 +113,23 @@ class NodeCore:
             flush_rows, flush_interval_s, random.Random(rng.getrandbits(128))
         )
         self._timing = timing
+        self._limits = limits
+        self._rng = rng
+        self._now = now
+        self._links: dict[str, bool] = {}
+        """By peer that is connected, whether it has the same plan."""
+        self._no_replicas: dict[int, LogImage] = {}
+        """What is left of the logs of replicas that are no more: that they are joining if they ever
+        come again, and in which term they voted."""
+        self._discards: list[LogWrite] = []
+        self._discarding: dict[int, Group | None] = {}
+        """Groups whose table is being discarded, and what to add once it is."""
+        self._told_removed: set[int] = set()
         self.replicas: dict[int, Replica] = {}
         self.failures: dict[int, str] = {}
         self.new_failures: list[ReplicaFailure] = []
         self._ended: list[Settled] = []
-        for group in topology.groups:
-            if node not in group.replicas:
-                continue
-            try:
-                self.replicas[group.number] = Replica(
-                    group=group,
-                    node=node,
-                    slots=topology.slots,
-                    image=log.load(group.number),
-                    store=table,
-                    timing=timing,
-                    limits=limits,
-                    rng=random.Random(rng.getrandbits(128)),
-                    now=now,
-                )
-            except (StorageError, InvariantViolated, AssertionError) as error:
-                self.fail(group.number, error)
+        self._start(log)
         self._awake: set[int] = set(self.replicas)
         self._persisting: set[int] = set()
         self._draining = False
@@ -131,6 +137,98 @@ class NodeCore:
         self._flushing: Sequence[int] = ()
         self._flush_check_at = now
         self._installed: list[int] = []
+
+    # --- replicas --------------------------------------------------------------------------------
+
+    def _start(self, log: LogStore) -> None:
+        """The replicas that the topology puts here, and those that the disk has: what was added
+        since may have promised something, too."""
+        here = {group.number: group for group in self.topology.groups}
+        stored = set(log.groups())
+        for number in sorted(stored | {n for n, g in here.items() if self.node in g.replicas}):
+            group = here.get(number) or Group(number, ())
+            try:
+                image = log.load(number)
+                if number in stored and not image.entries and image.hard_state.joining:
+                    self._table.discard(number)
+                    self._table.refresh()
+                    self._no_replicas[number] = image
+                    continue
+                self._add(group, _founders(group, self.node), image)
+            except (StorageError, InvariantViolated, AssertionError) as error:
+                self.fail(number, error)
+
+    def _add(self, group: Group, members: Members | None, image: LogImage) -> None:
+        self.replicas[group.number] = replica = Replica(
+            group=group,
+            members=members,
+            node=self.node,
+            slots=self.topology.slots,
+            image=image,
+            store=self._table,
+            timing=self._timing,
+            limits=self._limits,
+            rng=random.Random(self._rng.getrandbits(128)),
+            now=self._now,
+        )
+        for peer, same_plan in self._links.items():
+            replica.set_connected(peer, True, same_plan=same_plan)
+
+    def add_replica(self, group: Group, members: Members | None) -> None:
+        """This node is to hold a replica of a group from now on. `members` are those that found it,
+        this node among them, if it is a new one; None for a group that has members already: the
+        replica waits for its leader to add it. No replica of it may be here."""
+        number = group.number
+        if number in self.replicas or number in self.failures:
+            raise ConfigError(f"group {number} has a replica on {self.node} already")
+        if number in self._discarding:
+            self._discarding[number] = group
+            return
+        image = self._no_replicas.pop(number, None)
+        try:
+            self._add(group, members if image is None else None, image or LogImage())
+        except (StorageError, InvariantViolated, AssertionError) as error:
+            self.fail(number, error)
+        self._awake.add(number)
+
+    def remove_replica(self, number: int) -> None:
+        """Discard a replica that its group has removed, or that has not yet joined; who waits for
+        it is told. Raises `ConfigError` if its group may count on it."""
+        replica = self.replicas.get(number)
+        if replica is None:
+            raise ConfigError(f"group {number} has no replica on {self.node} to remove")
+        if not replica.is_removed and not replica.is_joining:
+            raise ConfigError(
+                f"group {number} counts on its replica on {self.node} ({replica.members}); have "
+                "its members changed first, and wait until they are"
+            )
+        del self.replicas[number]
+        self._ended += replica.stop()
+        self._awake.discard(number)
+        self._told_removed.discard(number)
+        self._installed = [group for group in self._installed if group != number]
+        state = replica.guard.journal.hard_state._replace(rebuilding=False, joining=True)
+        self._no_replicas[number] = LogImage((), state)
+        self._discards.append(LogWrite(number, None, 0, (), state))
+        self._discarding[number] = None
+
+    def discarded(self, group: int) -> None:
+        """The result of `DiscardTable`."""
+        self._table.refresh()
+        again = self._discarding.pop(group)
+        if again is not None:
+            self.add_replica(again, None)
+
+    def set_wanted(
+        self, number: int, members: Members | None, preferred: str | None = None
+    ) -> None:
+        """What the group's leader, if it is here, is to bring its members to (None: leave them),
+        and who should lead it."""
+        replica = self.replicas.get(number)
+        if replica is not None:
+            replica.wanted = members
+            replica.preferred = preferred
+            self._awake.add(number)
 
     # --- inputs ----------------------------------------------------------------------------------
 
@@ -144,9 +242,8 @@ class NodeCore:
         for group, message in decode_frame(payload):
             replica = self.replicas.get(group)
             if replica is None:
-                if group in self.failures:
-                    continue
-                raise ProtocolError(f"{peer} sends a message for group {group}, which is not here")
+                # It has failed, has been removed, or is yet to be added: the peer cannot know.
+                continue
             try:
                 if replica.receive(peer, message):
                     self._awake.add(group)
@@ -155,10 +252,13 @@ class NodeCore:
 
     def set_connected(self, peer: str, up: bool, *, same_plan: bool = True) -> None:
         """A peer came or went. `same_plan`: it would have the same nodes lead the same groups."""
-        for number, replica in self.replicas.items():
-            if peer in replica.group.replicas:
-                replica.set_connected(peer, up, same_plan=same_plan)
-                self._awake.add(number)
+        if up:
+            self._links[peer] = same_plan
+        else:
+            self._links.pop(peer, None)
+        for replica in self.replicas.values():
+            replica.set_connected(peer, up, same_plan=same_plan)
+        self._awake.update(self.replicas)
 
     def drain(self) -> None:
         """Hand over what this node leads, and lead nothing again."""
@@ -177,9 +277,10 @@ class NodeCore:
     @property
     def has_work(self) -> bool:
         """`begin` would find something to do."""
-        return bool(self._ended) or not self._awake <= self._persisting
+        return bool(self._ended or self._discards) or not self._awake <= self._persisting
 
     def begin(self, now: float) -> Turn:
+        self._now = now
         if now >= self._tick_at:
             self._awake.update(n for n, replica in self.replicas.items() if replica.is_due(now))
             self._tick_at = now + self._timing.heartbeat_s / 2
@@ -216,7 +317,8 @@ class NodeCore:
             effects.jobs.append(flush)
         if outboxes:
             effects.frames += frames(outboxes)
-        return Turn(effects, stepped, persisting)
+        discards, self._discards = self._discards, []
+        return Turn(effects, stepped, persisting, discards)
 
     def complete(self, turns: Iterable[Turn]) -> Effects:
         """The turns are durable, and all before them."""
@@ -228,6 +330,7 @@ class NodeCore:
                 self._take_effect(number, ready, effects, outboxes)
                 if self._wants_step(number):
                     self._awake.add(number)
+            effects.jobs += [GroupJob(write.group, DiscardTable()) for write in turn.discards]
         self._take_ended(effects)
         effects.frames += frames(outboxes)
         return effects
@@ -251,6 +354,12 @@ class NodeCore:
             effects.changed += [(number, changed) for changed in completed.changed]
         if ready.jobs:
             effects.jobs += [GroupJob(number, job) for job in ready.jobs]
+        if replica.is_removed:
+            if number not in self._told_removed:
+                self._told_removed.add(number)
+                effects.removed.append(number)
+        elif self._told_removed:
+            self._told_removed.discard(number)
 
     def _wants_step(self, number: int) -> bool:
         return number in self.replicas and self.replicas[number].wants_step
@@ -277,7 +386,12 @@ class NodeCore:
             return f"group {group} is out of service on {self.node}: {self.failures[group]}"
         if group not in self.replicas:
             return f"group {group} has no replica on {self.node}"
-        if self.replicas[group].rebuilding:
+        replica = self.replicas[group]
+        if replica.is_removed:
+            return f"group {group} has removed its replica on {self.node}"
+        if replica.is_joining:
+            return f"group {group} is being joined by {self.node}, which {replica.rebuilding}"
+        if replica.rebuilding:
             return f"group {group} is being rebuilt on {self.node}"
         return ""
 

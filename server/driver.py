@@ -67,15 +67,18 @@ class Driver:
         watches: Watches,
         on_out_of_service: Callable[[ReplicaFailure], None],
         on_failure: Callable[[BaseException], None],
+        on_removed: Callable[[int], None] | None = None,
     ) -> None:
         """`send` takes a peer and a frame for it. `on_out_of_service` hears of each replica that
-        has stopped, once; `on_failure` of what nobody foresaw, after which nothing is begun."""
+        has stopped, once; `on_removed` of each group that has removed its replica here;
+        `on_failure` of what nobody foresaw, after which nothing is begun."""
         self._core = core
         self._clock = clock
         self._send = send
         self._watches = watches
         self._on_out_of_service = on_out_of_service
         self._on_failure = on_failure
+        self._on_removed = on_removed
         self._writer: TurnWriter
         self._worker: JobWorker
         self._turn_is_due = False
@@ -137,7 +140,7 @@ class Driver:
             return
         try:
             turn = self._core.begin(max(self._clock.time(), self._reached))
-            if turn.persisting:
+            if turn.persisting or turn.discards:
                 self._writer.submit(turn)
             self._carry_out(turn.effects)
             self._wake_for_next()
@@ -184,6 +187,11 @@ class Driver:
         tell(effects.settled)
         for job in effects.jobs:
             self._worker.submit(job)
+        if effects.removed:
+            self._watches.wake_all()
+            if self._on_removed is not None:
+                for group in effects.removed:
+                    self._on_removed(group)
         if self._core.new_failures:
             for failure in self._core.new_failures:
                 self._on_out_of_service(failure)

@@ -15,7 +15,7 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from globaltable.errors import Corrupt, ProtocolError
-from globaltable.raft.transfer import EndRead, InstallSnapshot, ReadChunk, StageChunk
+from globaltable.raft.transfer import DiscardTable, EndRead, InstallSnapshot, ReadChunk, StageChunk
 from globaltable.server.core import FlushJob, GroupJob, NodeCore
 from globaltable.server.pacing import Pace
 from globaltable.store.table import SnapshotSource, TableStore
@@ -81,6 +81,9 @@ class TableWorker:
                     lambda _: self._core.snapshot_installed(group),
                     group,
                 )
+            case DiscardTable():
+                self.forget(group)
+                self._run(lambda: self._store.discard(group), lambda _: self._discarded(group))
 
     def _begin_read(self, group: int, job: ReadChunk) -> None:
         self._reading = (group, job.peer, job.transfer)
@@ -235,6 +238,10 @@ class TableWorker:
         for group, error in damaged:
             self._core.fail(group, error)
         self._core.flushed()
+
+    def _discarded(self, group: int) -> None:
+        self._core.discarded(group)
+        self.sweep()
 
     def _staged(self, group: int, job: StageChunk, kept: bool) -> None:
         if kept:

@@ -18,7 +18,7 @@ import importlib.util
 import random
 import types
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, NoReturn
@@ -29,6 +29,7 @@ from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
 from globaltable import limits
+from globaltable.members import Members
 from globaltable.raft.dialect import Said, Told, from_library, to_library
 from globaltable.raft.journal import InvariantViolated, Journal
 from globaltable.store.log import Entry
@@ -48,6 +49,9 @@ PRIVATE_NAMES: Final = (
     "_SyncObj__raftMatchIndex",
     "_SyncObj__raftLog",
     "_SyncObj__connectedNodes",
+    "_SyncObj__otherNodes",
+    "_SyncObj__readonlyNodes",
+    "_SyncObj__lastResponseTime",
     "_SyncObj__transferInProgress",
     "_SyncObj__newAppendEntriesTime",
     "_SyncObj__setCurrentTerm",
@@ -96,6 +100,14 @@ class _Peer(Node):  # type: ignore[misc]
 
     def __hash__(self) -> int:
         return self._hash
+
+
+class _Peers(dict[str, _Peer]):
+    """Every name has one: what a replica hears may come from who is no member."""
+
+    def __missing__(self, name: str) -> _Peer:
+        peer = self[name] = _Peer(name)
+        return peer
 
 
 class _Links(Transport):  # type: ignore[misc]
@@ -189,7 +201,7 @@ class Adaptor:
         self,
         *,
         node: str,
-        voters: Iterable[str],
+        members: Members | None,
         journal: Journal,
         applied: int,
         timing: Timing,
@@ -201,7 +213,7 @@ class Adaptor:
         self._node = node
         self._journal = journal
         self._links = _Links(send)
-        self._nodes = {name: _Peer(name) for name in sorted(voters)}
+        self._nodes = _Peers()
         module = _private_module()
         module.monotonicTime = lambda: self._now
         module.random = rng
@@ -225,10 +237,10 @@ class Adaptor:
             logCompactionMinTime=_NEVER,
             dynamicMembershipChange=False,
         )
-        others = [peer for name, peer in self._nodes.items() if name != node]
         self._core = module.SyncObj(
-            self._nodes[node], others, conf, nodeClass=_Peer, transport=self._links
+            self._nodes[node], [], conf, nodeClass=_Peer, transport=self._links
         )
+        self.set_members(members)
         self._core._SyncObj__raftLastApplied = applied
         self._core._SyncObj__doApplyCommand = lambda command: None
 
@@ -295,6 +307,11 @@ class Adaptor:
         return self._nodes[peer] in self._core._SyncObj__connectedNodes
 
     @property
+    def connected(self) -> list[str]:
+        """All that are, members or not."""
+        return sorted(peer.id for peer in self._core._SyncObj__connectedNodes)
+
+    @property
     def connected_to_anyone(self) -> bool:
         return bool(self._core._SyncObj__connectedNodes)
 
@@ -313,8 +330,31 @@ class Adaptor:
     def append(self, command: bytes) -> None:
         """As a leader: append an entry of the current term."""
         assert self.role is Role.LEADER
-        self._core._applyCommand(REGULAR + command, None)
+        self._core._applyCommand(command, None)
         self._core._checkCommandsToApply()
+
+    def set_members(self, members: Members | None) -> None:
+        """Whom the library sends to, and whose votes and acknowledgements it counts.
+
+        Its own changes of membership are pickled commands, and unsound (`tests/raft/
+        test_library_as_found.py`): they stay off, and its sets of nodes are set from here. Voters
+        are its partner nodes, learners its read-only ones, which it replicates to and never counts.
+        """
+        core, own = self._core, self._node
+        voters = sorted(members.voters) if members is not None else ()
+        learners = sorted(members.learners) if members is not None else ()
+        core._SyncObj__otherNodes = {self._nodes[name] for name in voters if name != own}
+        core._SyncObj__readonlyNodes = {self._nodes[name] for name in learners if name != own}
+        known = core._SyncObj__otherNodes | core._SyncObj__readonlyNodes
+        for gone in core._SyncObj__raftMatchIndex.keys() - known:
+            del core._SyncObj__raftMatchIndex[gone]
+            del core._SyncObj__raftNextIndex[gone]
+            core._SyncObj__lastResponseTime.pop(gone, None)
+        if self.role is Role.LEADER:
+            for peer in known - core._SyncObj__raftMatchIndex.keys():
+                core._SyncObj__raftMatchIndex[peer] = 0
+                core._SyncObj__raftNextIndex[peer] = self._journal.last_index + 1
+                core._SyncObj__lastResponseTime[peer] = self._now
 
     def send_now(self) -> None:
         """Let the next tick send entries, or a heartbeat, without waiting for its period."""
@@ -376,9 +416,9 @@ class Adaptor:
         """Ask a peer that holds everything to campaign at once (Raft thesis §3.10)."""
         self._core.transferLeadership(self._nodes[target])
 
-    def install(self, index: int, term: int) -> None:
+    def install(self, index: int, term: int, members: Members | None) -> None:
         """Log and state now begin at `index`, by a snapshot that is durable in the table."""
         assert index > self.commit_index, (index, self.commit_index)
-        self._journal.reset(index, term)
+        self._journal.reset(index, term, members)
         self._core._SyncObj__raftLastApplied = index
         self._core._SyncObj__raftCommitIndex = index

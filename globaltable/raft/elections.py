@@ -4,17 +4,22 @@ The library holds the elections. But it campaigns whenever its deadline passes, 
 to depose a leader, counts a vote as often as it comes, and overlooks later terms in answers. So its
 campaigns are held back here, and of what other replicas say it hears only what Raft would heed.
 
+Who asks is answered by the rules of terms and logs alone, whether it is a member here or not, and
+whether this replica takes itself for a voter or not (thesis §4.2.2): the one that asks may have a
+configuration that has not come here yet, and its majority may need this very vote. Answers count
+only if they are a voter's, by the configuration of who asked.
+
 Invariants: at most one vote is given, and one counted from each voter, in a term; no campaign
-begins before a majority would vote for it, but at the word of the leader itself; who leads in a
-term leads alone (a breach is fatal to the replica).
+begins before a majority would vote for it, but at the word of the leader itself, nor by a replica
+that is no voter; who leads in a term leads alone (a breach is fatal to the replica).
 """
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from globaltable.raft.adaptor import Adaptor, Role, Timing
 from globaltable.raft.journal import InvariantViolated, Journal
+from globaltable.raft.membership import Membership
 from globaltable.raft.messages import (
     Ack,
     PreVote,
@@ -24,7 +29,6 @@ from globaltable.raft.messages import (
     TimeoutNow,
     Vote,
 )
-from globaltable.raft.quorum import majority
 
 
 @dataclass(slots=True)
@@ -41,21 +45,19 @@ class Elections:
     def __init__(
         self,
         *,
-        node: str,
-        peers: Sequence[str],
+        membership: Membership,
         adaptor: Adaptor,
         journal: Journal,
         timing: Timing,
         send: Send,
     ) -> None:
-        self._node = node
-        self._peers = peers
-        self._majority = majority(len(peers) + 1)
+        self._node = membership.node
+        self._membership = membership
         self._adaptor = adaptor
         self._journal = journal
         self._timing = timing
         self._send = send
-        self._heard_leader_at = float("-inf")
+        self.heard_leader_at = float("-inf")
         self._campaign: _Campaign | None = None
         self._cleared_to_campaign = False
         self._transfer_term: int | None = None
@@ -78,7 +80,7 @@ class Elections:
             return False
         if term == present and self._adaptor.role is Role.LEADER:
             raise InvariantViolated(f"{sender} leads in term {term}, and so does {self._node}")
-        self._heard_leader_at = self._adaptor.now
+        self.heard_leader_at = self._adaptor.now
         self.end_campaign()
         return True
 
@@ -107,18 +109,23 @@ class Elections:
         delay = self._timing.heartbeat_s * (1 + rng.random())
         self._adaptor.set_election_deadline(self._adaptor.now + delay)
 
-    def hold_for_pre_vote(self, *, may_campaign: bool) -> None:
+    def hold_for_pre_vote(self, *, may_campaign: bool, may_ask: bool) -> None:
         """The library campaigns when its deadline passes; hold it until a majority would agree.
 
-        And for good while a snapshot is being installed, for a leader's log cannot be replaced, and
-        while this replica is being rebuilt (`recovery`).
+        And for good while a snapshot is being installed, for a leader's log cannot be replaced;
+        while this replica is being rebuilt or joins (`recovery`); and as long as it has no vote.
+        One that has none, and does not hear a leader, asks all the same (`may_ask`): not to be
+        voted for, but to be told if it is a member no more.
         """
         adaptor = self._adaptor
         if adaptor.role is Role.LEADER or adaptor.election_deadline >= adaptor.now:
             return
         if not may_campaign:
+            adaptor.forget_transfer()
             adaptor.postpone_election()
             self.end_campaign()
+            if may_ask:
+                self._ask(adaptor.term + 1)
             return
         if adaptor.asked_to_campaign:
             self._transfer_term = adaptor.term + 1
@@ -129,9 +136,16 @@ class Elections:
         if not adaptor.connected_to_anyone:
             return
         self._campaign = _Campaign(adaptor.term + 1, {self._node})
+        self._ask(self._campaign.term)
+
+    def _ask(self, term: int) -> None:
         last_index, last_term = self._journal.last_index, self._journal.last_term
-        for peer in self._peers:
-            self._send(peer, PreVote(self._campaign.term, last_index, last_term))
+        for peer in self._membership.fellows:
+            self._send(peer, PreVote(term, last_index, last_term))
+
+    def counts(self, sender: str) -> bool:
+        """Whether its vote does, by the configuration in force here."""
+        return sender in self._membership.fellows
 
     def end_campaign(self) -> None:
         """Another pre-vote must precede the next election."""
@@ -156,8 +170,10 @@ class Elections:
         campaign, adaptor = self._campaign, self._adaptor
         if campaign is None or message.term != campaign.term or adaptor.role is Role.LEADER:
             return
+        if not self.counts(sender):
+            return
         campaign.granted.add(sender)
-        if len(campaign.granted) >= self._majority and campaign.term == adaptor.term + 1:
+        if len(campaign.granted) >= self._membership.majority and campaign.term == adaptor.term + 1:
             self._cleared_to_campaign = True
             adaptor.set_election_deadline(-1.0)
 
@@ -166,7 +182,7 @@ class Elections:
         depose it. A leader without a majority falls back by itself within `election_max_s`."""
         if self._adaptor.role is Role.LEADER:
             return True
-        recently = self._adaptor.now - self._heard_leader_at < self._timing.election_min_s
+        recently = self._adaptor.now - self.heard_leader_at < self._timing.election_min_s
         return self._adaptor.leader is not None and recently
 
     # --- votes -----------------------------------------------------------------------------------
@@ -199,7 +215,7 @@ class Elections:
         if term != present:
             voters = set()
             self._votes = (present, voters)
-        if sender in voters:
+        if sender in voters or not self.counts(sender):
             return
         voters.add(sender)
         self._adaptor.deliver(sender, message)
@@ -211,7 +227,7 @@ class Elections:
         adaptor = self._adaptor
         if adaptor.role is not Role.LEADER or not adaptor.is_connected(target):
             return False
-        if adaptor.match_index(target) != self._journal.last_index:
+        if adaptor.match_index(target) != self._journal.last_index or not self.counts(target):
             return False
         adaptor.transfer_leadership(target)
         return True

@@ -9,17 +9,17 @@ that a write costs one round trip and not two: it counts itself, the leader by t
 and with more than three voters the other followers by their `Matched`, which each sends to the
 others beside its acknowledgement to the leader. With three voters the leader's word is enough, and
 nothing of the kind is sent. What is lost of it (a link that is down, a message of another term) is
-made up for by the leader, which tells all what it has committed.
+made up for by the leader, which tells all what it has committed. Learners commit by the same rule,
+but nobody counts them, themselves included.
 
 Invariants: the commit index never falls, and covers only what was matched with the leader of the
 current term; an acknowledgement covers only what its append has verified; what others are said to
 hold is of the current term, as is what they are told.
 """
 
-from collections.abc import Sequence
-
 from globaltable.raft.adaptor import Adaptor
 from globaltable.raft.journal import Journal
+from globaltable.raft.membership import Membership
 from globaltable.raft.messages import Ack, Append, Heartbeat, Held, Matched, Send
 from globaltable.raft.quorum import follower_commit
 from globaltable.raft.reconcile import Reject, reconcile
@@ -32,14 +32,13 @@ class Follower:
     def __init__(
         self,
         *,
-        peers: Sequence[str],
+        membership: Membership,
         adaptor: Adaptor,
         journal: Journal,
         snapshots: SnapshotReceiver,
         send: Send,
     ) -> None:
-        self._peers = peers
-        self._voters = len(peers) + 1
+        self._membership = membership
         self._adaptor = adaptor
         self._journal = journal
         self._snapshots = snapshots
@@ -134,13 +133,16 @@ class Follower:
         nothing has risen, and nothing of what the leader has told to be committed: it tells the
         others, too, so one that catches up keeps quiet.
         """
-        if self._voters <= 3 or self._term != self._adaptor.term:
+        membership = self._membership
+        if membership.voter_count <= 3 or self._term != self._adaptor.term:
+            return
+        if not membership.is_voter:
             return
         matched = self._matched
         assert matched <= self._journal.last_index, (matched, self._journal.last_index)
         if matched <= self._told_committed:
             return
-        for peer in self._peers:
+        for peer in membership.fellows:
             if peer == self._leader or self._told.get(peer, 0) >= matched:
                 continue
             if self._adaptor.is_connected(peer):
@@ -158,9 +160,26 @@ class Follower:
 
         That this follower holds it durably is not known yet, but will be: what a step commits is
         applied, and answered, only once the writes of that step are durable (`group`).
+
+        The voters are those of the latest configuration at or below `_matched`, of which alone it
+        is certain that it stands in the leader's log, too: one behind that may be a deposed
+        leader's. The leader itself may have a later one already, and count by that. Both counts are
+        sound, for what they count on is not that it is the latest: any majority of the voters
+        counted here shares one with any majority of a configuration that a later leader without the
+        entry could have. That one stands before the entry in this leader's log (had it come after,
+        the entry would stand before it there as well), and so is the one counted by, or the one
+        before that: all earlier ones were superseded by one that was committed before the next was
+        appended (thesis §4.1), and a leader holds what is committed. Two configurations in turn
+        differ by one voter, and their majorities meet (§4.1, figure 4.3).
         """
-        journal = self._journal
-        index = follower_commit(self._voters, self._matched, self._held.values())
+        journal, matched = self._journal, self._matched
+        members = journal.members_at(matched)
+        if members is None:
+            return
+        voters = members.voters
+        held = [index for who, index in self._held.items() if who in voters]
+        votes = self._membership.node in voters
+        index = follower_commit(len(voters), matched, held, votes=votes)
         if index <= self._adaptor.commit_index or journal.term_at(index) != self._term:
             return
         last_index, last_term = journal.last_index, journal.last_term

@@ -9,23 +9,29 @@ The caller's contract, as in `group`: after `tick`, make `take_write()` durable;
 `take_outbox()` but for a leader's appends, tell `persisted`, and apply what `tick` returned.
 *Nothing leaves a node that a crash could take back.*
 
-Invariants: nobody here hears of who is no voter; a follower is handed only what the leader of the
-present term says, and a leader only what is said to it as such; messages and jobs leave in the
-order in which they were asked for. The invariants of Raft stand with the parts that keep them.
+Who leads or campaigns is heeded by its term, be it a member here or not (Raft thesis §4.2): the
+configuration that names it may not have come yet. What others say counts only from members.
+
+Invariants: the members in force are those of the latest configuration in the log; a follower is
+handed only what the leader of the present term says, and a leader only what is said to it as such;
+messages and jobs leave in the order in which they were asked for. The invariants of Raft stand with
+the parts that keep them.
 """
 
 import random
-from collections.abc import Sequence
 from typing import Final
 
-from globaltable.raft.adaptor import Adaptor, Role, Timing
+from globaltable.members import Members
+from globaltable.raft.adaptor import REGULAR, Adaptor, Role, Timing
 from globaltable.raft.dialect import Said
 from globaltable.raft.elections import Elections
 from globaltable.raft.follower import Follower
-from globaltable.raft.journal import Journal
+from globaltable.raft.journal import InvariantViolated, Journal, members_command
+from globaltable.raft.membership import Membership
 from globaltable.raft.messages import (
     Ack,
     Append,
+    Examine,
     Heartbeat,
     Held,
     Matched,
@@ -35,14 +41,16 @@ from globaltable.raft.messages import (
     Propose,
     Recover,
     RecoverReply,
+    Removed,
     RequestVote,
     SnapshotAck,
     SnapshotPart,
     TimeoutNow,
     Vote,
+    Whole,
 )
 from globaltable.raft.progress import size_bytes
-from globaltable.raft.recovery import Recovery
+from globaltable.raft.recovery import Phase, Recovery
 from globaltable.raft.replication import Replication
 from globaltable.raft.snapshots import SnapshotReceiver, SnapshotSender
 from globaltable.raft.transfer import Job
@@ -61,21 +69,30 @@ class Guard:
         self,
         *,
         node: str,
-        voters: Sequence[str],
         journal: Journal,
         timing: Timing,
         rng: random.Random,
         now: float,
         campaign_soon: bool = False,
     ) -> None:
-        assert node in voters and len(set(voters)) == len(voters)
-        self._peers = [name for name in voters if name != node]
+        """The members are those in the journal."""
+        self._node = node
         self.journal = journal
+        membership = self._membership = Membership(node, journal.members)
+        self._leaving: list[str] = []
+        """As a leader: whom the latest configuration has removed, to be told once it is
+        committed."""
+        self._removed_as_of = -1
+        """As of this index, it is told, a committed configuration does not name this replica."""
+        self._examined: dict[str, int] = {}
+        """As a leader: the question that each learner was asked."""
+        self._whole: set[str] = set()
+        """As a leader: learners that have answered it."""
         self._outbox: list[tuple[str, Message]] = []
         self._jobs: list[Job] = []
         adaptor = self._adaptor = Adaptor(
             node=node,
-            voters=voters,
+            members=journal.members,
             journal=journal,
             applied=journal.commit_index,
             timing=timing,
@@ -84,7 +101,7 @@ class Guard:
             send=self._on_library_message,
         )
         self.recovery = Recovery(
-            peers=self._peers,
+            membership=membership,
             adaptor=adaptor,
             journal=journal,
             timing=timing,
@@ -92,8 +109,7 @@ class Guard:
             send=self._send,
         )
         self._elections = Elections(
-            node=node,
-            peers=self._peers,
+            membership=membership,
             adaptor=adaptor,
             journal=journal,
             timing=timing,
@@ -103,14 +119,14 @@ class Guard:
             adaptor=adaptor, journal=journal, send=self._send, ask=self._ask
         )
         self._follower = Follower(
-            peers=self._peers,
+            membership=membership,
             adaptor=adaptor,
             journal=journal,
             snapshots=self._snapshot_receiver,
             send=self._send,
         )
         self._snapshot_sender = SnapshotSender(
-            peers=self._peers,
+            membership=membership,
             adaptor=adaptor,
             journal=journal,
             timing=timing,
@@ -119,12 +135,13 @@ class Guard:
             ask=self._ask,
         )
         self._replication = Replication(
-            peers=self._peers,
+            membership=membership,
             adaptor=adaptor,
             journal=journal,
             snapshots=self._snapshot_sender,
             send=self._send,
         )
+        self._rng = rng
         if campaign_soon:
             self._elections.campaign_soon(rng)
 
@@ -150,6 +167,38 @@ class Guard:
     def adaptor(self) -> Adaptor:
         """For the tests that check the seams and the invariants."""
         return self._adaptor
+
+    @property
+    def members(self) -> Members | None:
+        """In force; None while none are known."""
+        return self._membership.members
+
+    @property
+    def members_committed(self) -> bool:
+        """Whether the configuration in force is."""
+        return self.journal.members_index <= self.commit_index
+
+    @property
+    def is_removed(self) -> bool:
+        """A committed configuration does not name this replica, and it knows of no later one that
+        does: whatever it has promised, nobody counts on it any more. One that is not whole does not
+        know, for it may be going through what was long ago."""
+        membership = self._membership
+        if membership.members is None or not self.recovery.is_whole:
+            return False
+        if membership.is_member:
+            return self._removed_as_of >= self.journal.members_index
+        return self.members_committed
+
+    @property
+    def fellows(self) -> list[str]:
+        """The other voters."""
+        return self._membership.fellows
+
+    @property
+    def has_committed_in_term(self) -> bool:
+        """As a leader: whether an entry of its term is committed."""
+        return self.journal.term_at(self.commit_index) == self.term
 
     @property
     def installing(self) -> bool:
@@ -186,10 +235,60 @@ class Guard:
         self._replication.set_connected(peer, up)
         self._follower.forget_told(peer)
 
-    def append(self, command: bytes) -> None:
+    def append(self, batch: bytes) -> None:
         """As a leader: append a batch to the log. It is sent at the next `tick`."""
-        self._adaptor.append(command)
+        self._adaptor.append(REGULAR + batch)
         self._replication.wants_send = True
+
+    def change_members(self, members: Members) -> None:
+        """As a leader: append a configuration to the log, which is in force at once.
+
+        One at a time: the last one must be committed, for two that are not may differ by two voters
+        (thesis §4.1). And the leader must have committed an entry of its own term: until then it
+        does not know whether the last configuration in its log is, and another leader's, which it
+        does not hold, may yet be committed (Ongaro 2015, "bug in single-server membership
+        changes").
+        """
+        present = self._membership.members
+        assert present is not None and self.role is Role.LEADER
+        if not self.members_committed or not self.has_committed_in_term:
+            raise InvariantViolated(f"{members} before {present} is known to be committed")
+        why_not = present.why_not(members)
+        if why_not or self._node not in members.voters:
+            raise InvariantViolated(f"{members} after {present}: {why_not or 'the leader goes'}")
+        self._adaptor.append(members_command(members))
+        self._replication.wants_send = True
+        self._members_may_have_changed()
+
+    def _members_may_have_changed(self) -> None:
+        """The log was appended to, truncated, or replaced."""
+        members, before = self.journal.members, self._membership.members
+        if members is before:
+            return
+        self._membership.change(members)
+        self._adaptor.set_members(members)
+        self._replication.members_changed()
+        self._leaving = []
+        if self.role is Role.LEADER and before is not None and members is not None:
+            self._leaving = [name for name in before.names if name not in members]
+        for name in self._examined.keys() - set(self._membership.peers):
+            # Should it come again, it does so without its log.
+            del self._examined[name]
+            self._whole.discard(name)
+
+    def is_examined(self, learner: str) -> bool:
+        """As a leader: whether a learner has said in this term that it would make use of a vote. It
+        is asked until it does."""
+        if learner in self._whole:
+            return True
+        if learner not in self._examined:
+            self._examined[learner] = self._rng.getrandbits(62)
+        self._send(learner, Examine(self.term, self._examined[learner]))
+        return False
+
+    def forget_examined(self) -> None:
+        self._examined.clear()
+        self._whole.clear()
 
     def hand_over(self, target: str) -> bool:
         """As a leader: ask a peer that holds everything to take over. False if it does not."""
@@ -210,19 +309,24 @@ class Guard:
     def snapshot_installed(self) -> None:
         """The result of `InstallSnapshot`."""
         self._snapshot_receiver.installed()
+        self._members_may_have_changed()
 
     def receive(self, sender: str, message: Message) -> bool:
         """One message of a peer; whether it makes a step due that does not wait for the clock.
 
-        Messages of who is no voter are dropped, and what a replica that is rebuilt must not heed.
+        Dropped is what a replica that is rebuilt must not heed, and answers to what this one does
+        not ask.
         """
-        if sender not in self._peers or not self.recovery.hears(message):
+        if not self.recovery.hears(message):
             return False
         match message:
             case Append(term):
                 if self._elections.heed_leader(sender, term):
                     self._follower.on_append(sender, message)
+                    self._members_may_have_changed()
             case Ack(term):
+                if not self._replication.knows(sender):
+                    return False
                 if self._elections.heed_follower(term):
                     self._replication.on_ack(sender, message)
                     return self.wants_tick
@@ -242,6 +346,7 @@ class Guard:
                 return (self.term, self.commit_index) != before
             case PreVote():
                 self._elections.on_pre_vote(sender, message)
+                self._tell_if_removed(sender)
             case PreVoteReply():
                 self._elections.on_pre_vote_reply(sender, message)
             case RequestVote():
@@ -255,7 +360,7 @@ class Guard:
                     self._follower.on_heartbeat(sender, term)
                     self._snapshot_receiver.on_part(sender, message)
             case SnapshotAck(term):
-                if self._elections.heed_follower(term):
+                if self._replication.knows(sender) and self._elections.heed_follower(term):
                     self._replication.on_snapshot_ack(sender, message)
             case Recover():
                 self._replication.on_recover(sender)
@@ -263,27 +368,55 @@ class Guard:
                 self.recovery.on_recover(sender, message)
             case RecoverReply():
                 self.recovery.on_reply(sender, message)
+            case Examine(term, nonce):
+                if self._elections.heed_leader(sender, term):
+                    self._send(sender, Whole(term, nonce))
+            case Whole(term, nonce):
+                if self._elections.heed_follower(term) and self._examined.get(sender) == nonce:
+                    self._whole.add(sender)
+            case Removed():
+                self._removed_as_of = max(self._removed_as_of, message.index)
             case Propose():
                 raise AssertionError("proposals are the group's")
         return True
+
+    def _tell_if_removed(self, sender: str) -> None:
+        """It asks for votes, and may not know that it is none of the group's any more."""
+        committed = self.commit_index
+        since = self.journal.members_since(committed)
+        if since and not any(sender in members for members in since):
+            self._send(sender, Removed(self.term, committed))
 
     # --- the step --------------------------------------------------------------------------------
 
     def tick(self) -> list[Entry]:
         """Let time pass: elections, commit, sending. Returns the entries to apply, in order."""
         self.journal.require_persisted()
-        self.recovery.ask()
-        may_campaign = self.recovery.is_whole and not self.installing
-        self._elections.hold_for_pre_vote(may_campaign=may_campaign)
+        self.recovery.ask(self._elections.heard_leader_at)
+        well = self.recovery.is_whole and not self.installing and not self.is_removed
+        joins = self.recovery.phase is Phase.JOINING
+        self._elections.hold_for_pre_vote(
+            may_campaign=well and self._membership.is_voter, may_ask=well or joins
+        )
         self._replication.before_tick()
         term = self.term
         applicable = self._adaptor.tick()
         if self.term != term:
             # The library has begun the election that the pre-vote was for.
             self._elections.end_campaign()
+        assert self._adaptor.role is not Role.LEADER or self._membership.is_voter, self.members
         self._replication.after_tick()
+        if self._leaving and self.members_committed:
+            self._tell_who_left()
         self._follower.tell_matched()
         return applicable
+
+    def _tell_who_left(self) -> None:
+        """Nothing is sent to them any more, so they would not learn it. If this is lost they ask
+        (`elections`)."""
+        for peer in self._leaving:
+            self._send(peer, Removed(self.term, self.commit_index))
+        self._leaving = []
 
     @property
     def wants_tick(self) -> bool:

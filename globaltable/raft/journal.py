@@ -5,14 +5,41 @@ followers that lag; older entries live on in the table.
 
 Invariants: entries are contiguous and there is always at least one, the base; the log never
 shrinks below the commit index (a breach is fatal to the replica: acknowledged entries would go).
+`members` is the latest configuration in the log, whether it is committed or not (Raft thesis §4.1);
+where the log is truncated, what stood before it is in force again.
 """
 
 from globaltable.errors import Corrupt, GlobalTableError
-from globaltable.store.log import Entry, LogImage, LogWrite
+from globaltable.members import Members
+from globaltable.store.log import Entry, HardState, LogImage, LogWrite
 from globaltable.store.table import ROOT_STATE
+from globaltable.wire.members import decode_members, encode_members
 
 NO_OP = b"\x01"
 """PySyncObj's command for an entry without content (a new leader's first entry)."""
+
+
+MEMBERS = b"\x04"
+"""Begins a command that holds the members of the group. The library's own command for a change of
+membership, 2, holds a pickle; it is admitted to no log."""
+
+
+def is_members(command: bytes) -> bool:
+    return command[:1] == MEMBERS
+
+
+def members_command(members: Members) -> bytes:
+    return MEMBERS + encode_members(members)
+
+
+def members_in(command: bytes) -> Members:
+    return decode_members(command[1:])
+
+
+def founders_in(image: LogImage) -> Members | None:
+    """The members as of a log's base, if it says so: it does until it is cut for the first time."""
+    base = image.entries[0] if image.entries else None
+    return members_in(base.command) if base is not None and is_members(base.command) else None
 
 
 def is_no_op(command: bytes) -> bool:
@@ -27,12 +54,25 @@ class InvariantViolated(GlobalTableError):
 class Journal(list[Entry]):
     """PySyncObj's journal protocol over a list, with the changes noted for `take_write`."""
 
-    def __init__(self, group: int, image: LogImage, applied: int, applied_term: int) -> None:
+    def __init__(
+        self,
+        group: int,
+        image: LogImage,
+        applied: int,
+        applied_term: int,
+        members: Members | None = None,
+        *,
+        joins: bool = False,
+    ) -> None:
+        """`members` are those as of `applied`; `joins`: a new log is one of a replica that joins
+        its group (`recovery`)."""
         super().__init__(image.entries)
         self._group = group
         self._hard_state = image.hard_state
         # A new log's base and its term are written together: one without the other is damage.
         self._hard_state_changed = not image.entries
+        if joins and not image.entries:
+            self._hard_state = self._hard_state._replace(joining=True)
         self._commit_index = applied
         self._bytes = sum(len(entry.command) for entry in self)
         # On disk: entries [_disk_first, _disk_last]. Changed in memory: those from _dirty_from.
@@ -40,7 +80,13 @@ class Journal(list[Entry]):
         self._disk_last = self[-1].index if self else -1
         self._dirty_from: int | None = None
         self._durable = self._being_written = self._disk_last
+        self._configurations = [(applied, members)]
+        """Where each stands in the log, ascending. The first is what is known as of its index; all
+        but those that are or may come into force again are dropped."""
         self._check_base(applied, applied_term)
+        for entry in self:
+            if entry.index > applied and is_members(entry.command):
+                self._configurations.append((entry.index, members_in(entry.command)))
 
     def _check_base(self, applied: int, applied_term: int) -> None:
         """The table may be ahead of the log by a snapshot that was installed right before a crash.
@@ -49,7 +95,7 @@ class Journal(list[Entry]):
         But there is one: a table that has been written beside a log that never was has lost it, and
         with it the replica's vote (`recovery`).
         """
-        if not self and applied > ROOT_STATE.applied:
+        if not self and applied > ROOT_STATE.applied and not self._hard_state.marked:
             raise Corrupt(
                 f"group {self._group}: the table is at {applied} but there is no log; it is lost, "
                 "and what this replica has promised with it"
@@ -88,14 +134,46 @@ class Journal(list[Entry]):
         return self._commit_index
 
     @property
+    def hard_state(self) -> HardState:
+        """Term, vote and marks, as they are or are about to be on the disk."""
+        return self._hard_state
+
+    @property
     def rebuilding(self) -> bool:
         """The mark of a replica that lost what it had persisted (`recovery`)."""
         return self._hard_state.rebuilding
 
-    def clear_rebuilding(self) -> None:
-        """The replica is whole. Durable before anything leaves that says so."""
-        self._hard_state = self._hard_state._replace(rebuilding=False)
+    @property
+    def joining(self) -> bool:
+        """The mark of a replica that has not caught up with its group since it came to it."""
+        return self._hard_state.joining
+
+    def set_marks(self, *, rebuilding: bool, joining: bool) -> None:
+        """Durable before anything leaves that says so. Without marks the replica is whole."""
+        self._hard_state = self._hard_state._replace(rebuilding=rebuilding, joining=joining)
         self._hard_state_changed = True
+
+    @property
+    def members(self) -> Members | None:
+        """In force: the latest configuration in the log. None if none is known yet."""
+        return self._configurations[-1][1]
+
+    @property
+    def members_index(self) -> int:
+        """Where it stands, or as of where it is known."""
+        return self._configurations[-1][0]
+
+    def members_at(self, index: int) -> Members | None:
+        """The latest configuration at or below an index that is held, or else the first known."""
+        for at, members in reversed(self._configurations):
+            if at <= index:
+                return members
+        return self._configurations[0][1]
+
+    def members_since(self, index: int) -> list[Members]:
+        """The configuration at an index, and all that follow it."""
+        later = [members for at, members in self._configurations if at > index]
+        return [m for m in (self.members_at(index), *later) if m is not None]
 
     @property
     def durable_index(self) -> int:
@@ -114,11 +192,14 @@ class Journal(list[Entry]):
         base = self.first_index
         return self[first - base : last - base + 1]
 
-    def reset(self, index: int, term: int) -> None:
-        """Begin anew after an installed snapshot that ends at `index`."""
+    def reset(self, index: int, term: int, members: Members | None = None) -> None:
+        """Begin anew after an installed snapshot that ends at `index`, with the members then."""
         super().clear()
+        known = self._configurations[-1][1] if members is None else members
+        self._configurations = [(index, known)]
         self._bytes = 0
-        self._append(Entry(NO_OP, index, term))
+        # Who founds a group stands in no entry but this one, which is never sent.
+        self._append(Entry(NO_OP if known is None else members_command(known), index, term))
         self._dirty_from = 0
         self._commit_index = max(self._commit_index, index)
         # What the base stands for is durable in the table.
@@ -178,6 +259,14 @@ class Journal(list[Entry]):
         self._bytes += len(entry.command)
         if self._dirty_from is None:
             self._dirty_from = entry.index
+        if entry.command[:1] == MEMBERS and entry.index > self._configurations[-1][0]:
+            self._change_members(entry)
+
+    def _change_members(self, entry: Entry) -> None:
+        # What is committed never gives way, so of what came before it nothing is needed.
+        committed = [at for at, _ in self._configurations if at <= self._commit_index]
+        del self._configurations[: max(0, len(committed) - 1)]
+        self._configurations.append((entry.index, members_in(entry.command)))
 
     def deleteEntriesFrom(self, entryFrom: int) -> None:  # noqa: N802, N803 - PySyncObj's names
         index = self.first_index + entryFrom
@@ -188,6 +277,8 @@ class Journal(list[Entry]):
             )
         self._bytes -= sum(len(entry.command) for entry in self[entryFrom:])
         del self[entryFrom:]
+        while self._configurations[-1][0] >= index:
+            del self._configurations[-1]
         self._durable = min(self._durable, index - 1)
         self._being_written = min(self._being_written, index - 1)
         self._dirty_from = index if self._dirty_from is None else min(self._dirty_from, index)

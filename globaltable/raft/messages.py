@@ -128,10 +128,33 @@ class Recover(NamedTuple):
 
 
 class RecoverReply(NamedTuple):
-    """`term` is durable at the sender; `nonce` is the question's."""
+    """`term` is durable at the sender; `nonce` is the question's. `members` are all that the
+    sender's committed configuration names, and those that follow it in its log."""
 
     nonce: int
     term: int
+    members: tuple[str, ...] = ()
+
+
+class Examine(NamedTuple):
+    """A leader to a learner that it would give the vote: would you make use of it?"""
+
+    term: int
+    nonce: int
+
+
+class Whole(NamedTuple):
+    """I hold all that I may have promised to hold, and would vote. `nonce` is the question's."""
+
+    term: int
+    nonce: int
+
+
+class Removed(NamedTuple):
+    """The configuration as of `index`, which is committed, does not name you."""
+
+    term: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
 Message = (
@@ -150,6 +173,9 @@ Message = (
     | Propose
     | Recover
     | RecoverReply
+    | Examine
+    | Whole
+    | Removed
 )
 
 Send = Callable[[str, Message], None]

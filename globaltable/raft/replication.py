@@ -16,11 +16,11 @@ its leader does not have; a rejection is heeded only if it answers the present a
 the logs agree.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 from globaltable.raft.adaptor import Adaptor, Role
 from globaltable.raft.journal import InvariantViolated, Journal
+from globaltable.raft.membership import Membership
 from globaltable.raft.messages import Ack, Append, Heartbeat, Held, Message, Send, SnapshotAck
 from globaltable.raft.progress import Progress
 from globaltable.raft.snapshots import SnapshotSender
@@ -35,7 +35,7 @@ class Replication:
     def __init__(
         self,
         *,
-        peers: Sequence[str],
+        membership: Membership,
         adaptor: Adaptor,
         journal: Journal,
         snapshots: SnapshotSender,
@@ -45,8 +45,8 @@ class Replication:
         self._journal = journal
         self._snapshots = snapshots
         self._send = send
-        self._voters = len(peers) + 1
-        self._progress = {peer: Progress() for peer in peers}
+        self._membership = membership
+        self._progress = {peer: Progress() for peer in membership.peers}
         self._hushed: list[str] = []
         self._commit_index_before = 0
         self._held = 0
@@ -77,12 +77,18 @@ class Replication:
         if self._adaptor.role is not Role.LEADER:
             self._rest()
             return
-        if self._voters > 3 and self._adaptor.commit_index > self._commit_index_before:
+        if self._tells_commits and self._adaptor.commit_index > self._commit_index_before:
             # Followers commit by themselves, but with more than three voters they need each other's
-            # word for it, and links between them may be down. Where more is under way the appends
-            # to come will tell them; the last one's commit would be told by a heartbeat only.
+            # word for it, and links between them may be down; learners are not told it at all.
+            # Where more is under way the appends to come will tell them; the last one's commit
+            # would be told by a heartbeat only.
             self.wants_send |= self._adaptor.commit_index == self._journal.last_index
         self._snapshots.proceed()
+
+    @property
+    def _tells_commits(self) -> bool:
+        membership = self._membership
+        return membership.voter_count > 3 or len(membership.peers) > len(membership.fellows)
 
     def _rest(self) -> None:
         for peer, progress in self._progress.items():
@@ -90,10 +96,30 @@ class Replication:
             if progress.in_flight:
                 progress.begin_round()
 
-    # --- links -----------------------------------------------------------------------------------
+    # --- members and links -----------------------------------------------------------------------
+
+    def members_changed(self) -> None:
+        """By an entry of the log, between two ticks of the library."""
+        assert not self._hushed, "amid a tick"
+        peers = self._membership.peers
+        for gone in [peer for peer in self._progress if peer not in peers]:
+            self._snapshots.end(gone)
+            del self._progress[gone]
+        for peer in peers:
+            if peer not in self._progress:
+                self._progress[peer] = Progress()
+                if self._adaptor.role is Role.LEADER:
+                    self._send_from(peer, self._journal.last_index + 1)
+
+    def knows(self, peer: str) -> bool:
+        """Whether it is sent anything: answers of others are to a leader of another time."""
+        return peer in self._progress
 
     def set_connected(self, peer: str, up: bool) -> None:
         """A link came up or went down. What was in flight on it may be lost."""
+        if peer not in self._progress:
+            self._adaptor.set_connected(peer, up)
+            return
         self._progress[peer].begin_round()
         if peer in self._hushed:
             self._hushed.remove(peer)
@@ -153,7 +179,7 @@ class Replication:
         What was committed because it did stays committed (`recovery`). A question that comes late,
         of one that is whole again, costs no more than an acknowledgement to know so.
         """
-        if self._adaptor.role is Role.LEADER:
+        if self._adaptor.role is Role.LEADER and self.knows(sender):
             self._snapshots.end(sender)
             self._progress[sender].begin_round()
             self._adaptor.forget_match(sender)

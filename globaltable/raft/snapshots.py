@@ -12,11 +12,12 @@ is given up.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from globaltable.raft.adaptor import Adaptor, Role, Timing
 from globaltable.raft.journal import Journal
+from globaltable.raft.membership import Membership
 from globaltable.raft.messages import Ack, Send, SnapshotAck, SnapshotPart
 from globaltable.raft.transfer import (
     GIVE_UP,
@@ -43,7 +44,7 @@ class SnapshotSender:
     def __init__(
         self,
         *,
-        peers: Sequence[str],
+        membership: Membership,
         adaptor: Adaptor,
         journal: Journal,
         timing: Timing,
@@ -51,7 +52,7 @@ class SnapshotSender:
         send: Send,
         ask: Ask,
     ) -> None:
-        self._peers = peers
+        self._membership = membership
         self._adaptor = adaptor
         self._journal = journal
         self._patience_s = timing.election_max_s * _PATIENCE
@@ -77,7 +78,7 @@ class SnapshotSender:
         """Read on where the window allows it; give up what makes no progress."""
         if not self._outgoing:
             return
-        for peer in self._peers:
+        for peer in self._membership.peers:
             outgoing = self._outgoing.get(peer)
             if outgoing is None or outgoing.reading:
                 continue
@@ -190,7 +191,8 @@ class SnapshotReceiver:
         """The result of `InstallSnapshot`: the table has been replaced, now the log is."""
         incoming = self._incoming
         assert incoming is not None and incoming.installing
-        self._adaptor.install(incoming.state.applied, incoming.state.applied_term)
+        state = incoming.state
+        self._adaptor.install(state.applied, state.applied_term, state.members)
         ack = SnapshotAck(self._adaptor.term, incoming.transfer, incoming.received)
         self._send(incoming.sender, ack)
         self._incoming = None

@@ -46,7 +46,11 @@ class InstallSnapshot(NamedTuple):
     state: TableState
 
 
-Job = ReadChunk | EndRead | StageChunk | InstallSnapshot
+class DiscardTable(NamedTuple):
+    """Empty the table of a replica that is no more."""
+
+
+Job = ReadChunk | EndRead | StageChunk | InstallSnapshot | DiscardTable
 
 
 @dataclass(slots=True)

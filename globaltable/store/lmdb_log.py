@@ -63,6 +63,13 @@ class LmdbLogStore:
     def close(self) -> None:
         self._env.close()
 
+    def groups(self) -> list[int]:
+        try:
+            with self._env.begin() as transaction, transaction.cursor(self._states) as cursor:
+                return [int.from_bytes(key, "big") for key in cursor.iternext(values=False)]
+        except lmdb.Error as error:
+            raise Corrupt(f"log {self._directory} cannot be read: {error}") from error
+
     def load(self, group: int) -> LogImage:
         try:
             with self._env.begin() as transaction:
@@ -79,7 +86,7 @@ class LmdbLogStore:
             hard_state = HardState(*unpack(body))
         except (ProtocolError, TypeError, ValueError) as error:
             raise Corrupt(f"term and vote of group {group} do not decode: {error}") from error
-        if not entries and not hard_state.rebuilding:
+        if not entries and not hard_state.marked:
             raise Corrupt(f"group {group} has a term but no log entries")
         return LogImage(entries, hard_state)
 
@@ -125,8 +132,8 @@ class LmdbLogStore:
             transaction.put(key, _sealed(key, body), db=self._entries)
         if write.hard_state is not None:
             key, state = _group_key(group), write.hard_state
-            # Of a whole replica it is term and vote, as it was before there was a mark.
-            body = pack(state if state.rebuilding else state[:2])
+            # Of a whole replica it is term and vote, as it was before there were marks.
+            body = pack(state if state.joining else state[:3] if state.rebuilding else state[:2])
             transaction.put(key, _sealed(key, body), db=self._states)
 
     def _delete(self, transaction: lmdb.Transaction, start: bytes, end: bytes) -> None:

@@ -14,7 +14,7 @@ a flush before it has been told of it.
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import lmdb
 
@@ -24,6 +24,7 @@ from globaltable.history import HistoryRecord
 from globaltable.model import is_name
 from globaltable.store.table import ROOT_STATE, SnapshotChunk, TableImage
 from globaltable.table import SLOT_BYTES, Flush, TableState
+from globaltable.wire.members import fields_of, members_of
 from globaltable.wire.packing import pack, unpack
 from globaltable.wire.rows import decode_history, decode_row
 
@@ -81,13 +82,19 @@ class _Pointer:
         self.state = state
 
     def encoded(self) -> bytes:
-        return pack([self.generation, list(self.state)])
+        state: list[Any] = list(self.state[:3])
+        members = self.state.members
+        if members is not None:
+            state.append(fields_of(members))
+        return pack([self.generation, state])
 
     @classmethod
     def decoded(cls, key: bytes, value: bytes) -> "_Pointer":
         try:
             generation, state = unpack(_unseal(key, value, "state of group"))
-            return cls(generation, TableState(*state))
+            members = members_of(state[3]) if len(state) == 4 else None
+            applied, applied_term, floor = state[:3]
+            return cls(generation, TableState(applied, applied_term, floor, members))
         except (ProtocolError, TypeError, ValueError) as error:
             raise Corrupt(f"group {key.hex()} of table/ does not decode: {error}") from error
 
@@ -277,6 +284,8 @@ class LmdbTableStore:
             with self._env.begin(write=True) as transaction:
                 empty = _Pointer(self._new_generation(transaction), ROOT_STATE)
                 self._point(transaction, group, empty)
+            self._staging.pop(group, None)
+            self._in_use.pop(group, None)
         except lmdb.Error as error:
             raise StorageError(f"table {self._directory} cannot be written: {error}") from error
 

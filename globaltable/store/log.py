@@ -16,13 +16,20 @@ class HardState(NamedTuple):
     """What a replica must never forget (Raft §5.1, figure 2): its term, and its vote in it.
 
     And that it has forgotten: `rebuilding` is the mark of a replica whose log and table were
-    discarded, and which is not yet whole again (`raft.recovery`). It is one record with the other
-    two, so that no write of one can lose another.
+    discarded, and which is not yet whole again (`raft.recovery`). `joining` is that of one that did
+    not found its group, and has not caught up with it since it came. They are one record with the
+    other two, so that no write of one can lose another.
     """
 
     term: int
     voted_for: str | None
     rebuilding: bool = False
+    joining: bool = False
+
+    @property
+    def marked(self) -> bool:
+        """The log is not all that this replica has promised: it may be empty."""
+        return self.rebuilding or self.joining
 
 
 class LogImage(NamedTuple):
@@ -48,6 +55,10 @@ class LogWrite(NamedTuple):
 
 class LogStore(Protocol):
     """Durable logs of all groups of a node."""
+
+    def groups(self) -> list[int]:
+        """Those of which anything is stored."""
+        ...
 
     def load(self, group: int) -> LogImage:
         """Raises `Corrupt` if what is stored cannot be what was written."""

@@ -14,6 +14,10 @@ from globaltable.table import Flush, FlushedRows, TableState
 ROOT_STATE = TableState(applied=1, applied_term=0, floor=1)
 """A new group: its log begins with an entry at index 1, term 0, that every replica holds."""
 
+JOINING_STATE = TableState(applied=0, applied_term=0, floor=0)
+"""A replica that joins a group: it lacks even that entry, for who the first members were stands
+in no entry. So it is sent a snapshot, which tells them."""
+
 
 class TableImage(NamedTuple):
     """A group's table as found at start, or after a snapshot was installed."""
@@ -86,6 +90,10 @@ class TableStore(Protocol):
 
     def install(self, group: int, state: TableState) -> None:
         """Put what was staged in the place of the group's table, in one step."""
+        ...
+
+    def discard(self, group: int) -> None:
+        """Empty the group's table, in one step. The core no longer reads it."""
         ...
 
     def sweep(self) -> bool:

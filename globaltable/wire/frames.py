@@ -8,9 +8,12 @@ from typing import Any, Final
 
 from globaltable import limits
 from globaltable.errors import ProtocolError
+from globaltable.members import MEMBERS_MAX
+from globaltable.raft.journal import MEMBERS
 from globaltable.raft.messages import (
     Ack,
     Append,
+    Examine,
     Heartbeat,
     Held,
     Matched,
@@ -20,14 +23,17 @@ from globaltable.raft.messages import (
     Propose,
     Recover,
     RecoverReply,
+    Removed,
     RequestVote,
     SnapshotAck,
     SnapshotPart,
     TimeoutNow,
     Vote,
+    Whole,
 )
 from globaltable.store.log import Entry
 from globaltable.table import TableState
+from globaltable.wire.members import decode_members, fields_of, members_of
 from globaltable.wire.packing import pack, shown, unpack
 
 Envelope = tuple[int, Message]
@@ -48,13 +54,17 @@ _SCHEMA: Final[tuple[tuple[type[Any], tuple[type, ...]], ...]] = (
     (Propose, (bytes,)),
     (Held, (int, int)),
     (Recover, (int,)),
-    (RecoverReply, (int, int)),
+    (RecoverReply, (int, int, list)),
     (Matched, (int, int)),
+    (Examine, (int, int)),
+    (Whole, (int, int)),
+    (Removed, (int, int)),
 )
 _TAG: Final[dict[type[Any], int]] = {kind: tag for tag, (kind, _) in enumerate(_SCHEMA)}
-_COMMANDS: Final = (b"\x00", b"\x01")
+_COMMANDS: Final = (b"\x00", b"\x01", MEMBERS)
 """First bytes of commands that may enter a log. PySyncObj's other two, for changes of membership
 and code version, hold pickles."""
+_NOT_NEGATIVE: Final = (Held, Matched, Recover, RecoverReply, Examine, Whole, Removed)
 
 
 def encode_frame(envelopes: Sequence[Envelope]) -> bytes:
@@ -66,6 +76,8 @@ def _encode(group: int, message: Message) -> list[Any]:
     fields: list[Any] = [group, _TAG[type(message)], *message]
     if isinstance(message, Append):
         fields[-1] = [(entry.command, entry.term) for entry in message.entries]
+    elif isinstance(message, SnapshotPart):
+        fields[5] = _encode_state(message.state)
     return fields
 
 
@@ -93,8 +105,10 @@ def _decode(row: Any) -> Envelope:
         fields[-1] = _decode_entries(fields[0], fields[2], fields[-1])
     elif kind is SnapshotPart:
         fields[3] = _decode_state(fields[3])
-    elif kind in (Held, Matched, Recover, RecoverReply) and min(fields) < 0:
+    elif kind in _NOT_NEGATIVE and min(fields[:2]) < 0:
         raise ProtocolError(f"a number of {kind.__name__} is negative: {fields!r:.200}")
+    elif kind is RecoverReply:
+        fields[2] = _decode_names(fields[2])
     elif kind is Propose and len(fields[0]) > limits.BATCH_BYTES_MAX:
         raise ProtocolError(f"a proposal of {len(fields[0])} bytes is over the bound")
     message: Message = kind(*fields)
@@ -112,15 +126,31 @@ def _decode_entries(term: int, prev_index: int, rows: list[Any]) -> tuple[Entry,
             raise ProtocolError(f"entry {index} holds no command that may enter a log")
         if type(entry_term) is not int or not last_term <= entry_term <= term:
             raise ProtocolError(f"entry {index} is of term {shown(entry_term)} after {last_term}")
+        if command[:1] == MEMBERS:
+            decode_members(command[1:])
         last_term = entry_term
         entries.append(Entry(command, index, entry_term))
     return tuple(entries)
 
 
+def _decode_names(names: list[Any]) -> tuple[str, ...]:
+    if len(names) > 2 * MEMBERS_MAX or any(type(name) is not str for name in names):
+        raise ProtocolError(f"not the names of members: {shown(names)}")
+    return tuple(names)
+
+
+def _encode_state(state: TableState) -> list[Any]:
+    members = state.members
+    return [*state[:3], None if members is None else fields_of(members)]
+
+
 def _decode_state(fields: list[Any]) -> TableState:
-    if len(fields) != 3 or any(type(v) is not int or not 0 <= v < 2**63 for v in fields):
+    numbers, members = fields[:3], fields[3:]
+    if len(fields) != 4 or any(type(v) is not int or not 0 <= v < 2**63 for v in numbers):
         raise ProtocolError(f"not the state of a table: {shown(fields)}")
-    state = TableState(*fields)
+    applied, applied_term, floor = numbers
+    known = None if members[0] is None else members_of(members[0])
+    state = TableState(applied, applied_term, floor, known)
     if state.floor > state.applied:
         raise ProtocolError(f"a table's history begins behind its end: {state}")
     return state

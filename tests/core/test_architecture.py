@@ -19,9 +19,9 @@ ROOT: Final = Path(globaltable.__file__).parent
 LAYERS: Final = (
     ("limits", "model"),
     ("errors",),
-    ("validation",),
+    ("members", "validation"),
     ("topology", "wire", "wire.packing"),
-    ("wire.batches", "wire.rows"),
+    ("wire.batches", "wire.members", "wire.rows"),
     ("history",),
     ("table",),
     ("backup", "backup.records"),
@@ -32,11 +32,12 @@ LAYERS: Final = (
     ("store.frozen", "store.replacement", "store.verification"),
     ("proposals",),
     ("raft", "raft.journal", "raft.messages", "raft.progress", "raft.quorum", "raft.transfer"),
-    ("raft.commit_latency", "raft.dialect", "raft.reconcile"),
+    ("raft.commit_latency", "raft.dialect", "raft.membership", "raft.reconcile"),
     ("placement", "raft.adaptor"),
     ("raft.elections", "raft.recovery", "raft.snapshots"),
     ("raft.follower", "raft.replication"),
     ("raft.guard",),
+    ("convergence",),
     # It encodes the messages of `raft`, so among the encodings it alone stands above `raft`.
     ("group", "wire.frames"),
 )

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from globaltable.group import Replica, ReplicaLimits
+from globaltable.members import Members
 from globaltable.raft.adaptor import Timing
 from globaltable.topology import Group
 from tests.simulation.disk import Platter, SimLog, SimTable
@@ -24,6 +25,7 @@ class _Trio:
         self._replicas = {
             name: Replica(
                 group=Group(0, (preferred[name], *sorted({*"abc"} - {preferred[name]}))),
+                members=Members(("a", "b", "c")),
                 node=name,
                 slots=16,
                 image=log.load(0),

@@ -15,10 +15,12 @@ from hypothesis import given
 
 from globaltable import limits
 from globaltable.errors import Corrupt, ProtocolError
+from globaltable.members import Members
 from globaltable.model import Batch, Op, OpKind, OutcomeStatus, qualified_name
 from globaltable.raft.messages import (
     Ack,
     Append,
+    Examine,
     Heartbeat,
     Held,
     Matched,
@@ -28,11 +30,13 @@ from globaltable.raft.messages import (
     Propose,
     Recover,
     RecoverReply,
+    Removed,
     RequestVote,
     SnapshotAck,
     SnapshotPart,
     TimeoutNow,
     Vote,
+    Whole,
 )
 from globaltable.store.log import Entry
 from globaltable.table import TableState
@@ -83,7 +87,15 @@ history_rows = st.builds(
     versions,
     u64,
 )
-states = st.builds(TableState, u63, u63, u63).filter(lambda state: state.floor <= state.applied)
+node_names = st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=9, unique=True)
+members = st.builds(
+    lambda names, voters: Members(tuple(names[:voters]), tuple(names[voters:])),
+    node_names,
+    st.integers(1, 9),
+)
+states = st.builds(TableState, u63, u63, u63, st.none() | members).filter(
+    lambda state: state.floor <= state.applied
+)
 
 
 @st.composite
@@ -114,7 +126,10 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(SnapshotAck, u63, u63, st.integers(-1, 2**63 - 1)),
     st.builds(Propose, batches.map(encode_batch)),
     st.builds(Recover, u63),
-    st.builds(RecoverReply, u63, u63),
+    st.builds(RecoverReply, u63, u63, node_names.map(tuple)),
+    st.builds(Examine, u63, u63),
+    st.builds(Whole, u63, u63),
+    st.builds(Removed, u63, u63),
 )
 frames = st.lists(st.tuples(st.integers(0, 9), messages), max_size=5)
 encodings: dict[str, st.SearchStrategy[bytes]] = {
@@ -168,6 +183,7 @@ class TestWhatIsEncodedComesBack:
     def test_every_kind_of_message_is_among_them(self) -> None:
         kinds = {Vote, PreVote, PreVoteReply, RequestVote, Append, Heartbeat, Ack, TimeoutNow}
         kinds |= {Held, Matched, SnapshotPart, SnapshotAck, Propose, Recover, RecoverReply}
+        kinds |= {Examine, Whole, Removed}
         assert kinds == set(get_args(Message))
 
     def test_the_largest_batch_is_within_the_bound_of_an_entry(self) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 from globaltable.model import Op, OpKind, Outcome, split_name
 from globaltable.raft.adaptor import Role
-from globaltable.raft.journal import is_no_op
+from globaltable.raft.journal import is_members, is_no_op, members_in
 from globaltable.raft.messages import (
     Ack,
     Append,
+    Examine,
     Heartbeat,
     Held,
     Matched,
@@ -21,11 +22,13 @@ from globaltable.raft.messages import (
     Propose,
     Recover,
     RecoverReply,
+    Removed,
     RequestVote,
     SnapshotAck,
     SnapshotPart,
     TimeoutNow,
     Vote,
+    Whole,
 )
 from globaltable.raft.transfer import GIVE_UP
 from globaltable.store.log import Entry, LogWrite
@@ -75,7 +78,12 @@ class Notation:
         return f"#{number}({', '.join(map(op, batch.ops)) or 'read barrier'})"
 
     def entry(self, entry: Entry) -> str:
-        holds = "no-op" if is_no_op(entry.command) else self.batch(entry.command[1:])
+        if is_no_op(entry.command):
+            holds = "no-op"
+        elif is_members(entry.command):
+            holds = f"members({members_in(entry.command)})"
+        else:
+            holds = self.batch(entry.command[1:])
         return f"{entry.index}/{entry.term} {holds}"
 
     def entries(self, entries: Sequence[Entry]) -> str:
@@ -85,8 +93,9 @@ class Notation:
         """What a write changes in a log that held `before`."""
         parts = []
         if write.hard_state is not None:
-            mark = " rebuilding" if write.hard_state.rebuilding else ""
-            parts.append(f"term:{write.hard_state.term} vote:{write.hard_state.voted_for}{mark}")
+            state = write.hard_state
+            parts.append(f"term:{state.term} vote:{state.voted_for}")
+            parts += ["rebuilding"] * state.rebuilding + ["joining"] * state.joining
         first = before[0].index if before else 0
         begins = first if write.first is None else write.first
         if before and begins > first:
@@ -141,8 +150,15 @@ class Notation:
                 return f"Propose {self.batch(payload)}"
             case Recover(nonce):
                 return f"Recover question:{self._question(nonce)}"
-            case RecoverReply(nonce, term):
-                return f"RecoverReply question:{self._question(nonce)} term:{term}"
+            case RecoverReply(nonce, term, members):
+                question = self._question(nonce)
+                return f"RecoverReply question:{question} term:{term} members:{' '.join(members)}"
+            case Examine(term, nonce):
+                return f"Examine term:{term} question:{self._question(nonce)}"
+            case Whole(term, nonce):
+                return f"Whole term:{term} question:{self._question(nonce)}"
+            case Removed(term, index):
+                return f"Removed term:{term} as of:{index}"
 
     def _question(self, nonce: int) -> int:
         return self._questions.setdefault(nonce, len(self._questions) + 1)

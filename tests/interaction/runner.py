@@ -31,6 +31,7 @@ from typing import Final
 
 from globaltable import limits
 from globaltable.group import Replica, ReplicaLimits
+from globaltable.members import Members
 from globaltable.model import Op, OpKind, qualified_name
 from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Role, Timing
@@ -152,6 +153,7 @@ class Conversation:
         try:
             replica = Replica(
                 group=self._group,
+                members=Members(self._group.replicas),
                 node=name,
                 slots=SLOTS,
                 image=log.load(GROUP),

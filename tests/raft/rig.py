@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 
+from globaltable.members import Members
 from globaltable.model import Batch
 from globaltable.raft.adaptor import Role, Timing
 from globaltable.raft.guard import Guard
@@ -47,6 +48,7 @@ class Rig:
         voted_for: str | None = None,
         committed: int = 1,
         voters: str = "abc",
+        learners: str = "",
         first: int = 1,
         rebuilding: bool = False,
         seed: int = 1,
@@ -54,17 +56,17 @@ class Rig:
         log = (ROOT, *entries(*terms))[first - 1 :]
         state = HardState(log[-1].term if term is None else term, voted_for, rebuilding)
         applied_term = log[committed - first].term
-        self.journal = Journal(0, LogImage(log, state), committed, applied_term)
+        members = Members(tuple(voters), tuple(learners))
+        self.journal = Journal(0, LogImage(log, state), committed, applied_term, members)
         self.now = 100.0
         self.guard = Guard(
             node="a",
-            voters=list(voters),
             journal=self.journal,
             timing=TIMING,
             rng=random.Random(seed),
             now=self.now,
         )
-        for peer in voters[1:]:
+        for peer in (voters + learners).replace("a", ""):
             self.guard.set_connected(peer, True)
         self.applied: list[Entry] = []
         self.hard_state = state

@@ -15,6 +15,7 @@ import pysyncobj.syncobj
 import pytest
 from pysyncobj import SyncObj, SyncObjConf
 
+from globaltable.members import Members
 from globaltable.raft import adaptor
 from globaltable.raft.adaptor import PRIVATE_GLOBALS, PRIVATE_NAMES, Adaptor, Role
 from globaltable.raft.journal import InvariantViolated, Journal
@@ -26,7 +27,7 @@ from tests.raft.rig import ROOT, Rig, ack, append, command, entries
 def _adaptor(journal: Journal | None = None) -> Adaptor:
     return Adaptor(
         node="a",
-        voters=["a", "b", "c"],
+        members=Members(("a", "b", "c")),
         journal=journal or Journal(0, LogImage((ROOT,)), 1, 0),
         applied=1,
         timing=adaptor.Timing(),

@@ -9,6 +9,7 @@ import random
 
 import pytest
 
+from globaltable.members import Members
 from globaltable.raft.adaptor import Adaptor, Role, Timing
 from globaltable.raft.dialect import Said
 from globaltable.raft.journal import Journal
@@ -25,7 +26,7 @@ class _Library:
         self.journal = Journal(0, LogImage((ROOT, *entries(*terms))), 1, 0)
         self.adaptor = Adaptor(
             node="a",
-            voters=list(voters),
+            members=Members(tuple(voters)),
             journal=self.journal,
             applied=1,
             timing=Timing(),

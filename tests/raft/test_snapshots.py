@@ -137,6 +137,7 @@ class TestSending:
             rig.guard.chunk_read("b", job.transfer, state, SnapshotChunk(b"x", False))
             rig.turn()
         assert reads == 4
+        assert isinstance(job, ReadChunk)
         rig.tell("b", SnapshotAck(2, job.transfer, 2))
         assert rig.guard.take_jobs() == [ReadChunk("b", job.transfer)]
         rig.guard.set_connected("b", False)

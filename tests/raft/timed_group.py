@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from globaltable.group import Ready, Replica, ReplicaLimits
+from globaltable.members import Members
 from globaltable.model import Op, OpKind, qualified_name
 from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Timing
@@ -46,6 +47,7 @@ class TimedGroup:
         self.replicas = {
             name: Replica(
                 group=Group(0, (leader, *(other for other in voters if other != leader))),
+                members=Members(tuple(voters)),
                 node=name,
                 slots=16,
                 image=log.load(0),

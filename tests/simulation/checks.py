@@ -24,7 +24,7 @@ from globaltable.group import Changed, Ready, Replica, ReplicaLimits
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Role
 from globaltable.raft.guard import Guard
-from globaltable.raft.journal import is_no_op
+from globaltable.raft.journal import is_members, is_no_op
 from globaltable.server.core import Effects, NodeCore, Turn
 from globaltable.store.table import ROOT_STATE
 from globaltable.wire.batches import decode_batch
@@ -269,7 +269,7 @@ class Checks:
         model = self.model(group)
         if revision == model.last + 1:
             self._committed_by[group, revision] = by_term
-            if is_no_op(command):
+            if is_no_op(command) or is_members(command):
                 model.pass_over(command, term)
             else:
                 model.apply(command, term, decode_batch(command[1:]))

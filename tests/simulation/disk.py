@@ -75,10 +75,13 @@ class SimLog:
     def __init__(self, platter: Platter) -> None:
         self._platter = platter
 
+    def groups(self) -> list[int]:
+        return sorted(self._platter.states)
+
     def load(self, group: int) -> LogImage:
         entries = self._platter.entries.get(group, {})
         state = self._platter.states.get(group)
-        if state is not None and not entries and not state.rebuilding:
+        if state is not None and not entries and not state.marked:
             raise Corrupt(f"group {group} has a term but no log entries")
         ordered = tuple(entries[index] for index in sorted(entries))
         for index in entries:
@@ -196,6 +199,14 @@ class SimTable:
         }
         self._platter.tables[group] = _Generation(state, rows, tuple(history))
         self._crashes("crash after an install")
+
+    def discard(self, group: int) -> None:
+        self._platter.require_room()
+        self._staged.pop(group, None)
+        self._platter.tables.pop(group, None)
+        self._platter.damaged_rows = {
+            place for place in self._platter.damaged_rows if place[0] != group
+        }
 
     def sweep(self) -> bool:
         return False

@@ -72,7 +72,7 @@ def _commit_falls(self: Follower, sender: str, message: Append) -> None:
 def _whole_at_once(self: Recovery, sender: str, message: RecoverReply) -> None:
     _on_reply(self, sender, message)
     if self.phase is Phase.CATCHING_UP:
-        self.barrier_applied()
+        self.barrier_applied(None)
 
 
 _on_reply = Recovery.on_reply
