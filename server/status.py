@@ -45,7 +45,7 @@ def status_response(
 
 
 def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.GroupStatus:
-    preferred = region_of[core.topology.groups[number].preferred]
+    preferred = region_of[core.topology.preferred(core.topology.groups[number])]
     replica = core.replicas.get(number)
     if replica is None:
         return pb.GroupStatus(

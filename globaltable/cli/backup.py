@@ -47,7 +47,7 @@ def addresses(config: Path | None, nodes: str) -> list[str]:
     if config is not None:
         from globaltable.server import config_file as configuration
 
-        return [str(region.client) for region in configuration.load(config).regions]
+        return [str(node.client) for node in configuration.load(config).nodes]
     if not nodes:
         raise ConfigError("whom to ask? give --config FILE or --node HOST:PORT")
     return addresses_of(nodes)

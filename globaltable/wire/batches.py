@@ -9,7 +9,7 @@ from typing import Any
 
 from globaltable import limits
 from globaltable.errors import ProtocolError
-from globaltable.model import Batch, Op, OpKind, is_name
+from globaltable.model import TOPOLOGY_NAME, Batch, Op, OpKind, is_name
 from globaltable.wire.packing import pack, shown, unpack
 
 BATCH_ID_BYTES = 16
@@ -47,7 +47,8 @@ def _decode_op(kind: Any, name: Any, unit: Any, version: Any, client_id: Any, se
         or not 3 <= len(name) <= _NAME_BYTES_MAX
         or not is_name(name)
         or type(unit) is not str
-        or len(unit) > limits.UNIT_BYTES_MAX
+        or len(unit)
+        > (limits.UNIT_BYTES_MAX if name != TOPOLOGY_NAME else limits.TOPOLOGY_BYTES_MAX)
         or not (unit or known is OpKind.UNBIND or known is OpKind.IMPORT)
         or type(version) is not int
         or not (known is OpKind.IMPORT) <= version <= limits.VERSION_MAX
