@@ -103,8 +103,8 @@ class Topology:
 
     @cached_property
     def region_of(self) -> dict[str, str]:
-        """Each node's region, by name."""
-        return {node.name: node.region for node in self.nodes}
+        """Each node's region, by name; of removed ones too, which may be about for a while."""
+        return {node.name: node.region for node in (*self.removed, *self.nodes)}
 
     @cached_property
     def node_by_name(self) -> dict[str, Node]:

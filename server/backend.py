@@ -18,6 +18,7 @@ from globaltable.server.status import placement_response, status_response
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
 from globaltable.table import SLOT_BYTES, Table
+from globaltable.topology import Topology
 from globaltable.v1 import globaltable_pb2 as pb
 
 _NOT_CONFIRMED: Final = "no majority confirmed the read in time; retry"
@@ -65,14 +66,16 @@ class NodeBackend:
         self._config = config
         self._node = node
         self._core = core
-        self._topology = core.topology
         self._driver = driver
         self._links = links
-        self._distances = Distances(node, self._topology.region_of, links, config.round_trips())
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self.tables = config.tables
         self.watches = watches
+
+    @property
+    def _topology(self) -> Topology:
+        return self._core.topology
 
     def _met_damage(self, group: int, error: StorageError) -> NoQuorum:
         """A record that proves damaged as it is read puts the group's replica out of service."""
@@ -148,7 +151,9 @@ class NodeBackend:
     def open_watch(self, start: bytes, exact: bool, after: dict[int, int]) -> Watcher:
         if len(self.watches) >= self._config.limits.watchers:
             raise Overloaded(f"{len(self.watches)} watchers are connected to this node", 1.0)
-        groups = [self._topology.group_of(start)] if exact else list(range(self._config.groups))
+        groups = (
+            [self._topology.group_of(start)] if exact else list(range(len(self._topology.groups)))
+        )
         return self.watches.add(start, exact, groups, after)
 
     def status(self) -> pb.StatusResponse:
@@ -161,4 +166,6 @@ class NodeBackend:
         return status_response(self._core, self.tables, uptime_s, peers)
 
     def placement(self) -> pb.PlacementResponse:
-        return placement_response(self._core, self._distances.round_trip_s)
+        region_of = self._topology.region_of
+        distances = Distances(self._node, region_of, self._links, self._config.round_trips())
+        return placement_response(self._core, distances.round_trip_s)

@@ -25,7 +25,7 @@ def status_response(
     return pb.StatusResponse(
         cluster=topology.cluster,
         node=core.node,
-        region=region_of[core.node],
+        region=region_of.get(core.node, ""),
         version=__version__,
         uptime_s=uptime_s,
         tables=tables,
@@ -56,7 +56,7 @@ def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.
         group=number,
         role=_ROLES[guard.role],
         term=guard.term,
-        leader_region=region_of[guard.leader] if guard.leader is not None else "",
+        leader_region=region_of.get(guard.leader, guard.leader) if guard.leader is not None else "",
         preferred_region=preferred,
         commit_revision=guard.commit_index,
         applied_revision=replica.table.applied,

@@ -75,5 +75,10 @@ def keep(directory: Path, known: Known) -> None:
         raise StorageError(f"{path} cannot be written: {error}") from error
 
 
+def forget(directory: Path) -> None:
+    """What this node took for the topology it founded was none."""
+    (directory / _FILE).unlink(missing_ok=True)
+
+
 def _checksum(body: str) -> str:
     return f"{crc32(body.encode()):08x}"
