@@ -56,7 +56,7 @@ class Convergence:
             self._kept_up_since.clear()
             return None
         self._begin_term(present)
-        if not (guard.members_committed and guard.has_committed_in_term and guard.can_append):
+        if not (guard.may_change_members and guard.can_append):
             return None
         up = [name for name in present.names if self.keeps_up(name)]
         ready = [name for name in present.learners if self._is_ready(name, up, now)]

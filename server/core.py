@@ -31,7 +31,7 @@ from globaltable.raft.journal import InvariantViolated
 from globaltable.raft.transfer import DiscardTable, Job, ReadChunk, StageChunk
 from globaltable.server.flushing import FlushSchedule
 from globaltable.server.outboxes import Outboxes, frames, post
-from globaltable.store.log import LogImage, LogStore, LogWrite
+from globaltable.store.log import HardState, LogImage, LogStore, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
 from globaltable.table import Flush, TableState
 from globaltable.topology import Group, Topology
@@ -152,9 +152,8 @@ class NodeCore:
             try:
                 image = log.load(number)
                 if number in stored and not image.entries and image.hard_state.joining:
-                    self._table.discard(number)
-                    self._table.refresh()
-                    self._no_replicas[number] = image
+                    # Its table may not have been discarded before the process ended.
+                    self._discard(number, image.hard_state)
                     continue
                 self._add(group, self._founders.get(number), image)
             except (StorageError, InvariantViolated, AssertionError) as error:
@@ -209,7 +208,11 @@ class NodeCore:
         self._awake.discard(number)
         self._told_removed.discard(number)
         self._installed = [group for group in self._installed if group != number]
-        state = replica.guard.journal.hard_state._replace(rebuilding=False, joining=True)
+        hard_state = replica.guard.journal.hard_state
+        self._discard(number, hard_state._replace(rebuilding=False, joining=True))
+
+    def _discard(self, number: int, state: HardState) -> None:
+        """The log first, in the write that marks it; then the table, which is void by that mark."""
         self._no_replicas[number] = LogImage((), state)
         self._discards.append(LogWrite(number, None, 0, (), state))
         self._discarding[number] = None

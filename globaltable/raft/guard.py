@@ -86,6 +86,8 @@ class Guard:
         """As of this index, it is told, a committed configuration does not name this replica."""
         self._examined: dict[str, int] = {}
         """As a leader: the question that each learner was asked."""
+        self._examine_again_at: dict[str, float] = {}
+        self._heartbeat_s = timing.heartbeat_s
         self._whole: set[str] = set()
         """As a leader: learners that have answered it."""
         self._outbox: list[tuple[str, Message]] = []
@@ -196,9 +198,13 @@ class Guard:
         return self._membership.fellows
 
     @property
-    def has_committed_in_term(self) -> bool:
-        """As a leader: whether an entry of its term is committed."""
-        return self.journal.term_at(self.commit_index) == self.term
+    def may_change_members(self) -> bool:
+        """As a leader: one change at a time, so the last one must be committed, for two that are
+        not may differ by two voters (thesis §4.1). And an entry of its own term must be: until then
+        it does not know whether the last configuration in its log is, and another leader's, which
+        it does not hold, may yet be committed (Ongaro 2015, "bug in single-server membership
+        changes")."""
+        return self.members_committed and self.journal.term_at(self.commit_index) == self.term
 
     @property
     def installing(self) -> bool:
@@ -241,17 +247,10 @@ class Guard:
         self._replication.wants_send = True
 
     def change_members(self, members: Members) -> None:
-        """As a leader: append a configuration to the log, which is in force at once.
-
-        One at a time: the last one must be committed, for two that are not may differ by two voters
-        (thesis §4.1). And the leader must have committed an entry of its own term: until then it
-        does not know whether the last configuration in its log is, and another leader's, which it
-        does not hold, may yet be committed (Ongaro 2015, "bug in single-server membership
-        changes").
-        """
+        """As a leader: append a configuration to the log, which is in force at once."""
         present = self._membership.members
         assert present is not None and self.role is Role.LEADER
-        if not self.members_committed or not self.has_committed_in_term:
+        if not self.may_change_members:
             raise InvariantViolated(f"{members} before {present} is known to be committed")
         why_not = present.why_not(members)
         if why_not or self._node not in members.voters:
@@ -278,11 +277,15 @@ class Guard:
 
     def is_examined(self, learner: str) -> bool:
         """As a leader: whether a learner has said in this term that it would make use of a vote. It
-        is asked until it does."""
+        is asked until it does, once a heartbeat."""
         if learner in self._whole:
             return True
+        now = self._adaptor.now
         if learner not in self._examined:
             self._examined[learner] = self._rng.getrandbits(62)
+        elif now < self._examine_again_at[learner]:
+            return False
+        self._examine_again_at[learner] = now + self._heartbeat_s
         self._send(learner, Examine(self.term, self._examined[learner]))
         return False
 

@@ -83,19 +83,19 @@ class Journal(list[Entry]):
         self._configurations = [(applied, members)]
         """Where each stands in the log, ascending. The first is what is known as of its index; all
         but those that are or may come into force again are dropped."""
-        self._check_base(applied, applied_term)
+        self._check_base(image, applied, applied_term)
         for entry in self:
             if entry.index > applied and is_members(entry.command):
                 self._configurations.append((entry.index, members_in(entry.command)))
 
-    def _check_base(self, applied: int, applied_term: int) -> None:
+    def _check_base(self, image: LogImage, applied: int, applied_term: int) -> None:
         """The table may be ahead of the log by a snapshot that was installed right before a crash.
 
         Then the log is void: all of it is older than what the table holds, or conflicts with it.
         But there is one: a table that has been written beside a log that never was has lost it, and
         with it the replica's vote (`recovery`).
         """
-        if not self and applied > ROOT_STATE.applied and not self._hard_state.marked:
+        if not self and applied > ROOT_STATE.applied and not image.hard_state.marked:
             raise Corrupt(
                 f"group {self._group}: the table is at {applied} but there is no log; it is lost, "
                 "and what this replica has promised with it"

@@ -7,6 +7,8 @@ under it, indented, what it brings about: a role, what is persisted, applied, an
 Commands (links are written `from->to`):
 
     add-nodes NAME ... [log-entries:N] [append-bytes:N]     start a group of these replicas
+    join NAME ...            start replicas that founded nothing and wait to be added
+    want voters:A,B[,...] [learners:A,...]   what whoever leads is to bring the members to
     campaign NODE            its election timeout passes
     tick SECONDS             the clock moves once, for all
     bind NODE KEY UNIT · move NODE KEY UNIT VERSION · unbind NODE KEY VERSION · read NODE
@@ -71,6 +73,7 @@ class _Life:
     table: SimTable
     told: Standing
     """What the transcript last said of its role."""
+    removed: bool = False
     sources: dict[tuple[str, int], SnapshotSource] = field(default_factory=dict)
 
 
@@ -80,6 +83,8 @@ class Conversation:
     def __init__(self) -> None:
         self._now = 100.0
         self._group = Group(GROUP, ())
+        self._names: list[str] = []
+        self._wanted: Members | None = None
         self._limits = ReplicaLimits()
         self._append_bytes = limits.APPEND_BYTES_MAX
         self._platters: dict[str, Platter] = {}
@@ -93,6 +98,8 @@ class Conversation:
         self._lines: list[str] = []
         self._commands: dict[str, Callable[..., None]] = {
             "add-nodes": self._add_nodes,
+            "join": self._join,
+            "want": self._want,
             "campaign": self._campaign,
             "tick": self._tick,
             "bind": self._bind,
@@ -140,10 +147,27 @@ class Conversation:
         self._limits = ReplicaLimits(log_entries=log_entries)
         assert not options, options
         self._group = Group(GROUP, names)
+        self._names = list(names)
         self._platters = {name: Platter() for name in names}
         self._starts = dict.fromkeys(names, 0)
         for name in names:
             self._start(name)
+
+    def _join(self, *names: str) -> None:
+        for name in names:
+            self._names.append(name)
+            self._platters[name] = Platter()
+            self._starts[name] = 0
+            self._start(name)
+            self._say(self._status_of(name))
+
+    def _want(self, *words: str) -> None:
+        named = (word.partition(":") for word in words)
+        options = {kind: tuple(names.split(",")) for kind, _, names in named}
+        self._wanted = Members(options["voters"], options.get("learners", ()))
+        for life in self._lives.values():
+            life.replica.wanted = self._wanted
+        self._turns()
 
     def _start(self, name: str) -> None:
         self._starts[name] += 1
@@ -153,7 +177,7 @@ class Conversation:
         try:
             replica = Replica(
                 group=self._group,
-                members=Members(self._group.replicas),
+                members=Members(self._group.replicas) if name in self._group.replicas else None,
                 node=name,
                 slots=SLOTS,
                 image=log.load(GROUP),
@@ -165,6 +189,7 @@ class Conversation:
             )
         finally:
             limits.APPEND_BYTES_MAX = bound  # type: ignore[misc]
+        replica.wanted = self._wanted
         self._lives[name] = _Life(replica, log, table, _standing(replica))
         for peer in self._lives:
             if peer != name and frozenset((name, peer)) not in self._down:
@@ -204,7 +229,7 @@ class Conversation:
         self._change_links(one, others, up=True)
 
     def _change_links(self, one: str, others: Sequence[str], *, up: bool) -> None:
-        for other in others or [name for name in self._group.replicas if name != one]:
+        for other in others or [name for name in self._names if name != one]:
             pair = frozenset((one, other))
             if up == (pair not in self._down):
                 continue
@@ -224,7 +249,7 @@ class Conversation:
         self._turns()
 
     def _turns(self) -> None:
-        for name in self._group.replicas:
+        for name in self._names:
             if name in self._lives:
                 self._turn(name)
 
@@ -247,6 +272,9 @@ class Conversation:
             completed = replica.complete()
             self._send(name, completed.messages)
             self._tell(name, (*ready.settled, *completed.settled))
+            if replica.is_removed and not life.removed:
+                self._say(f"  {name} is removed from its group, and may be discarded")
+            life.removed = replica.is_removed
             jobs = ready.jobs
             for job in jobs:
                 self._carry_out(name, job)
@@ -361,7 +389,7 @@ class Conversation:
             self._arrives(flight)
 
     def _stabilize(self, *among: str) -> None:
-        nodes = among or self._group.replicas
+        nodes = among or self._names
         for _ in range(_DELIVERIES_MAX):
             ready = [f for f in self._in_flight if {f.sender, f.to} <= set(nodes)]
             if not ready:
@@ -393,7 +421,7 @@ class Conversation:
     # --- what there is to see --------------------------------------------------------------------
 
     def _status(self) -> None:
-        for name in self._group.replicas:
+        for name in self._names:
             self._say(self._status_of(name) if name in self._lives else f"{name} is down")
 
     def _status_of(self, name: str) -> str:
@@ -401,7 +429,7 @@ class Conversation:
         guard = replica.guard
         match guard.role:
             case Role.LEADER:
-                peers = [peer for peer in self._group.replicas if peer != name]
+                peers = [peer for peer in self._names if peer != name]
                 known = " ".join(f"{peer}:{guard.match_index(peer)}" for peer in peers)
                 what = f"leads, knows {known}"
             case Role.CANDIDATE:
@@ -417,7 +445,7 @@ class Conversation:
         )
 
     def _log(self, *names: str) -> None:
-        for name in names or self._group.replicas:
+        for name in names or self._names:
             guard = self._lives[name].replica.guard
             commit = guard.commit_index
             committed = [entry for entry in guard.journal if entry.index <= commit]

@@ -5,16 +5,21 @@ what the guard must put right. One that fails after an upgrade names a rule that
 the library; `b` to `e` are what it is told.
 """
 
+import pickle
 import random
 
 import pytest
+from pysyncobj import SyncObjConf
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
 
 from globaltable.members import Members
+from globaltable.raft import adaptor
 from globaltable.raft.adaptor import Adaptor, Role, Timing
 from globaltable.raft.dialect import Said
 from globaltable.raft.journal import Journal
 from globaltable.raft.messages import Ack, Append, RequestVote, Vote
-from globaltable.store.log import Entry, LogImage
+from globaltable.store.log import Entry, HardState, LogImage
 from tests.raft.rig import ROOT, command, entries
 
 
@@ -135,3 +140,77 @@ def test_every_acknowledgement_has_all_that_is_in_flight_sent_again(library: _Li
     library.adaptor.tick()
     again = [message for peer, message in library.taken() if peer == "c"]
     assert [len(m.entries) for m in again if isinstance(m, Append)] == [3]
+
+
+class _Links(Transport):  # type: ignore[misc]
+    """They lead nowhere; what arrives is handed in."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        super().__init__(None, None, [])
+
+    def send(self, node: Node, message: object) -> bool:
+        return True
+
+    def addNode(self, node: Node) -> None:  # noqa: N802 - PySyncObj's name
+        pass
+
+    def dropNode(self, node: Node) -> None:  # noqa: N802
+        pass
+
+
+class _ChangesItsMembers:
+    """Node `a` of `a`, `b`, `c`: the library with its own change of membership, which is off in
+    `raft.adaptor`."""
+
+    def __init__(self, *log: Entry, term: int = 0) -> None:
+        journal = Journal(0, LogImage((ROOT, *log), HardState(term, None)), 1, 0)
+        module = adaptor._private_module()
+        module.createJournal = lambda _: journal
+        module.createPoller = lambda _: adaptor._NoPoller()
+        module.PIPE_NOTIFIER_ENABLED = False
+        conf = SyncObjConf(autoTick=False, dynamicMembershipChange=True, connectionTimeout=99.0)
+        self.core = module.SyncObj("a", ["b", "c"], conf, nodeClass=Node, transport=_Links())
+        self.core._SyncObj__connectedNodes.update(map(Node, "bc"))
+
+    def told(self, sender: str, **message: object) -> None:
+        self.core._SyncObj__onMessageReceived(Node(sender), message)
+        self.core.doTick(0.0)
+
+    def lead(self) -> None:
+        self.core._SyncObj__raftElectionDeadline = -1.0
+        self.core.doTick(0.0)
+        self.told("b", type="response_vote", term=self.core.raftCurrentTerm)
+        assert self.core._isLeader()
+
+    @property
+    def voters(self) -> str:
+        return "a" + "".join(sorted(node.id for node in self.core.otherNodes))
+
+
+def test_its_changes_of_membership_do_not_wait_for_each_other() -> None:
+    """`__changeClusterIDx` is compared and never set. So d and e come at once: a majority of five
+    is a, d and e, and of the three that b and c know of, b and c (Raft thesis, figure 4.2)."""
+    library = _ChangesItsMembers()
+    library.lead()
+    library.told("b", type="next_node_idx", next_node_idx=3, reset=False, success=True)
+    committed = library.core.raftCommitIndex
+    library.core.addNodeToCluster("d")
+    library.core.addNodeToCluster("e")
+    library.core.doTick(0.0)
+    assert library.voters == "abcde"
+    assert library.core.raftCommitIndex == committed, "neither change is committed"
+    for added in "de":
+        library.told(added, type="next_node_idx", next_node_idx=5, reset=False, success=True)
+    assert library.core.raftCommitIndex == 4, "nor do b or c hold anything of it"
+
+
+def test_a_change_in_its_log_is_not_in_force_after_a_restart() -> None:
+    """Until it is applied again, which is after the election. That d and e were added stands in the
+    log; the vote of b alone makes a leader, while d, e and c may have another."""
+    change = [b"\x02" + pickle.dumps(["add", name, Node(name)]) for name in "de"]
+    log = [Entry(command, index, 1) for index, command in enumerate(change, 2)]
+    library = _ChangesItsMembers(*log, term=1)
+    assert library.voters == "abc"
+    library.lead()

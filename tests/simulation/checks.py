@@ -11,6 +11,7 @@
   happened does not happen; a ticket ends once; an op takes effect once.
 * A reader behind a barrier sees all that was acknowledged before.
 * Changes of a group come in order and without gaps.
+* Committed configurations follow each other in single steps.
 * Queues stay within their bounds, and no replica stops itself.
 """
 
@@ -21,10 +22,11 @@ from typing import Any, Final
 
 from globaltable.errors import Corrupt, StorageError
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
+from globaltable.members import Members
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Role
 from globaltable.raft.guard import Guard
-from globaltable.raft.journal import is_members, is_no_op
+from globaltable.raft.journal import is_members, is_no_op, members_in
 from globaltable.server.core import Effects, NodeCore, Turn
 from globaltable.store.table import ROOT_STATE
 from globaltable.wire.batches import decode_batch
@@ -73,6 +75,8 @@ class _OpFate:
 class Checks:
     limits: ReplicaLimits
     models: dict[int, Model] = field(default_factory=dict)
+    members: dict[int, Members] = field(default_factory=dict)
+    """By group, the latest that were committed."""
     acknowledged: dict[int, int] = field(default_factory=dict)
     """By group, the highest revision that a caller has been told of."""
     damaged: set[tuple[str, int]] = field(default_factory=set)
@@ -82,6 +86,7 @@ class Checks:
     changes: int = 0
     installs: int = 0
     elections: int = 0
+    member_changes: int = 0
     _leaders: dict[tuple[int, int], str] = field(default_factory=dict)
     _committed_by: dict[tuple[int, int], int] = field(default_factory=dict)
     """By group and revision, a term by which it was committed: that of who first applied it."""
@@ -271,6 +276,8 @@ class Checks:
             self._committed_by[group, revision] = by_term
             if is_no_op(command) or is_members(command):
                 model.pass_over(command, term)
+                if is_members(command):
+                    self._members_changed(node, group, members_in(command))
             else:
                 model.apply(command, term, decode_batch(command[1:]))
         record = model.record(revision)
@@ -280,6 +287,19 @@ class Checks:
                 f"{term}, not {record.term}"
             )
         return record.batch_id
+
+    def _members_changed(self, node: str, group: int, members: Members) -> None:
+        """One step at a time."""
+        before = self.members[group]
+        why_not = before.why_not(members)
+        require(not why_not, f"{node} group {group}: {members} after {before}: {why_not}")
+        self.members[group] = members
+        self.member_changes += 1
+
+    def added(self, node: str, number: int, replica: Replica) -> None:
+        """While the node runs."""
+        self._lives[node, number] = _Life(replica.guard.commit_index, replica.table.applied)
+        self._lives[node, number].changed = replica.table.applied
 
     # --- what is told ----------------------------------------------------------------------------
 

@@ -222,7 +222,7 @@ class Client:
         """Bind a new key of each group at every node, and read it at its barrier."""
         self.probing = True
         topology = self.world.topology
-        for node in self.world.nodes:
+        for node in self.world.serving:
             for group in topology.groups:
                 self._unread.add((node, group.number))
                 self._probe_read(node, group.number)

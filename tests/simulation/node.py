@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from globaltable.errors import StorageError
 from globaltable.group import ReplicaLimits
+from globaltable.members import Members
 from globaltable.model import Op, Outcome
 from globaltable.raft.adaptor import Timing
 from globaltable.server.core import Effects, NodeCore, ReplicaFailure, Turn
 from globaltable.server.driver import Driver
 from globaltable.server.watches import Watches
 from globaltable.server.worker import TableWorker
+from globaltable.store.log import LogImage
+from globaltable.topology import Group
 from tests.simulation.checks import Checks
 from tests.simulation.disk import Platter, SimLog, SimTable
 from tests.simulation.threads import LogThread, TableThread
@@ -30,6 +33,7 @@ FLUSH_ROWS: Final = 6
 FLUSH_INTERVAL_S: Final = 0.4
 _DOWN_AFTER_FAILURE_S: Final = 0.3
 _OPERATOR_S: Final = 0.1
+_LOOK_S: Final = 0.25
 
 
 class Ticket(Protocol):
@@ -46,17 +50,25 @@ class _CheckedCore(NodeCore):
     """The core, with a look at it before anything it says goes on."""
 
     def __init__(self, checks: Checks, **surroundings: Any) -> None:
+        self._checks: Checks | None = None
         super().__init__(**surroundings)
         self._checks = checks
 
+    def _add(self, group: Group, members: Members | None, image: LogImage) -> None:
+        super()._add(group, members, image)
+        if self._checks is not None:
+            self._checks.added(self.node, group.number, self.replicas[group.number])
+
     def begin(self, now: float) -> Turn:
         turn = super().begin(now)
+        assert self._checks is not None
         self._checks.begun(self.node, self, turn)
         return turn
 
     def complete(self, turns: Iterable[Turn]) -> Effects:
         turns = list(turns)
         effects = super().complete(turns)
+        assert self._checks is not None
         self._checks.completed(self.node, self, turns, effects)
         return effects
 
@@ -90,6 +102,7 @@ class Life:
             watches=self.watches,
             on_out_of_service=node.out_of_service,
             on_failure=node.failed,
+            on_removed=node.removed,
         )
         writer = LogThread(
             timeline=world.timeline,
@@ -124,6 +137,9 @@ class SimNode:
         self.down_s = 1.0
         self.sync_s = world.schedule.sync_s
         self.clock_rate = 1.0
+        self._wanted: Members | None = None
+        """The newest it was told of."""
+        self._wanted_version = 0
 
     @property
     def reachable(self) -> bool:
@@ -147,6 +163,8 @@ class SimNode:
         for peer in world.nodes:
             if peer != self.name:
                 world.network.connect(self.name, peer)
+        if world.schedule.changes:
+            self._look_at_members(life)
         life.driver.wake()
 
     def crash(self) -> None:
@@ -204,6 +222,48 @@ class SimNode:
             self.platter.discard(group)
             self._world.checks.damaged.discard((self.name, group))
             self._world.rebuilds += 1
+
+    # --- members ---------------------------------------------------------------------------------
+
+    def told_of_members(self, version: int, wanted: Members) -> None:
+        """The newer wins."""
+        if version > self._wanted_version:
+            self._wanted_version, self._wanted = version, wanted
+        if self.life is not None:
+            self.life.clock.run(self._arrange_members, self.life)
+
+    def removed(self, group: int) -> None:
+        self._world.note(self.name, "is removed from", group)
+        if self.life is not None:
+            self.life.clock.call_soon(self._arrange_members, self.life)
+
+    def _look_at_members(self, life: Life) -> None:
+        """At times, as a node does that compares what it holds with the topology it knows."""
+        if self.life is life:
+            life.clock.run(self._arrange_members, life)
+            self._world.timeline.after(_LOOK_S, self._look_at_members, life)
+
+    def _arrange_members(self, life: Life) -> None:
+        """Hold what is to be held here, and discard what the group can do without."""
+        core, wanted = life.core, self._wanted
+        for group in self._world.topology.groups:
+            number = group.number
+            replica = core.replicas.get(number)
+            gone = replica is not None and replica.is_removed
+            if wanted is None and not gone:
+                continue
+            is_wanted = wanted is not None and self.name in wanted
+            unwanted = replica is not None and replica.is_joining and not is_wanted
+            if gone or unwanted:
+                self._world.note(self.name, "discards", number)
+                core.remove_replica(number)
+                replica = None
+            if replica is None and is_wanted and number not in core.failures:
+                self._world.note(self.name, "joins", number)
+                core.add_replica(group, None)
+            preferred = group.preferred if wanted and group.preferred in wanted.voters else None
+            core.set_wanted(number, wanted, preferred)
+        life.driver.wake()
 
     def pause(self) -> None:
         if self.life is not None:

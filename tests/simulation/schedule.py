@@ -4,11 +4,13 @@ import json
 import random
 from typing import Final, NamedTuple
 
-NODES: Final = ("a", "b", "c", "d", "e")
+NODES: Final = ("a", "b", "c", "d", "e", "f", "g")
 FAULT_SECONDS: Final = 1.6
 """Faults begin within this time; then all is healed, and the cluster must recover."""
 
 LEADER: Final = -1
+CHANGING: Final = 4
+"""In one of so many seeds the members change."""
 
 WEIGHTS: Final = {
     "reset": 3,
@@ -52,6 +54,14 @@ class Fault(NamedTuple):
     seconds: float
 
 
+class Change(NamedTuple):
+    """From `at` on, these are to be the members of every group."""
+
+    at: float
+    voters: tuple[str, ...]
+    learners: tuple[str, ...]
+
+
 class Schedule(NamedTuple):
     seed: int
     nodes: int
@@ -63,6 +73,9 @@ class Schedule(NamedTuple):
     faults: tuple[Fault, ...]
     drift: float = 0.0
     """How much faster or slower than true the clocks of nodes may run."""
+    spares: int = 0
+    """Nodes that found nothing, but may become members."""
+    changes: tuple[Change, ...] = ()
 
 
 def draw(seed: int) -> Schedule:
@@ -70,7 +83,7 @@ def draw(seed: int) -> Schedule:
     rng = random.Random(f"schedule {seed}")
     nodes = 5 if rng.random() < 0.3 else 3
     faults = [draw_fault(rng, nodes) for _ in range(rng.randint(2, 8))]
-    return Schedule(
+    schedule = Schedule(
         seed=seed,
         nodes=nodes,
         groups=rng.choice((1, 1, 2)),
@@ -81,6 +94,22 @@ def draw(seed: int) -> Schedule:
         faults=tuple(sorted(faults)),
         drift=rng.choice((0.0, 0.0, 0.1)),
     )
+    return with_changes(schedule) if seed % CHANGING == CHANGING - 1 else schedule
+
+
+def with_changes(schedule: Schedule) -> Schedule:
+    """The same, while members come and go."""
+    rng = random.Random(f"members {schedule.seed}")
+    spares = rng.randint(0 if schedule.nodes == 5 else 1, 2)
+    names = NODES[: schedule.nodes + spares]
+    changes = []
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        voters = rng.sample(names, 5 if len(names) >= 5 and rng.random() < 0.5 else 3)
+        others = [name for name in names if name not in voters]
+        learners = rng.sample(others, rng.randint(0, min(1, len(others))))
+        at = round(0.1 + rng.random() * (FAULT_SECONDS - 0.2), 3)
+        changes.append(Change(at, tuple(voters), tuple(learners)))
+    return schedule._replace(spares=spares, changes=tuple(sorted(changes)))
 
 
 def draw_fault(rng: random.Random, nodes: int) -> Fault:
@@ -98,4 +127,9 @@ def encode(schedule: Schedule) -> str:
 
 def decode(text: str) -> Schedule:
     fields = json.loads(text)
-    return Schedule(**{**fields, "faults": tuple(Fault(*fault) for fault in fields["faults"])})
+    faults = tuple(Fault(*fault) for fault in fields.pop("faults"))
+    changes = tuple(
+        Change(at, tuple(voters), tuple(learners))
+        for at, voters, learners in fields.pop("changes", ())
+    )
+    return Schedule(**fields, faults=faults, changes=changes)

@@ -71,7 +71,15 @@ class _Search:
 
 
 def _three_nodes(schedule: Schedule) -> Iterator[Schedule]:
-    yield schedule._replace(nodes=3)
+    if not schedule.changes:
+        yield schedule._replace(nodes=3)
+
+
+def _fewer_changes(schedule: Schedule) -> Iterator[Schedule]:
+    yield schedule._replace(changes=())
+    for place in range(len(schedule.changes)):
+        rest = schedule.changes[:place] + schedule.changes[place + 1 :]
+        yield schedule._replace(changes=rest)
 
 
 def _one_group(schedule: Schedule) -> Iterator[Schedule]:
@@ -111,6 +119,7 @@ def _with_fault(schedule: Schedule, place: int, fault: Fault) -> Schedule:
 
 
 _simplifications: Final = (
+    _fewer_changes,
     _three_nodes,
     _one_group,
     _ruly,

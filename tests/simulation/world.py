@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from globaltable import history, limits
 from globaltable.client._lanes import WriteLane
 from globaltable.errors import StorageError
+from globaltable.members import Members
 from globaltable.raft import guard, progress
 from globaltable.topology import Topology, one_node_each, spread
 from tests.simulation.checks import Checks, Violation
@@ -20,7 +21,7 @@ from tests.simulation.faults import KINDS, heal
 from tests.simulation.library import LibraryClient
 from tests.simulation.network import Network
 from tests.simulation.node import LIMITS, SimNode
-from tests.simulation.schedule import FAULT_SECONDS, LEADER, NODES, Fault, Schedule
+from tests.simulation.schedule import FAULT_SECONDS, LEADER, NODES, Change, Fault, Schedule
 from tests.simulation.timeline import Timeline
 from tests.simulation.watching import Watching
 
@@ -73,10 +74,16 @@ class World:
         self.rebuilds = 0
         self.attempts: list[Attempt] = []
         """All that processes have got."""
-        names = list(NODES[: schedule.nodes])
+        founders = list(NODES[: schedule.nodes])
+        names = list(NODES[: schedule.nodes + schedule.spares])
         self.topology: Topology = spread(
-            "simulated", one_node_each(names), schedule.groups, schedule.nodes, slots=16
+            "simulated", one_node_each(founders), schedule.groups, schedule.nodes, slots=16
         )
+        self.wanted = Members(tuple(founders))
+        """The members that every group is to have."""
+        self._changes = 0
+        for group in self.topology.groups:
+            self.checks.members[group.number] = self.wanted
         self.network = Network(names, random.Random(f"network {schedule.seed}"), self.timeline)
         self.network.unruly = schedule.unruly
         for a in names:
@@ -130,6 +137,8 @@ class World:
             library.start(end_of_faults)
         for watcher in self._watchers:
             watcher.start()
+        for change in self.schedule.changes:
+            self.timeline.after(change.at, self._change_members, change)
         for fault in self.schedule.faults:
             self.timeline.after(fault.at, self._begin_fault, fault)
         self.timeline.run_until(end_of_faults)
@@ -143,6 +152,20 @@ class World:
         other = others[fault.other % len(others)]
         self.note("fault", fault.kind, name, other, fault.seconds)
         KINDS[fault.kind](self, self.nodes[name], self.nodes[other], fault)
+
+    def _change_members(self, change: Change) -> None:
+        """Nodes hear of it in their own time."""
+        self.note("members", "are to be", *change.voters, "and learn", *change.learners)
+        self.wanted = Members(change.voters, change.learners)
+        self._changes += 1
+        for node in self.nodes.values():
+            after_s = self.rng.random() * 0.3
+            self.timeline.after(after_s, node.told_of_members, self._changes, self.wanted)
+
+    @property
+    def serving(self) -> list[str]:
+        """The nodes that hold every group once all members are as wanted."""
+        return [name for name in self.nodes if name in self.wanted]
 
     def _leader(self) -> str:
         """Who leads the first group; if several believe they do, the latest elected."""
@@ -169,7 +192,7 @@ class World:
         probe = Client(self, len(self.clients))
         while self.timeline.now < end:
             self.timeline.run_until(self.timeline.now + 0.1)
-            if all(node.core is not None for node in self.nodes.values()) and not probe.probing:
+            if self._all_up() and self._as_wanted() and not probe.probing:
                 probe.probe()
             if probe.probed and self._idle() and self._equal() and self._all_seen():
                 break
@@ -180,6 +203,29 @@ class World:
             if attempt.overdue:
                 raise Violation(f"nobody was told how {attempt} ended")
 
+    def _all_up(self) -> bool:
+        return all(node.core is not None for node in self.nodes.values())
+
+    def _as_wanted(self) -> bool:
+        """Every change is complete: all groups have the members that they are to have, each of them
+        knows, and nothing is left elsewhere."""
+        if not self.schedule.changes:
+            return True
+        for name, node in self.nodes.items():
+            for group in self.topology.groups:
+                replica = node.core.replicas.get(group.number) if node.core is not None else None
+                if name not in self.wanted:
+                    if replica is not None or node.core is None:
+                        return False
+                elif (
+                    replica is None
+                    or replica.rebuilding
+                    or replica.members != self.wanted
+                    or not replica.members_committed
+                ):
+                    return False
+        return True
+
     def _idle(self) -> bool:
         return all(client.idle for client in self.clients) and all(
             library.idle for library in self.libraries
@@ -188,7 +234,10 @@ class World:
     def _equal(self) -> bool:
         """All replicas are whole, and hold the same; what is met damaged now is rebuilt first."""
         equal = True
-        for name, node in self.nodes.items():
+        if not self._as_wanted():
+            return False
+        for name in self.serving:
+            node = self.nodes[name]
             for group in self.topology.groups:
                 core, number = node.core, group.number
                 if core is None or core.refusal(number):
@@ -204,7 +253,10 @@ class World:
         return all(watcher.has_seen_all for watcher in self._watchers)
 
     def _state(self) -> str:
-        lines = [f"clients idle: {self._idle()}, watchers have seen all: {self._all_seen()}"]
+        lines = [
+            f"clients idle: {self._idle()}, watchers have seen all: {self._all_seen()}, "
+            f"members wanted: {self.wanted}"
+        ]
         for name, node in self.nodes.items():
             for number, replica in (node.core.replicas if node.core else {}).items():
                 raft = replica.guard
@@ -212,7 +264,8 @@ class World:
                     f"{name}/{number}: {raft.role.name} of {raft.leader} in term {raft.term}, "
                     f"commit {raft.commit_index}, log {raft.journal.first_index}.."
                     f"{raft.journal.last_index}, applied {replica.table.applied} of "
-                    f"{self.checks.model(number).last} {replica.rebuilding}"
+                    f"{self.checks.model(number).last} {replica.rebuilding}, members "
+                    f"{replica.members}{'' if replica.members_committed else ' not committed'}"
                 )
         return "\n  ".join(lines)
 

@@ -5,13 +5,14 @@ A simulation that finds nothing proves nothing until it is seen to find somethin
 
 from typing import Final
 
-from tests.simulation.mutants import consensus, durability, holders, telling
+from tests.simulation.mutants import consensus, durability, holders, membership, telling
 from tests.simulation.mutants.mutant import Mutant, applied
 
 MUTANTS: Final[dict[str, Mutant]] = {
     **consensus.MUTANTS,
     **holders.MUTANTS,
     **durability.MUTANTS,
+    **membership.MUTANTS,
     **telling.MUTANTS,
 }
 

@@ -25,7 +25,7 @@ class Mutant(NamedTuple):
 
     def schedules(self) -> Iterator[Schedule]:
         for seed in range(self.first_seed, self.first_seed + self.seeds):
-            yield draw(seed)._replace(**self.fixed)
+            yield draw(seed)._replace(**{"spares": 0, "changes": (), **self.fixed})
 
 
 @contextmanager
