@@ -22,6 +22,7 @@ from globaltable.client._calls import Call
 from globaltable.client._creating import Created
 from globaltable.client._exchange import Exchange
 from globaltable.client._lanes import Ticket, methods_of
+from globaltable.client._routes import Routes
 from globaltable.client._settings import (
     ATTEMPT_TIMEOUT_S_DEFAULT,
     CHANNEL_OPTIONS,
@@ -60,8 +61,8 @@ class GlobalTable(BaseGlobalTable):
         super().__init__(settings)
         self._credentials = credentials
         self._exchange: Exchange | None = None
-        self._channels: list[grpc.aio.Channel] = []
-        self._methods: list[dict[str, Any]] = []
+        self._channels: dict[int, grpc.aio.Channel] = {}
+        self._methods: dict[int, dict[str, Any]] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._streams: dict[int, WriteStream] = {}
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
@@ -73,6 +74,8 @@ class GlobalTable(BaseGlobalTable):
         """The time that a timer has said has come. An event loop may say so a moment before its
         clock does, and would say so again and again until it does."""
         self._closed = False
+        self._routed = 0
+        """The changes of the routes that watches have followed."""
 
     @classmethod
     def connect(
@@ -83,21 +86,27 @@ class GlobalTable(BaseGlobalTable):
         timeout: float | None = TIMEOUT_S_DEFAULT,
         attempt_timeout: float = ATTEMPT_TIMEOUT_S_DEFAULT,
         pending_max: int = PENDING_MAX_DEFAULT,
+        discover: bool = True,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> Self:
         """A client of `table`; open it with `async with`, or `await` it and `close` it later.
 
-        * `addresses`: "host:port" of each node. The nearest that is up is asked, by measured
-          round trip, in the given order among those equally near.
+        * `addresses`: "host:port" of some nodes; they tell of the others. Of those that hold what
+          is asked for, the nearest that is up is asked, by measured round trip; those given come
+          first among those equally near, in the given order.
         * `timeout`: seconds each call may take by default, opening included; `None` for no limit.
         * `attempt_timeout`: seconds after which a node that does not answer is given up for
           another one.
         * `pending_max`: calls waiting at a time; beyond it they raise `Overloaded`.
+        * `discover`: False if no node is to be asked but those given, as where the addresses that
+          nodes tell of each other mean nothing.
         * `credentials`: what `grpc.ssl_channel_credentials` returns; without, no encryption.
 
         Opening raises `ConnectFailed` if no node answers in time.
         """
-        settings = Settings(addresses_of(addresses), table, timeout, attempt_timeout, pending_max)
+        settings = Settings(
+            addresses_of(addresses), table, timeout, attempt_timeout, pending_max, discover
+        )
         return cls(settings, credentials)
 
     # --- life ------------------------------------------------------------------------------------
@@ -113,15 +122,6 @@ class GlobalTable(BaseGlobalTable):
 
     async def _connect(self) -> None:
         self._loop = asyncio.get_running_loop()
-        for address in self.addresses:
-            options = list(CHANNEL_OPTIONS)
-            channel = (
-                grpc.aio.secure_channel(address, self._credentials, options=options)
-                if self._credentials is not None
-                else grpc.aio.insecure_channel(address, options=options)
-            )
-            self._channels.append(channel)
-            self._methods.append(methods_of(channel))
         self._exchange = Exchange(self._settings, self._loop.time())
         try:
             await self._call(self._opening_ticket())
@@ -152,8 +152,8 @@ class GlobalTable(BaseGlobalTable):
         for stream in list(self._streams.values()):
             await stream.cancel()
         self._streams.clear()
-        await asyncio.gather(*(_outlast(methods["Status"]) for methods in self._methods))
-        for channel in self._channels:
+        await asyncio.gather(*(_outlast(methods["Topology"]) for methods in self._methods.values()))
+        for channel in self._channels.values():
             await channel.close(grace=None)
 
     async def __aenter__(self) -> Self:
@@ -254,15 +254,12 @@ class GlobalTable(BaseGlobalTable):
         Every key that stays bound, unchanged, for the whole of the scan is seen. `page_size` is
         how many are fetched at a time, `timeout` how many seconds each page may take.
         """
-        request = self._scan_request(prefix, page_size)
+        scan = self._scan_progress(prefix, page_size)
         timeout_s = self._timeout_s(timeout)
-        token = b""
-        while True:
-            entries, token = await self._call(self._page_ticket(request, token, timeout_s))
+        while not scan.over:
+            entries = await self._call(self._page_ticket(scan, timeout_s))
             for entry in entries:
                 yield entry
-            if not token:
-                return
 
     def watch(
         self,
@@ -313,10 +310,40 @@ class GlobalTable(BaseGlobalTable):
             exchange.abandon(ticket)
             raise
 
+    def _methods_at(self, node: int) -> dict[str, Any]:
+        """The methods of a node; connected to if it is not."""
+        methods = self._methods.get(node)
+        if methods is None:
+            address = self._opened().nodes.address(node)
+            options = list(CHANNEL_OPTIONS)
+            channel = self._channels[node] = (
+                grpc.aio.secure_channel(address, self._credentials, options=options)
+                if self._credentials is not None
+                else grpc.aio.insecure_channel(address, options=options)
+            )
+            methods = self._methods[node] = methods_of(channel)
+        return methods
+
+    def _let_go(self, node: int) -> None:
+        """Close the connection to a node that there is no more."""
+        channel = self._channels.pop(node, None)
+        self._methods.pop(node, None)
+        if channel is not None:
+            task = self._loop.create_task(channel.close(grace=None))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+
     def _pump(self) -> None:
         """Carry out what is due, tell what has come up, and sleep until the next."""
         self._pump_is_due = False
         exchange = self._opened()
+        routed = exchange.routes.changes
+        if routed != self._routed:
+            self._routed = routed
+            for watch in list(self._watches):
+                watch.follow()
+            for node in exchange.nodes.take_retired():
+                self._let_go(node)
         for call in exchange.poll(max(self._loop.time(), self._reached)):
             if call.number is not None:
                 self._stream(call.node).send(call.request)
@@ -352,7 +379,7 @@ class GlobalTable(BaseGlobalTable):
     async def _carry(self, call: Call) -> None:
         exchange = self._opened()
         try:
-            method = self._methods[call.node][call.method]
+            method = self._methods_at(call.node)[call.method]
             data = await method(call.request, timeout=call.timeout_s)
         except grpc.aio.AioRpcError as error:
             exchange.failed(call, failure_of_error(error), self._loop.time())
@@ -366,7 +393,7 @@ class GlobalTable(BaseGlobalTable):
         stream = self._streams.get(node)
         if stream is None:
             stream = self._streams[node] = WriteStream(
-                self._methods[node]["WriteStream"],
+                self._methods_at(node)["WriteStream"],
                 lambda data: self._received(node, data),
                 lambda failure: self._stream_ended(node, failure),
             )
@@ -408,12 +435,23 @@ class _WatchedNodes:
     def closed(self) -> bool:
         return self._table._closed
 
+    @property
+    def routes(self) -> Routes:
+        return self._table._opened().routes
+
+    def began(self) -> None:
+        self._table._opened().watching += 1
+        self._table._pump()
+
+    def ended(self) -> None:
+        self._table._opened().watching -= 1
+
     def require_open(self, subject: str) -> None:
         self._table._require_open(subject)
 
     def open_stream(self, progress: WatchProgress) -> tuple[int, Any]:
-        node = self._table._opened().nodes.next_for(progress)
-        return node, self._table._methods[node]["Watch"](progress.request())
+        node = self._table._opened().nodes.next_for(progress, progress.route)
+        return node, self._table._methods_at(node)["Watch"](progress.request())
 
     def stream_failed(
         self, progress: WatchProgress, node: int, failure: Failure, waited_s: float
@@ -421,5 +459,5 @@ class _WatchedNodes:
         exchange = self._table._opened()
         exchange.note_failure(node, failure, self._table._loop.time(), waited_s)
         self._table._pump()
-        left = exchange.nodes.choose(progress.avoided | 1 << node) is not None
+        left = exchange.nodes.choose(progress.avoided | 1 << node, progress.route) is not None
         return progress.failed(failure, node, left)

@@ -45,9 +45,13 @@ class FailureKind(enum.Enum):
 
     UNREACHED = "no connection: it was never sent"
     NO_QUORUM = "the node said it did not happen: no leader or no majority"
+    ELSEWHERE = "the node said it did not happen: another one holds its group"
     OVERLOADED = "the node said it did not happen: a queue is full"
     UNKNOWN = "it was sent, or may have been, and nothing certain came back"
     FINAL = "the node refused it, and so would every other"
+
+
+_ASKED_NOBODY: Final = {FailureKind.UNREACHED, FailureKind.ELSEWHERE}
 
 
 class Failure(NamedTuple):
@@ -125,6 +129,8 @@ def _of_detail(detail: pb.ErrorDetail, fallback: str) -> Failure:
         return Failure(FailureKind.OVERLOADED, message, delay_s)
     if reason == pb.ErrorDetail.REASON_NO_QUORUM:
         return Failure(FailureKind.NO_QUORUM, message)
+    if reason == pb.ErrorDetail.REASON_ELSEWHERE:
+        return Failure(FailureKind.ELSEWHERE, message)
     error: GlobalTableError
     oldest = {place.group: place.revision for place in detail.oldest}
     if reason == pb.ErrorDetail.REASON_COMPACTED:
@@ -197,8 +203,9 @@ class Attempts:
             return NoQuorum(f"{subject}: no leader with a majority was found in time{story}")
         if FailureKind.OVERLOADED in self._seen:
             return Overloaded(f"{subject}: refused, a queue is full{story}", self.retry_delay_s)
-        if self._seen == {FailureKind.UNREACHED} and not in_flight:
-            return ConnectFailed(f"{subject}: no node could be reached{story}")
+        if self._seen and self._seen <= _ASKED_NOBODY and not in_flight:
+            holds = " that holds it" if FailureKind.ELSEWHERE in self._seen else ""
+            return ConnectFailed(f"{subject}: no node{holds} could be reached{story}")
         return DeadlineExceeded(f"{subject}: the deadline passed{story}")
 
     def connect_error(self, subject: str) -> ConnectFailed:

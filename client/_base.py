@@ -21,12 +21,12 @@ from globaltable.client._lanes import (
     WriteOp,
 )
 from globaltable.client._minting import MINTED_CHARACTERS
+from globaltable.client._scanning import ScanProgress
 from globaltable.client._settings import Settings, Timeout, UseClientDefault, require_timeout
 from globaltable.client._watching import WatchProgress
 from globaltable.client.values import Status
 from globaltable.errors import InvalidArgument, LimitExceeded
 from globaltable.model import Binding, OpKind
-from globaltable.v1 import globaltable_pb2 as pb
 
 _KEYS_PER_TICKET: Final = limits.READ_KEYS_MAX // 4
 
@@ -123,7 +123,7 @@ class BaseGlobalTable:
             for start in range(0, len(unique), _KEYS_PER_TICKET)
         ]
 
-    def _scan_request(self, prefix: str, page_size: int | None) -> pb.ScanRequest:
+    def _scan_progress(self, prefix: str, page_size: int | None) -> ScanProgress:
         _require_prefix(prefix)
         if page_size is not None:
             if isinstance(page_size, bool) or not isinstance(page_size, int):
@@ -132,15 +132,10 @@ class BaseGlobalTable:
                 raise LimitExceeded(
                     f"page_size {page_size} is out of range: 1 to {limits.SCAN_PAGE_MAX}"
                 )
-        return pb.ScanRequest(table=self.table, prefix=prefix, page_size=page_size or 0)
+        return ScanProgress(self.table, prefix, page_size or 0)
 
-    def _page_ticket(
-        self, request: pb.ScanRequest, token: bytes, timeout_s: float | None
-    ) -> Ticket[ScanPage]:
-        page = pb.ScanRequest()
-        page.CopyFrom(request)
-        page.page_token = token
-        return Ticket(self._scan_lane, page, timeout_s)
+    def _page_ticket(self, scan: ScanProgress, timeout_s: float | None) -> Ticket[ScanPage]:
+        return Ticket(self._scan_lane, scan, timeout_s)
 
     def _status_ticket(self, address: str | None, timeout: Timeout) -> Ticket[Status]:
         pinned = None

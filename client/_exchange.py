@@ -17,26 +17,32 @@ Invariants:
   unless it is abandoned; then never.
 * A ticket is in at most one call, and a retry carries the very same payload. The key of a create is
   minted before its first.
-* No more than `pending_max` tickets are live.
+* No more than `pending_max` tickets are live, a read that is asked for in parts counted with them.
+* A ticket goes to a node that holds what it asks for, by the newest topology there is word of.
 """
 
 import heapq
 import random
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from globaltable.client._attempts import Attempts, Failure, FailureKind, backoff_s
 from globaltable.client._calls import Call, Calls
 from globaltable.client._creating import CreateTicket
 from globaltable.client._deadlines import Deadlines
-from globaltable.client._lanes import AnyTicket, Lane, OpeningLane, StatusLane, read_parts
-from globaltable.client._minting import mint
+from globaltable.client._gathering import Gathering, ReadPart
+from globaltable.client._lanes import AnyTicket, Lane, OpeningLane, read_parts
+from globaltable.client._minting import Wanted, mint
 from globaltable.client._nodes import Nodes
 from globaltable.client._placements import ASK_TIMEOUT_S, PATIENCE_S, Placements
+from globaltable.client._routes import Routes, read_topology, topology_request
 from globaltable.client._settings import GRACE_S, ClientClosed, Settings
 from globaltable.errors import GlobalTableError, Overloaded, ProtocolError, Rejected
 
 _PROBE_TIMEOUT_S: Final = 1.0
+_LOOK_S: Final = 3.0
+"""How often a client that is in use asks the nearest node for a newer topology."""
 _FULL_RETRY_DELAY_S: Final = 0.05
 _TIMEOUT_S_MIN: Final = 0.001
 
@@ -46,6 +52,7 @@ _SAYS_CUT_OFF: Final = (FailureKind.NO_QUORUM, FailureKind.UNKNOWN)
 _SAYS_NOTHING_HAPPENED: Final = (
     FailureKind.UNREACHED,
     FailureKind.NO_QUORUM,
+    FailureKind.ELSEWHERE,
     FailureKind.OVERLOADED,
 )
 
@@ -68,7 +75,16 @@ class Exchange:
         # Keys are for the whole cluster, so what they are drawn from must be like no other's.
         self._draw = (chance or random.SystemRandom()).getrandbits
         self._live: Deadlines[AnyTicket] = Deadlines()
-        self._queues: dict[Lane, OrderedDict[AnyTicket, None]] = {}
+        self.routes = Routes(settings.table)
+        self._queues: dict[Lane, dict[int, OrderedDict[AnyTicket, None]]] = {}
+        """By kind, and by the nodes that hold what is asked for."""
+        self._parted: dict[AnyTicket, Gathering] = {}
+        """Reads that no node can answer alone; they are live in their parts."""
+        self._needless: list[ReadPart] = []
+        """Parts of what has ended."""
+        self._looked_at = now
+        self.watching = 0
+        """Watches that must learn of groups that are new."""
         self._delayed: list[tuple[float, int, AnyTicket]] = []
         self._delayed_count = 0
         self._calls = Calls()
@@ -77,17 +93,16 @@ class Exchange:
         self._answering: set[int] = set()
         """Nodes whose present stream has carried an answer."""
         self._settled: list[Settled] = []
-        self._placements = Placements(len(settings.addresses))
+        self._placements = Placements()
         self._unminted: OrderedDict[CreateTicket, float] = OrderedDict()
         """Creates without a key yet, and when they wait no longer for a node to say where."""
-        self._probe_request = StatusLane().request(())
         self._opening: AnyTicket | None = None
         self.closed = False
 
     @property
     def pending(self) -> int:
         """The tickets that are live."""
-        return len(self._live)
+        return len(self._live) + len(self._parted)
 
     # --- tickets ---------------------------------------------------------------------------------
 
@@ -112,9 +127,15 @@ class Exchange:
 
     def abandon(self, ticket: AnyTicket) -> None:
         """The caller has gone: nothing more is sent or told for this ticket."""
-        if not ticket.done:
+        if ticket.done:
+            return
+        gathering = self._parted.pop(ticket, None)
+        if gathering is None:
             self._live.remove(ticket)
-            self._end(ticket)
+        else:
+            for part in gathering.parts:
+                self.abandon(part)
+        self._end(ticket)
 
     def take_settled(self) -> list[Settled]:
         """The results that have come up since the last look."""
@@ -125,6 +146,8 @@ class Exchange:
         """Settle every ticket; nothing is sent from now on."""
         self.closed = True
         for ticket in self._live.take_all():
+            if ticket.done:
+                continue
             attempts = ticket.attempts or Attempts()
             error = attempts.closed_error(
                 ticket.subject, ticket.lane.idempotent, ticket.calls > 0
@@ -151,8 +174,12 @@ class Exchange:
                 self._finish(self._opening, None, None)
         if self._unminted:
             self._mint_what_can_be(now)
+        self._drop_needless()
+        if now - self._looked_at >= _LOOK_S and (self._live or self.watching):
+            self._looked_at = now
+            self.nodes.look(now)
         calls = [
-            Call("Status", node, self._probe_request, _PROBE_TIMEOUT_S, now, None)
+            Call("Topology", node, self._topology_request(), _PROBE_TIMEOUT_S, now, None)
             for node in self.nodes.take_probes(now)
         ]
         calls += [
@@ -160,12 +187,13 @@ class Exchange:
             for node in self._placements.take_due()
         ]
         self._room_at = float("inf")
-        for lane, queue in self._queues.items():
-            while queue:
-                call = self._pack(lane, queue, now)
-                if call is None:
-                    break
-                calls.append(call)
+        for lane, queues in self._queues.items():
+            for queue in queues.values():
+                while queue:
+                    call = self._pack(lane, queue, queues, now)
+                    if call is None:
+                        break
+                    calls.append(call)
         return calls
 
     def next_due(self) -> float | None:
@@ -181,6 +209,8 @@ class Exchange:
             due.append(next(iter(self._unminted.values())))
         if self._room_at < float("inf"):
             due.append(self._room_at)
+        if self.watching:
+            due.append(self._looked_at + _LOOK_S)
         return min((when for when in due if when is not None), default=None)
 
     def _pass_deadline(self, ticket: AnyTicket) -> None:
@@ -199,27 +229,98 @@ class Exchange:
     # --- creates ---------------------------------------------------------------------------------
 
     def _mint_what_can_be(self, now: float) -> None:
-        """Give creates their keys: as the node that is asked first has said, or any if it has not
+        """Give creates their keys: as the nodes that are nearest have said, or any if they have not
         said anything in time."""
+        nearest = self.nodes.nearest()
         for ticket, patient_until in list(self._unminted.items()):
-            node = self._choose(ticket)
-            if not self._placements.look(node, now):
-                if now < patient_until:
-                    # Those behind it are more patient, and wait for the same word.
-                    return
+            silent = [node for node in nearest if not self._placements.look(node, now)]
+            if silent and now < patient_until:
+                # Those behind it are more patient, and wait for the same word.
+                return
+            for node in silent:
                 self._placements.waited_for(node)
             del self._unminted[ticket]
-            wanted = self._placements.wanted(node)
-            key = mint(self._settings.table, ticket.prefix, wanted, self._draw)
+            key = mint(self._settings.table, ticket.prefix, self._wanted(nearest), self._draw)
             ticket.payload = ticket.payload._replace(key=key)
             self._enqueue(ticket)
+
+    def _wanted(self, nearest: Iterable[int]) -> Wanted | None:
+        known = self.routes.known
+        if known is None:
+            return None
+        among = self._placements.wanted(nearest).intersection(known.owners)
+        return Wanted(known.slots, known.owners, among) if among else None
+
+    # --- the topology ----------------------------------------------------------------------------
+
+    def _topology_request(self) -> bytes:
+        return topology_request(self._settings.table, self.routes.known)
+
+    def _learn(self, node: int, data: bytes, now: float) -> None:
+        """A node has said who it is, and what it knows of who holds what."""
+        said = read_topology(data)
+        renamed = self.nodes.is_named(node, said.node)
+        topology = self.routes.known
+        if said.topology is not None and self.routes.is_news(said.topology):
+            topology = said.topology
+        elif not renamed or topology is None:
+            return
+        self.nodes.learn(topology.nodes, now, discover=self._settings.discover)
+        if self.routes.learn(topology, self.nodes.numbers_of):
+            self._route_anew()
+
+    def _route_anew(self) -> None:
+        waiting = [
+            ticket
+            for queues in self._queues.values()
+            for queue in queues.values()
+            for ticket in queue
+        ]
+        self._queues.clear()
+        for ticket in waiting:
+            self._enqueue(ticket)
+
+    # --- reads in parts --------------------------------------------------------------------------
+
+    def _part(self, ticket: AnyTicket) -> None:
+        """No node holds all that is asked for: ask for it in parts."""
+        self._live.remove(ticket)
+        gathering = self._parted[ticket] = Gathering(ticket, self.routes)
+        for part in gathering.parts:
+            self._live.add(part, part.deadline)
+            self._enqueue(part)
+
+    def _part_ended(self, part: ReadPart, value: Any, error: GlobalTableError | None) -> None:
+        gathering = self._parted.get(part.whole)
+        if gathering is None:
+            return
+        if error is None and not gathering.took(part, value):
+            return
+        del self._parted[part.whole]
+        self._needless += [other for other in gathering.parts if not other.done]
+        self._settle(part.whole, gathering.values, error)
+
+    def _drop_needless(self) -> None:
+        needless, self._needless = self._needless, []
+        for part in needless:
+            self.abandon(part)
 
     # --- calls -----------------------------------------------------------------------------------
 
     def _enqueue(self, ticket: AnyTicket, first: bool = False) -> None:
-        queue = self._queues.get(ticket.lane)
+        lane = ticket.lane
+        route = lane.route(ticket.payload, self.routes)
+        if route is None:
+            self._part(ticket)
+            return
+        queues = self._queues.get(lane)
+        if queues is None:
+            queues = self._queues[lane] = {}
+        queue = queues.get(route)
         if queue is None:
-            queue = self._queues[ticket.lane] = OrderedDict()
+            queue = queues[route] = OrderedDict()
+        ticket.route = route
+        ticket.queue = queue
         queue[ticket] = None
         if first:
             queue.move_to_end(ticket, last=False)
@@ -227,28 +328,52 @@ class Exchange:
     def _choose(self, ticket: AnyTicket) -> int:
         if ticket.pinned is not None:
             return ticket.pinned
-        return self.nodes.next_for(ticket)
+        return self.nodes.next_for(ticket, ticket.route)
 
-    def _pack(self, lane: Lane, queue: OrderedDict[AnyTicket, None], now: float) -> Call | None:
-        """Put the head of the queue, and what follows it to the same node, into one call."""
+    def _pack(
+        self,
+        lane: Lane,
+        queue: OrderedDict[AnyTicket, None],
+        queues: Mapping[int, OrderedDict[AnyTicket, None]],
+        now: float,
+    ) -> Call | None:
+        """Put the head of the queue, and what follows it to the same node, into one call; and from
+        the other queues of its kind too what goes there."""
         node = self._choose(next(iter(queue)))
         free_at = self._calls.free_at(lane, node)
         if free_at > now:
             self._room_at = min(self._room_at, free_at)
             return None
         tickets: list[AnyTicket] = []
-        weight = 0
-        deadline = now
-        while queue:
-            ticket = next(iter(queue))
-            weight += ticket.weight
-            if tickets and (weight > lane.weight_max or self._choose(ticket) != node):
-                break
-            del queue[ticket]
-            tickets.append(ticket)
-            deadline = max(deadline, ticket.deadline)
+        weight = self._take_for(node, lane, queue, tickets, 0)
+        if len(queues) > 1:
+            for other in queues.values():
+                if other and weight < lane.weight_max:
+                    weight = self._take_for(node, lane, other, tickets, weight)
+        deadline = max(now, *(ticket.deadline for ticket in tickets))
         remaining_s = min(deadline - now, self._settings.attempt_timeout_s)
         return self._calls.begin(lane, node, tickets, max(remaining_s, _TIMEOUT_S_MIN), now)
+
+    def _take_for(
+        self,
+        node: int,
+        lane: Lane,
+        queue: OrderedDict[AnyTicket, None],
+        tickets: list[AnyTicket],
+        weight: int,
+    ) -> int:
+        """Move what goes to the node from the head of a queue to `tickets`, which weigh so much;
+        what they weigh then."""
+        while queue:
+            ticket = next(iter(queue))
+            if tickets and weight + ticket.weight > lane.weight_max:
+                break
+            if self._choose(ticket) != node:
+                break
+            weight += ticket.weight
+            del queue[ticket]
+            tickets.append(ticket)
+        return weight
 
     def is_under_way(self, call: Call) -> bool:
         """Whether a streamed call still waits for an answer. If not, it must not be sent."""
@@ -261,6 +386,7 @@ class Exchange:
             return
         if call.tickets is None:
             self.nodes.probe_answered(call.node, now - call.sent_at, now)
+            self._learn(call.node, data, now)
             return
         tickets = self._calls.landed(call)
         self._take_answers(call.node, tickets, tickets[0].lane.read(tickets, data), now)
@@ -333,7 +459,11 @@ class Exchange:
 
     def note_failure(self, node: int, failure: Failure, now: float, waited_s: float) -> None:
         """Hold a failure against the node, as far as it says something of it."""
-        if failure.kind in (FailureKind.FINAL, FailureKind.OVERLOADED):
+        if failure.kind is FailureKind.ELSEWHERE:
+            self.nodes.answered(node)
+            # What was known of it was wrong, or is by now.
+            self.nodes.suspected(node, now)
+        elif failure.kind in (FailureKind.FINAL, FailureKind.OVERLOADED):
             self.nodes.answered(node)
         elif failure.timed_out and waited_s < self._settings.attempt_timeout_s:
             self.nodes.suspected(node, now)
@@ -368,12 +498,14 @@ class Exchange:
             self._finish(ticket, None, self._deadline_error(ticket))
             return
         ticket.avoided |= 1 << node
+        if failure.kind is FailureKind.ELSEWHERE:
+            self.nodes.suspected(node, now)
         overloaded = failure.kind is FailureKind.OVERLOADED
         if not overloaded:
             # Perhaps its group has lost its leader, though the node serves others as before.
             self._placements.doubt(node)
         if not overloaded and ticket.pinned is None:
-            if self.nodes.choose(ticket.avoided) is not None:
+            if self.nodes.choose(ticket.avoided, ticket.route) is not None:
                 # Another node has not been asked yet: no reason to wait.
                 self._enqueue(ticket, first=True)
                 return
@@ -393,15 +525,17 @@ class Exchange:
 
     def _settle(self, ticket: AnyTicket, value: Any, error: GlobalTableError | None) -> None:
         self._end(ticket)
-        self._settled.append(Settled(ticket.waiter, value, error))
+        if isinstance(ticket, ReadPart):
+            self._part_ended(ticket, value, error)
+        else:
+            self._settled.append(Settled(ticket.waiter, value, error))
 
     def _end(self, ticket: AnyTicket) -> None:
         assert not ticket.done, "a ticket is settled once"
         ticket.done = True
         if ticket is self._opening:
             self._opening = None
-        queue = self._queues.get(ticket.lane)
-        if queue is not None:
-            queue.pop(ticket, None)
+        if ticket.queue is not None:
+            ticket.queue.pop(ticket, None)
         if self._unminted and isinstance(ticket, CreateTicket):
             self._unminted.pop(ticket, None)

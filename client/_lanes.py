@@ -5,6 +5,7 @@ waits for; a lane packs the tickets that wait into one request, and reads one an
 of the response. An answer is a value, an error to raise, or a `Failure` of this attempt.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
@@ -12,6 +13,8 @@ from google.protobuf.message import DecodeError
 
 from globaltable import limits
 from globaltable.client._attempts import RETRY_DELAY_S_MAX, Attempts, Failure, FailureKind
+from globaltable.client._routes import ANY, Routes
+from globaltable.client._scanning import ScanProgress
 from globaltable.client.values import Status, read_binding, read_status
 from globaltable.errors import (
     GlobalTableError,
@@ -33,7 +36,7 @@ def methods_of(channel: Any) -> dict[str, Any]:
     the lanes'."""
     methods = {
         name: channel.unary_unary(_SERVICE + name, None, None)
-        for name in ("Read", "Scan", "Status", "Placement")
+        for name in ("Read", "Scan", "Status", "Topology", "Placement")
     }
     methods["WriteStream"] = channel.stream_stream(_SERVICE + "WriteStream", None, None)
     methods["Watch"] = channel.unary_stream(_SERVICE + "Watch", None, None)
@@ -54,6 +57,8 @@ class Ticket(Generic[T]):
         "lane",
         "payload",
         "pinned",
+        "queue",
+        "route",
         "waiter",
         "weight",
     )
@@ -80,6 +85,10 @@ class Ticket(Generic[T]):
         """The nodes that have failed it in this round."""
         self.calls = 0
         """The calls that carry it now: 0 or 1."""
+        self.route = ANY
+        """The nodes that hold what it asks for."""
+        self.queue: OrderedDict[AnyTicket, None] | None = None
+        """Where it waits to be sent, or has last."""
         self.done = False
         self.in_grace = False
         self.bucket = 0
@@ -105,6 +114,10 @@ class Lane:
     def subject(self, payload: Any) -> str:
         """What was asked, in words."""
         raise NotImplementedError
+
+    def route(self, payload: Any, routes: Routes) -> int | None:
+        """The nodes that hold what is asked for; None if no node holds all of it."""
+        return ANY
 
     def request(self, payloads: Iterable[Any]) -> bytes:
         """The request that carries all of these."""
@@ -162,6 +175,9 @@ class WriteLane(Lane):
 
     def subject(self, payload: WriteOp) -> str:
         return f"{payload.verb} of {payload.key!r}"
+
+    def route(self, payload: WriteOp, routes: Routes) -> int:
+        return routes.of_key(payload.key)
 
     def numbered_request(self, number: int, payloads: Iterable[WriteOp], timeout_s: float) -> bytes:
         """The request that carries all of these; the node gives them up after `timeout_s`."""
@@ -263,6 +279,8 @@ def read_outcome(
         return Failure(FailureKind.FINAL, message, error=InvalidArgument(message))
     if status == pb.OUTCOME_STATUS_UNAVAILABLE:
         return Failure(FailureKind.NO_QUORUM, outcome.detail or "UNAVAILABLE")
+    if status == pb.OUTCOME_STATUS_ELSEWHERE:
+        return Failure(FailureKind.ELSEWHERE, outcome.detail or "ELSEWHERE")
     if status == pb.OUTCOME_STATUS_OVERLOADED:
         return Failure(FailureKind.OVERLOADED, outcome.detail or "OVERLOADED", retry_delay_s)
     if status == pb.OUTCOME_STATUS_UNKNOWN:
@@ -282,6 +300,12 @@ class ReadLane(Lane):
 
     def subject(self, payload: Sequence[str]) -> str:
         return f"get of {payload[0]!r}" if len(payload) == 1 else f"get of {len(payload)} keys"
+
+    def route(self, payload: Sequence[str], routes: Routes) -> int | None:
+        if routes.only is not None or len(payload) == 1:
+            return routes.of_key(payload[0])
+        several = routes.of_keys(payload)
+        return next(iter(several)) if len(several) == 1 else None
 
     def request(self, payloads: Iterable[Sequence[str]]) -> bytes:
         return pb.ReadRequest(
@@ -307,28 +331,30 @@ class ReadLane(Lane):
         return answers
 
 
-ScanPage = tuple[list[tuple[str, Binding]], bytes]
+ScanPage = list[tuple[str, Binding]]
 
 
 class ScanLane(Lane):
-    """Pages of scans, one in a request. A payload is the `pb.ScanRequest`."""
+    """Pages of scans, one in a request. A payload is a `ScanProgress`; the answer moves it on."""
 
     method = "Scan"
 
-    def subject(self, payload: pb.ScanRequest) -> str:
-        return f"scan of {payload.table!r} from prefix {payload.prefix!r}"
+    def subject(self, payload: ScanProgress) -> str:
+        return payload.subject
 
-    def request(self, payloads: Iterable[pb.ScanRequest]) -> bytes:
-        (request,) = payloads
-        return request.SerializeToString()
+    def route(self, payload: ScanProgress, routes: Routes) -> int:
+        return payload.route(routes)
+
+    def request(self, payloads: Iterable[ScanProgress]) -> bytes:
+        (progress,) = payloads
+        return progress.request()
 
     def answers(self, tickets: Sequence[Ticket[Any]], data: bytes) -> Iterable[ScanPage]:
         (ticket,) = tickets
         response = pb.ScanResponse.FromString(data)
-        token = response.next_page_token
-        if token and token == ticket.payload.page_token:
-            raise ProtocolError(f"the node sent the page token {token!r} a second time")
-        return [([(entry.key, read_binding(entry.binding)) for entry in response.entries], token)]
+        entries = [(entry.key, read_binding(entry.binding)) for entry in response.entries]
+        ticket.payload.advance(response.next_page_token)
+        return [entries]
 
 
 class StatusLane(Lane):

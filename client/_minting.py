@@ -8,11 +8,10 @@ that falls into a wanted group ends, after 64 times as many tries as it takes on
 """
 
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 from globaltable.model import qualified_name
-from globaltable.topology import group_of_slot
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 """Thirty-two that no reader takes for each other."""
@@ -36,7 +35,8 @@ class Wanted(NamedTuple):
     """Groups that new keys should fall into."""
 
     slots: int
-    groups: int
+    owners: Sequence[int]
+    """Slot s belongs to the group owners[s mod their number]."""
     among: Collection[int]
     """None of them: any group will do."""
 
@@ -54,11 +54,12 @@ def mint(table: str, prefix: str, wanted: Wanted | None, draw: Callable[[int], i
 def _tail_in(name: bytes, tail: int, wanted: Wanted) -> int:
     """The first from `tail` on with which a name falls into a group that is wanted."""
     checksum = zlib.crc32(name)
-    expected = -(-wanted.groups // len(wanted.among))
+    owners = wanted.owners
+    expected = -(-len(owners) // len(wanted.among))
     for _ in range(min(_TAILS, _TRIES_PER_EXPECTED * expected)):
         # The slot of the whole name (`topology.slot_of`), of which the head is summed up already.
         slot = zlib.crc32(_PAIRS[tail >> 10] + _PAIRS[tail & 1023], checksum) % wanted.slots
-        if group_of_slot(slot, wanted.groups) in wanted.among:
+        if owners[slot % len(owners)] in wanted.among:
             break
         tail = (tail + _STRIDE) % _TAILS
     return tail

@@ -5,11 +5,12 @@ none within a second of the last. Nobody waits for a node that has answered once
 what is known, however old, can cost latency, not correctness.
 """
 
-from typing import Final
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from globaltable.client._minting import Wanted
 from globaltable.v1 import globaltable_pb2 as pb
 
 PATIENCE_S: Final = 0.25
@@ -20,12 +21,23 @@ _FRESH_S: Final = 5.0
 _ASKED_S_MIN: Final = 1.0
 _GROUPS_MAX: Final = 65_536
 
+# What round trips vary by themselves (`globaltable.placement`).
+_NEAR_RATIO: Final = 1.05
+_NEAR_S: Final = 0.00025
+
+
+class Cheapest(NamedTuple):
+    """The groups that commit soonest from a node, and how soon."""
+
+    groups: frozenset[int]
+    expected_s: float
+
 
 class _Node:
-    __slots__ = ("asked_at", "asking", "doubted", "has_answered", "wanted")
+    __slots__ = ("asked_at", "asking", "cheapest", "doubted", "has_answered")
 
     def __init__(self) -> None:
-        self.wanted: Wanted | None = None
+        self.cheapest: Cheapest | None = None
         self.has_answered = False
         """Or has failed to, or has been waited for in vain."""
         self.asking = False
@@ -37,15 +49,15 @@ class _Node:
 class Placements:
     """The words of all nodes that one client asks, by their numbers."""
 
-    def __init__(self, nodes: int) -> None:
-        self._nodes = [_Node() for _ in range(nodes)]
+    def __init__(self) -> None:
+        self._nodes: defaultdict[int, _Node] = defaultdict(_Node)
         self._due: list[int] = []
 
     def look(self, number: int, now: float) -> bool:
         """Whether there is no reason to wait for the node's word. Asks for it if it is due."""
         node = self._nodes[number]
         age_s = now - node.asked_at
-        fresh_s = _ASKED_S_MIN if node.doubted or node.wanted is None else _FRESH_S
+        fresh_s = _ASKED_S_MIN if node.doubted or node.cheapest is None else _FRESH_S
         if not node.asking and age_s >= fresh_s:
             node.asking = True
             node.asked_at = now
@@ -53,9 +65,13 @@ class Placements:
             self._due.append(number)
         return node.has_answered
 
-    def wanted(self, number: int) -> Wanted | None:
-        """The groups that commit soonest from a node; None if that is not known."""
-        return self._nodes[number].wanted
+    def wanted(self, numbers: Iterable[int]) -> frozenset[int]:
+        """The groups that commit soonest from any of some nodes that are equally near; none if that
+        is not known. Each node can say it only of what it holds itself."""
+        said = [one for number in numbers if (one := self._nodes[number].cheapest) is not None]
+        least_s = min((one.expected_s for one in said), default=0.0)
+        near_s = max(least_s * _NEAR_RATIO, least_s + _NEAR_S)
+        return frozenset().union(*(one.groups for one in said if one.expected_s <= near_s))
 
     def take_due(self) -> list[int]:
         """The nodes to be asked now."""
@@ -67,7 +83,7 @@ class Placements:
         node = self._nodes[number]
         node.asking = False
         node.has_answered = True
-        node.wanted = read_placement(data)
+        node.cheapest = read_placement(data)
 
     def failed(self, number: int) -> None:
         """The node did not say. What it said before stands, but is asked for soon again."""
@@ -85,14 +101,13 @@ class Placements:
         self._nodes[number].doubted = True
 
 
-def read_placement(data: bytes) -> Wanted | None:
-    """The groups of a `PlacementResponse`; None if it names none that there could be."""
+def read_placement(data: bytes) -> Cheapest | None:
+    """What a `PlacementResponse` says; None if it names no group that there could be."""
     try:
         answer = pb.PlacementResponse.FromString(data)
     except DecodeError:
         return None
-    # Compared before anything is made of them: they are a stranger's numbers.
-    if not 1 <= answer.groups <= answer.slots <= _GROUPS_MAX:
+    if len(answer.cheapest) > _GROUPS_MAX or not 0 <= answer.expected_s < float("inf"):
         return None
-    among = frozenset(group for group in answer.cheapest if group < answer.groups)
-    return Wanted(answer.slots, answer.groups, among) if among else None
+    groups = frozenset(group for group in answer.cheapest if group < _GROUPS_MAX)
+    return Cheapest(groups, answer.expected_s) if groups else None

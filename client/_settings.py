@@ -13,6 +13,9 @@ TIMEOUT_S_DEFAULT: Final = 5.0
 ATTEMPT_TIMEOUT_S_DEFAULT: Final = 2.0
 PENDING_MAX_DEFAULT: Final = 65_536
 
+_ADDRESS_CHARACTERS_MAX: Final = 512
+_PORT_DIGITS_MAX: Final = 5
+
 GRACE_S: Final = 0.25
 """How long past its deadline an op that is under way waits for the node's own last word."""
 
@@ -43,11 +46,17 @@ def require_timeout(what: str, timeout: float | None) -> None:
         raise InvalidArgument(f"{what} must be above 0 seconds and finite, not {timeout!r}")
 
 
+def is_address(text: str) -> bool:
+    """Whether it is "host:port"."""
+    host, _, port = text.rpartition(":")
+    fits = len(text) <= _ADDRESS_CHARACTERS_MAX and len(port) <= _PORT_DIGITS_MAX
+    return bool(fits and host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535)
+
+
 def _require_address(address: str) -> None:
     if not isinstance(address, str):
         raise InvalidArgument(f"an address is a string 'host:port', not {address!r}")
-    host, _, port = address.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= 65_535:
+    if not is_address(address):
         raise InvalidArgument(f"address {address!r} is not of the form 'host:port'")
 
 
@@ -60,6 +69,8 @@ class Settings:
     timeout_s: float | None = TIMEOUT_S_DEFAULT
     attempt_timeout_s: float = ATTEMPT_TIMEOUT_S_DEFAULT
     pending_max: int = PENDING_MAX_DEFAULT
+    discover: bool = True
+    """Whether nodes are asked that others have told of."""
 
     def __post_init__(self) -> None:
         if not self.addresses:
@@ -77,6 +88,8 @@ class Settings:
             raise InvalidArgument(f"pending_max must be an int, not {self.pending_max!r}")
         if self.pending_max < 1:
             raise InvalidArgument(f"pending_max must be at least 1, not {self.pending_max}")
+        if not isinstance(self.discover, bool):
+            raise InvalidArgument(f"discover must be True or False, not {self.discover!r}")
 
 
 def addresses_of(addresses: Iterable[str]) -> tuple[str, ...]:

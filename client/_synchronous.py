@@ -14,12 +14,13 @@ from typing import Any, Final, Self, TypeVar
 
 import grpc
 
-from globaltable.client._attempts import Failure, failure_of
+from globaltable.client._attempts import Failure, FailureKind, failure_of
 from globaltable.client._base import BaseGlobalTable, bound
 from globaltable.client._calls import Call
 from globaltable.client._creating import Created
 from globaltable.client._exchange import Exchange, Settled
 from globaltable.client._lanes import Ticket, methods_of
+from globaltable.client._routes import Routes
 from globaltable.client._settings import (
     ATTEMPT_TIMEOUT_S_DEFAULT,
     CHANNEL_OPTIONS,
@@ -83,17 +84,12 @@ class SyncGlobalTable(BaseGlobalTable):
         self._wakes_at: float | None = None
         self._watches: weakref.WeakSet[SyncWatch] = weakref.WeakSet()
         self._streams: dict[int, SyncWriteStream] = {}
-        self._channels: list[grpc.Channel] = []
-        self._methods: list[dict[str, Any]] = []
-        for address in self.addresses:
-            options = list(CHANNEL_OPTIONS)
-            channel = (
-                grpc.secure_channel(address, credentials, options=options)
-                if credentials is not None
-                else grpc.insecure_channel(address, options=options)
-            )
-            self._channels.append(channel)
-            self._methods.append(methods_of(channel))
+        self._credentials = credentials
+        self._channels: dict[int, grpc.Channel] = {}
+        self._methods: dict[int, dict[str, Any]] = {}
+        self._routed = 0
+        """The changes of the routes that watches have followed."""
+        self._connecting: Final = threading.Lock()
         self._exchange = Exchange(settings, time.monotonic())
         self._timer = threading.Thread(
             target=self._keep_time, name="globaltable-client", daemon=True
@@ -108,21 +104,27 @@ class SyncGlobalTable(BaseGlobalTable):
         timeout: float | None = TIMEOUT_S_DEFAULT,
         attempt_timeout: float = ATTEMPT_TIMEOUT_S_DEFAULT,
         pending_max: int = PENDING_MAX_DEFAULT,
+        discover: bool = True,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> Self:
         """A client of `table`, open; close it with `with`, or `close`.
 
-        * `addresses`: "host:port" of each node. The nearest that is up is asked, by measured
-          round trip, in the given order among those equally near.
+        * `addresses`: "host:port" of some nodes; they tell of the others. Of those that hold what
+          is asked for, the nearest that is up is asked, by measured round trip; those given come
+          first among those equally near, in the given order.
         * `timeout`: seconds each call may take by default, opening included; `None` for no limit.
         * `attempt_timeout`: seconds after which a node that does not answer is given up for
           another one.
         * `pending_max`: calls waiting at a time; beyond it they raise `Overloaded`.
+        * `discover`: False if no node is to be asked but those given, as where the addresses that
+          nodes tell of each other mean nothing.
         * `credentials`: what `grpc.ssl_channel_credentials` returns; without, no encryption.
 
         Raises `ConnectFailed` if no node answers in time.
         """
-        settings = Settings(addresses_of(addresses), table, timeout, attempt_timeout, pending_max)
+        settings = Settings(
+            addresses_of(addresses), table, timeout, attempt_timeout, pending_max, discover
+        )
         client = cls(settings, credentials)
         client._timer.start()
         try:
@@ -152,8 +154,9 @@ class SyncGlobalTable(BaseGlobalTable):
             watch.interrupt()
         for stream in list(self._streams.values()):
             stream.cancel()
-        for channel in self._channels:
-            channel.close()
+        with self._connecting:
+            for channel in self._channels.values():
+                channel.close()
         if self._timer is not threading.current_thread():
             self._timer.join()
 
@@ -244,14 +247,11 @@ class SyncGlobalTable(BaseGlobalTable):
         Every key that stays bound, unchanged, for the whole of the scan is seen. `page_size` is
         how many are fetched at a time, `timeout` how many seconds each page may take.
         """
-        request = self._scan_request(prefix, page_size)
+        scan = self._scan_progress(prefix, page_size)
         timeout_s = self._timeout_s(timeout)
-        token = b""
-        while True:
-            entries, token = self._call(self._page_ticket(request, token, timeout_s))
+        while not scan.over:
+            entries = self._call(self._page_ticket(scan, timeout_s))
             yield from entries
-            if not token:
-                return
 
     def watch(
         self,
@@ -314,6 +314,44 @@ class SyncGlobalTable(BaseGlobalTable):
             raise
         return [ticket.waiter.value for ticket in tickets]
 
+    def _methods_at(self, node: int) -> dict[str, Any]:
+        """The methods of a node; connected to if it is not. Raises ValueError if it is too late."""
+        methods = self._methods.get(node)
+        if methods is not None:
+            return methods
+        with self._connecting:
+            if self._exchange.closed:
+                raise ValueError("the client is closed")
+            methods = self._methods.get(node)
+            if methods is None:
+                address = self._exchange.nodes.address(node)
+                options = list(CHANNEL_OPTIONS)
+                channel = self._channels[node] = (
+                    grpc.secure_channel(address, self._credentials, options=options)
+                    if self._credentials is not None
+                    else grpc.insecure_channel(address, options=options)
+                )
+                methods = self._methods[node] = methods_of(channel)
+            return methods
+
+    def _follow(self) -> None:
+        """Without the lock: watches go where what they watch is now, and connections to nodes that
+        there are no more are closed."""
+        with self._lock:
+            if self._routed == self._exchange.routes.changes or self._exchange.closed:
+                return
+            self._routed = self._exchange.routes.changes
+            watches = list(self._watches)
+            retired = self._exchange.nodes.take_retired()
+        for watch in watches:
+            watch.follow()
+        with self._connecting:
+            for node in retired:
+                self._methods.pop(node, None)
+                channel = self._channels.pop(node, None)
+                if channel is not None:
+                    channel.close()
+
     def _poll(self) -> tuple[list[Call], list[Settled]]:
         """With the lock held: what is due, and what has come up."""
         calls = self._exchange.poll(time.monotonic())
@@ -326,18 +364,30 @@ class SyncGlobalTable(BaseGlobalTable):
     def _carry_out(self, calls: list[Call], settled: list[Settled]) -> None:
         """Without the lock: tell the callers, and send the calls."""
         _tell(settled)
+        if self._routed != self._exchange.routes.changes:
+            self._follow()
         for call in calls:
             if call.number is not None:
                 self._send(call)
                 continue
-            method = self._methods[call.node][call.method]
             try:
+                method = self._methods_at(call.node)[call.method]
                 future = method.future(call.request, timeout=call.timeout_s)
             except ValueError:
-                # The channel was closed since: so is the client, and its callers have been told.
-                assert self._exchange.closed, "a channel is closed by its client only"
-                return
+                # The channel was closed since. If so is the client, its callers have been told.
+                if self._exchange.closed:
+                    return
+                self._gone(call)
+                continue
             future.add_done_callback(lambda future, call=call: self._landed(call, future))
+
+    def _gone(self, call: Call) -> None:
+        """There is no such node any more."""
+        failure = Failure(FailureKind.UNREACHED, "the node has left the cluster")
+        with self._lock:
+            self._exchange.failed(call, failure, time.monotonic())
+            calls, settled = self._poll()
+        self._carry_out(calls, settled)
 
     def _landed(self, call: Call, future: Any) -> None:
         """A call ended; this is gRPC's thread, or the caller's if it ended at once."""
@@ -364,7 +414,7 @@ class SyncGlobalTable(BaseGlobalTable):
             stream = self._streams.get(node)
             if stream is None:
                 stream = self._streams[node] = SyncWriteStream(
-                    self._methods[node]["WriteStream"],
+                    self._methods_at(node)["WriteStream"],
                     lambda data: self._received(node, data),
                     lambda over, failure: self._stream_ended(node, over, failure),
                 )
@@ -420,13 +470,27 @@ class _WatchedNodes:
     def closed(self) -> bool:
         return self._table._exchange.closed
 
+    @property
+    def routes(self) -> Routes:
+        return self._table._exchange.routes
+
+    def began(self) -> None:
+        with self._table._lock:
+            self._table._exchange.watching += 1
+            calls, settled = self._table._poll()
+        self._table._carry_out(calls, settled)
+
+    def ended(self) -> None:
+        with self._table._lock:
+            self._table._exchange.watching -= 1
+
     def require_open(self, subject: str) -> None:
         self._table._require_open(subject)
 
     def open_stream(self, progress: WatchProgress) -> tuple[int, Any]:
         with self._table._lock:
-            node = self._table._exchange.nodes.next_for(progress)
-        return node, self._table._methods[node]["Watch"](progress.request())
+            node = self._table._exchange.nodes.next_for(progress, progress.route)
+        return node, self._table._methods_at(node)["Watch"](progress.request())
 
     def stream_failed(
         self, progress: WatchProgress, node: int, failure: Failure, waited_s: float
@@ -435,6 +499,6 @@ class _WatchedNodes:
         with table._lock:
             table._exchange.note_failure(node, failure, time.monotonic(), waited_s)
             calls, settled = table._poll()
-            left = table._exchange.nodes.choose(progress.avoided | 1 << node) is not None
+            among = table._exchange.nodes.choose(progress.avoided | 1 << node, progress.route)
         table._carry_out(calls, settled)
-        return progress.failed(failure, node, left)
+        return progress.failed(failure, node, among is not None)

@@ -1,4 +1,4 @@
-"""Where a watch stands: which changes were handed out, and where to resume.
+"""Where a watch stands on one stream: which changes were handed out, and where to resume.
 
 Responsible for missing nothing and repeating nothing over any number of streams. No I/O.
 
@@ -13,19 +13,20 @@ Invariants:
 
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
 from globaltable.client._attempts import Attempts, Failure, FailureKind, backoff_s
+from globaltable.client._routes import ANY, Routes
 from globaltable.client.values import Change, read_change
 from globaltable.errors import GlobalTableError, ProtocolError
 from globaltable.v1 import globaltable_pb2 as pb
 
 
 class WatchProgress:
-    """What one watch has asked for, received and handed out."""
+    """What one watch has asked for, received and handed out, of the groups on one stream."""
 
     def __init__(
         self,
@@ -34,9 +35,16 @@ class WatchProgress:
         prefix: str,
         after: Mapping[int, int],
         chance: random.Random | None = None,
+        *,
+        route: int = ANY,
+        groups: tuple[int, ...] | None = None,
     ) -> None:
         self._table = table
-        self._key = key
+        self.key = key
+        self.route = route
+        """The nodes that may be asked."""
+        self.groups = groups
+        """Of a prefix, those watched; None for all."""
         self._prefix = prefix
         self._position = dict(after)
         self._chance = chance or random.Random()
@@ -54,8 +62,34 @@ class WatchProgress:
     @property
     def subject(self) -> str:
         """What is watched, for error messages."""
-        what = f"key {self._key!r}" if self._key is not None else f"prefix {self._prefix!r}"
+        what = f"key {self.key!r}" if self.key is not None else f"prefix {self._prefix!r}"
         return f"watch of {what} in {self._table!r}"
+
+    @property
+    def arrived_position(self) -> Mapping[int, int]:
+        """The last revision all of which has arrived, by group: the next stream begins there."""
+        return self._arrived_position
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether something is left to be handed out."""
+        return bool(self._arrived)
+
+    def succeeded(
+        self,
+        after: Mapping[int, int],
+        by: "Iterable[WatchProgress]",
+        route: int,
+        groups: tuple[int, ...] | None,
+    ) -> "WatchProgress":
+        """The same watch of other groups or at other nodes, where these have been followed."""
+        successor = WatchProgress(
+            self._table, self.key, self._prefix, after, self._chance, route=route, groups=groups
+        )
+        for one in by:
+            successor._beyond |= {p for p in one._beyond if groups is None or p[0] in groups}
+        successor.started = bool(after) and (groups is None or after.keys() >= set(groups))
+        return successor
 
     @property
     def position(self) -> dict[int, int]:
@@ -71,10 +105,11 @@ class WatchProgress:
                 for group, revision in sorted(self._arrived_position.items())
             ],
         )
-        if self._key is not None:
-            request.key = self._key
+        if self.key is not None:
+            request.key = self.key
         else:
             request.prefix = self._prefix
+            request.groups.extend(self.groups or ())
         return request.SerializeToString()
 
     def received(self, data: bytes) -> None:
@@ -170,6 +205,19 @@ class WatchedNodes(Protocol):
     @property
     def closed(self) -> bool:
         """Whether the client is."""
+        ...
+
+    @property
+    def routes(self) -> Routes:
+        """Who holds what, as far as the client knows."""
+        ...
+
+    def began(self) -> None:
+        """A watch begins, for which the client must learn of groups that are new."""
+        ...
+
+    def ended(self) -> None:
+        """It is over."""
         ...
 
     def require_open(self, subject: str) -> None:

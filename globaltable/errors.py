@@ -9,8 +9,9 @@
     │   ├── NotBound             move or unbind of a key that is not bound
     │   └── VersionConflict      the key has changed; carries the current binding
     ├── Unavailable              the op did not happen; sending it again is safe
-    │   ├── ConnectFailed        no node could be reached
+    │   ├── ConnectFailed        no node could be reached that holds it
     │   ├── NoQuorum             no majority of regions could be reached in time
+    │   ├── Elsewhere            the node asked holds no replica of the group; another does
     │   └── Overloaded           a queue is full; carries the delay after which to retry
     ├── DeadlineExceeded         the deadline passed; the op did not happen
     │   └── OutcomeUnknown       the deadline passed and the op may have happened
@@ -70,11 +71,15 @@ class Unavailable(GlobalTableError):
 
 
 class ConnectFailed(Unavailable):
-    """None of the nodes given could be reached."""
+    """None of the nodes known to hold it could be reached."""
 
 
 class NoQuorum(Unavailable):
     """No leader with a majority was found in time."""
+
+
+class Elsewhere(Unavailable):
+    """The node holds no replica of a group asked for. The client library asks one that does."""
 
 
 class Overloaded(Unavailable):

@@ -41,6 +41,7 @@ class OutcomeStatus(enum.IntEnum):
     UNAVAILABLE = 6
     OVERLOADED = 7
     UNKNOWN = 8
+    ELSEWHERE = 9
 
 
 class Binding(NamedTuple):

@@ -117,6 +117,10 @@ class Topology:
         """The number of the group that owns a qualified name."""
         return self.group_of_slot(slot_of(name, self.slots))
 
+    def owners_of(self, table: str) -> Sequence[int]:
+        """The groups that slots of a table belong to: slot s to the (s mod length)-th of these."""
+        return range(len(self.groups))
+
     def groups_of(self, names: Iterable[bytes]) -> list[int]:
         """`group_of` for many names."""
         groups = len(self.groups)

@@ -28,7 +28,7 @@ from globaltable.server.digests import Digests
 from globaltable.server.live_topology import LiveTopology
 from globaltable.server.reading import TableReaders
 from globaltable.server.restores import Restores
-from globaltable.server.topology_asked import change_asked, topology_response
+from globaltable.server.topology_asked import change_asked, topology_standing
 from globaltable.server.topology_changes import TopologyChanges
 from globaltable.server.worker import TableWorker
 from globaltable.store.lmdb_table import LmdbTableStore
@@ -177,15 +177,15 @@ class AdminService(pb_grpc.AdminServiceServicer):
 
     async def GetTopology(  # noqa: N802
         self, request: pb.GetTopologyRequest, context: Context
-    ) -> pb.TopologyResponse:
-        return topology_response(self._core, self._live)
+    ) -> pb.TopologyStanding:
+        return topology_standing(self._core, self._live)
 
     async def ChangeTopology(  # noqa: N802
         self, request: pb.ChangeTopologyRequest, context: Context
-    ) -> pb.TopologyResponse:
+    ) -> pb.TopologyStanding:
         try:
             change = change_asked(request)
             await self._changes.make(change, context.time_remaining())
-            return topology_response(self._core, self._live)
+            return topology_standing(self._core, self._live)
         except GlobalTableError as error:
             await _abort(context, error)

@@ -4,17 +4,17 @@ All of it happens on the event loop's thread, between turns: what a read sees is
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from globaltable.errors import NoQuorum, Overloaded, StorageError
+from globaltable.errors import Elsewhere, NoQuorum, Overloaded, StorageError
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
 from globaltable.server.config import Config
 from globaltable.server.core import NodeCore
 from globaltable.server.distances import Distances
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
-from globaltable.server.status import placement_response, status_response
+from globaltable.server.status import placement_response, status_response, topology_response
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
 from globaltable.table import SLOT_BYTES, Table
@@ -44,7 +44,9 @@ class _Reader:
             self.future.set_result(None)
 
 
-def _read_error(outcome: Outcome) -> NoQuorum | Overloaded:
+def _read_error(outcome: Outcome) -> NoQuorum | Overloaded | Elsewhere:
+    if outcome.status is OutcomeStatus.ELSEWHERE:
+        return Elsewhere(outcome.detail)
     if outcome.status is OutcomeStatus.OVERLOADED:
         return Overloaded(outcome.detail, RETRY_DELAY_MS / 1000)
     refused = outcome.status is OutcomeStatus.UNAVAILABLE
@@ -124,20 +126,23 @@ class NodeBackend:
         return found
 
     def scan(
-        self, table: str, prefix: str, token: bytes, count: int
+        self, table: str, prefix: str, token: bytes, count: int, wanted: bytes = b""
     ) -> tuple[list[tuple[str, Binding]], bytes]:
-        """Up to `count` entries after `token`, and the next token: the last row key looked at."""
+        """Up to `count` entries of the slots wanted (`ScanRequest.slots`) after `token`, and the
+        next token: the last row key looked at."""
         slots = self._topology.slots
-        slot = int.from_bytes(token[:SLOT_BYTES], "big") if token else 0
+        first = int.from_bytes(token[:SLOT_BYTES], "big") if token else 0
         name = qualified_name(table, prefix)
         scanners: dict[int, Any] = {}
         entries: list[tuple[str, Binding]] = []
-        while slot < slots:
+        for slot in range(first, slots):
+            if wanted and not (slot < 8 * len(wanted) and wanted[slot >> 3] >> (slot & 7) & 1):
+                continue
             head = slot.to_bytes(SLOT_BYTES, "big")
             group = self._topology.group_of_slot(slot)
             if group not in scanners:
                 scanners[group] = self._core.serving(group).table.scanner()
-            start = max(head + name, token + b"\0") if token else head + name
+            start = max(head + name, token + b"\0")
             try:
                 for key, binding in scanners[group](start, head + name + b"\xff"):
                     entries.append((split_name(key[SLOT_BYTES:])[1], binding))
@@ -145,16 +150,20 @@ class NodeBackend:
                         return entries, key
             except StorageError as error:
                 raise self._met_damage(group, error) from error
-            slot += 1
         return entries, b""
 
-    def open_watch(self, start: bytes, exact: bool, after: dict[int, int]) -> Watcher:
+    def open_watch(
+        self, start: bytes, exact: bool, after: Mapping[int, int], groups: Sequence[int] = ()
+    ) -> Watcher:
         if len(self.watches) >= self._config.limits.watchers:
             raise Overloaded(f"{len(self.watches)} watchers are connected to this node", 1.0)
-        groups = (
-            [self._topology.group_of(start)] if exact else list(range(len(self._topology.groups)))
-        )
-        return self.watches.add(start, exact, groups, after)
+        present = len(self._topology.groups)
+        if exact:
+            groups = [self._topology.group_of(start)]
+        elif unknown := [group for group in groups if group >= present]:
+            # Of a topology that this node has yet to hear of.
+            raise Elsewhere(f"group {unknown[0]} is not known to {self._node}")
+        return self.watches.add(start, exact, groups or range(present), after)
 
     def status(self) -> pb.StatusResponse:
         peers = [
@@ -164,6 +173,9 @@ class NodeBackend:
         ]
         uptime_s = self._loop.time() - self._started_at
         return status_response(self._core, self.tables, uptime_s, peers)
+
+    def topology(self, table: str, known_version: int) -> pb.TopologyResponse:
+        return topology_response(self._topology, self._node, table, known_version)
 
     def placement(self) -> pb.PlacementResponse:
         region_of = self._topology.region_of

@@ -21,7 +21,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from globaltable.errors import ConfigError, Corrupt, NoQuorum, ProtocolError, StorageError
+from globaltable.errors import (
+    ConfigError,
+    Corrupt,
+    Elsewhere,
+    NoQuorum,
+    ProtocolError,
+    StorageError,
+)
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
 from globaltable.members import Members
 from globaltable.model import Op
@@ -385,6 +392,10 @@ class NodeCore:
         if replica is not None:
             self._ended += replica.stop()
 
+    def holds(self, group: int) -> bool:
+        """Whether this node has a replica of a group, be it out of service."""
+        return group in self.replicas or group in self.failures
+
     def refusal(self, group: int) -> str:
         """Why this node's replica of a group serves nobody now; empty if it does."""
         if group in self.failures:
@@ -401,10 +412,11 @@ class NodeCore:
         return ""
 
     def serving(self, group: int) -> Replica:
-        """The replica of a group, if it serves. Raises `NoQuorum`, which says why it does not."""
+        """The replica of a group, if it serves. Raises `NoQuorum`, which says why it does not, or
+        `Elsewhere` if there is none here."""
         refusal = self.refusal(group)
         if refusal:
-            raise NoQuorum(refusal)
+            raise NoQuorum(refusal) if self.holds(group) else Elsewhere(refusal)
         return self.replicas[group]
 
     # --- the table's worker ----------------------------------------------------------------------

@@ -119,7 +119,9 @@ class Driver:
     ) -> Outcome | None:
         refusal = self._core.refusal(group)
         if refusal:
-            return Outcome(OutcomeStatus.UNAVAILABLE, None, refusal)
+            held = self._core.holds(group)
+            status = OutcomeStatus.UNAVAILABLE if held else OutcomeStatus.ELSEWHERE
+            return Outcome(status, None, refusal)
         return None if self._core.submit(group, ops, ticket, deadline) else _OVERLOADED
 
     def wake(self) -> None:

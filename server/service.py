@@ -5,7 +5,7 @@ are checked and answered by `writes`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
 import grpc
@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from globaltable import limits
 from globaltable.errors import (
     Compacted,
+    Elsewhere,
     GlobalTableError,
     InvalidArgument,
     Lagged,
@@ -41,6 +42,9 @@ the history that it would resume from is gone; one of a key seldom, for it needs
 resume if the key has not changed (`watches`)."""
 PAGE_TOKEN_BYTES_MAX: Final = 512
 """Above the longest row key, which is what a token is."""
+SLOTS_BYTES_MAX: Final = 8_192
+"""A bit for each of the most slots there may be."""
+WATCHED_GROUPS_MAX: Final = 65_536
 
 _CHANGE_KINDS: Final = {
     OpKind.BIND: pb.CHANGE_KIND_BOUND,
@@ -53,6 +57,7 @@ _CODES: Final = {
     "UnknownTable": (grpc.StatusCode.NOT_FOUND, pb.ErrorDetail.REASON_UNKNOWN_TABLE),
     "Overloaded": (grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ErrorDetail.REASON_OVERLOADED),
     "NoQuorum": (grpc.StatusCode.UNAVAILABLE, pb.ErrorDetail.REASON_NO_QUORUM),
+    "Elsewhere": (grpc.StatusCode.FAILED_PRECONDITION, pb.ErrorDetail.REASON_ELSEWHERE),
     "Compacted": (grpc.StatusCode.OUT_OF_RANGE, pb.ErrorDetail.REASON_COMPACTED),
     "Lagged": (grpc.StatusCode.OUT_OF_RANGE, pb.ErrorDetail.REASON_LAGGED),
 }
@@ -75,12 +80,16 @@ class Backend(WriteBackend, Protocol):
         ...
 
     def scan(
-        self, table: str, prefix: str, token: bytes, count: int
+        self, table: str, prefix: str, token: bytes, count: int, wanted: bytes = b""
     ) -> tuple[list[tuple[str, Binding]], bytes]: ...
 
-    def open_watch(self, start: bytes, exact: bool, after: dict[int, int]) -> Watcher: ...
+    def open_watch(
+        self, start: bytes, exact: bool, after: Mapping[int, int], groups: Sequence[int] = ()
+    ) -> Watcher: ...
 
     def status(self) -> pb.StatusResponse: ...
+
+    def topology(self, table: str, known_version: int) -> pb.TopologyResponse: ...
 
     def placement(self) -> pb.PlacementResponse: ...
 
@@ -183,7 +192,7 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                         # Written in place: a message of its own, copied, costs twice as much.
                         message = result.binding
                         message.unit, message.version, message.revision, _ = binding
-        except (InvalidArgument, NoQuorum, Overloaded) as error:
+        except (InvalidArgument, NoQuorum, Overloaded, Elsewhere) as error:
             await _abort(context, error)
         return response
 
@@ -197,12 +206,20 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                 raise InvalidArgument(
                     f"a page_token of {len(request.page_token)} bytes; pass on one that Scan gave"
                 )
+            if len(request.slots) > SLOTS_BYTES_MAX:
+                raise LimitExceeded(
+                    f"slots of {len(request.slots)} bytes; at most {SLOTS_BYTES_MAX} are allowed"
+                )
             response = pb.ScanResponse(next_page_token=request.page_token)
             remaining = request.page_size or SCAN_PAGE_DEFAULT
             while remaining:
                 # Some at a time, so that a large page does not hold up the node's turns.
                 entries, token = self._backend.scan(
-                    request.table, request.prefix, response.next_page_token, min(remaining, 500)
+                    request.table,
+                    request.prefix,
+                    response.next_page_token,
+                    min(remaining, 500),
+                    request.slots,
                 )
                 response.next_page_token = token
                 for key, binding in entries:
@@ -211,7 +228,7 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                     break
                 remaining -= len(entries)
                 await asyncio.sleep(0)
-        except (InvalidArgument, NoQuorum) as error:
+        except (InvalidArgument, NoQuorum, Elsewhere) as error:
             await _abort(context, error)
         return response
 
@@ -220,7 +237,7 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
     ) -> AsyncIterator[pb.WatchResponse]:
         try:
             watcher = self._open_watch(request)
-        except (InvalidArgument, Overloaded, NoQuorum, Compacted) as error:
+        except (InvalidArgument, Overloaded, NoQuorum, Elsewhere, Compacted) as error:
             await _abort(context, error)
         try:
             progress_s = KEY_WATCH_PROGRESS_S if watcher.exact else WATCH_PROGRESS_S
@@ -233,13 +250,18 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                         await watcher.awake.wait()
                 except TimeoutError:
                     pass  # nothing matched; tell how far the watch has come all the same
-        except (Lagged, NoQuorum) as error:
+        except (Lagged, NoQuorum, Elsewhere) as error:
             await _abort(context, error)
         finally:
             self._backend.watches.remove(watcher)
 
     async def Status(self, request: pb.StatusRequest, context: Context) -> pb.StatusResponse:  # noqa: N802
         return self._backend.status()
+
+    async def Topology(  # noqa: N802
+        self, request: pb.TopologyRequest, context: Context
+    ) -> pb.TopologyResponse:
+        return self._backend.topology(request.table, request.known_version)
 
     async def Placement(  # noqa: N802
         self, request: pb.PlacementRequest, context: Context
@@ -259,7 +281,13 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
             case "prefix":
                 _require_prefix(request.prefix)
                 name = qualified_name(request.table, request.prefix)
-                return self._backend.open_watch(name, False, after)
+                if len(request.groups) > WATCHED_GROUPS_MAX:
+                    raise LimitExceeded(
+                        f"{len(request.groups)} groups to watch; at most {WATCHED_GROUPS_MAX} are "
+                        "allowed"
+                    )
+                groups = sorted(set(request.groups))
+                return self._backend.open_watch(name, False, after, groups)
             case _:
                 raise InvalidArgument("a watch needs a key or a prefix; '' watches the table")
 

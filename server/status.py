@@ -4,6 +4,7 @@ from globaltable import __version__
 from globaltable.placement import RoundTripS, cheapest_groups
 from globaltable.raft.adaptor import Role
 from globaltable.server.core import NodeCore
+from globaltable.topology import Topology
 from globaltable.v1 import globaltable_pb2 as pb
 
 _ROLES = {
@@ -75,9 +76,21 @@ def placement_response(core: NodeCore, round_trip_s: RoundTripS) -> pb.Placement
     }
     topology = core.topology
     cheapest = cheapest_groups(core.node, topology, leaders, round_trip_s)
-    return pb.PlacementResponse(
-        slots=topology.slots,
-        groups=len(topology.groups),
-        cheapest=cheapest.groups,
-        expected_s=cheapest.expected_s,
-    )
+    return pb.PlacementResponse(cheapest=cheapest.groups, expected_s=cheapest.expected_s)
+
+
+def topology_response(
+    topology: Topology, node: str, table: str, known_version: int
+) -> pb.TopologyResponse:
+    """The whole of it, or the version alone if the caller has it (`TopologyRequest`)."""
+    response = pb.TopologyResponse(version=topology.version, node=node)
+    if known_version == topology.version + 1:
+        return response
+    response.slots = topology.slots
+    response.owners.extend(topology.owners_of(table))
+    for one in topology.nodes:
+        response.nodes.add(name=one.name, region=one.region, address=one.client)
+    place = {one.name: number for number, one in enumerate(topology.nodes)}
+    for group in topology.groups:
+        response.groups.add(holders=[place[name] for name in group.replicas])
+    return response

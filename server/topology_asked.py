@@ -59,8 +59,8 @@ def _node(asked: pb.MemberNode) -> Node:
         raise InvalidArgument(str(error)) from error
 
 
-def topology_response(core: NodeCore, live: LiveTopology) -> pb.TopologyResponse:
-    return pb.TopologyResponse(
+def topology_standing(core: NodeCore, live: LiveTopology) -> pb.TopologyStanding:
+    return pb.TopologyStanding(
         node=core.node,
         json=encode_topology(live.newest),
         unsettled=sorted(live.unsettled),

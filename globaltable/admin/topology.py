@@ -62,7 +62,7 @@ class ClusterProgress(NamedTuple):
 def look(addresses: Sequence[str]) -> ClusterProgress:
     """Ask the nodes at these addresses, and all that they know of. Raises `ConnectFailed` if none
     answers."""
-    answers: dict[str, pb.TopologyResponse] = {}
+    answers: dict[str, pb.TopologyStanding] = {}
     asked: set[str] = set()
     waiting = list(addresses)
     reasons = []
@@ -97,7 +97,7 @@ def look(addresses: Sequence[str]) -> ClusterProgress:
 
 
 def _progress(
-    group: Group, answers: dict[str, pb.TopologyResponse], unsettled: bool
+    group: Group, answers: dict[str, pb.TopologyStanding], unsettled: bool
 ) -> GroupProgress:
     standings = [
         (standing.leads, standing.term, name, standing)
@@ -165,9 +165,9 @@ def change(
 
 def _call(
     address: str,
-    ask: Callable[[pb_grpc.AdminServiceStub, float], pb.TopologyResponse],
+    ask: Callable[[pb_grpc.AdminServiceStub, float], pb.TopologyStanding],
     timeout_s: float,
-) -> pb.TopologyResponse:
+) -> pb.TopologyStanding:
     with grpc.insecure_channel(address) as channel:
         try:
             return ask(pb_grpc.AdminServiceStub(channel), timeout_s)

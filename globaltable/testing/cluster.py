@@ -1,5 +1,7 @@
 """`LocalCluster`: region nodes as child processes on 127.0.0.1, in a temporary directory.
 
+A node is named by its name, which with one node in each region is the region's.
+
 Invariant: whatever happens, every process that was started here is stopped and reaped here, by its
 process id.
 """
@@ -45,6 +47,10 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
+def _names(region: str, nodes: int) -> list[str]:
+    return [region] if nodes == 1 else [f"{region}-{number}" for number in range(1, nodes + 1)]
+
+
 class LocalCluster:
     """Region nodes on this machine. A context manager: started on entry, stopped on exit."""
 
@@ -52,6 +58,7 @@ class LocalCluster:
         self,
         regions: Sequence[str] = ("a", "b", "c"),
         *,
+        nodes_per_region: int = 1,
         tables: Sequence[str] = ("im.session",),
         round_trip_ms: float = 0.0,
         directory: Path | None = None,
@@ -61,19 +68,21 @@ class LocalCluster:
         **overrides: Any,
     ) -> None:
         """`overrides` replace fields of `Config` (`groups=2`, `limits=Limits(...)`). Data goes to
-        `directory`, or to a temporary one that is removed at the end.
+        `directory`, or to a temporary one that is removed at the end. With several
+        `nodes_per_region`, those of region a are named a-1, a-2 and so on.
 
         For faults that are put around a node: `hosts` are addresses other than 127.0.0.1 to listen
-        on; `wrappers` are words before a region's command, of a program that executes the rest in
-        its own place (`ip netns exec`, `env`); `seen_by` makes of the configuration what a region's
-        node reads, so that it reaches the others by a detour.
+        on, by region; `wrappers` are words before the command of a region's nodes, of a program
+        that executes the rest in its own place (`ip netns exec`, `env`); `seen_by` makes of the
+        configuration what a node reads, so that it reaches the others by a detour.
         """
         self._own_directory = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="globaltable-"))
         self._wrappers = dict(wrappers or {})
         self._seen_by = seen_by
         hosts = hosts or {}
-        ports = iter(free_ports(2 * len(regions)))
+        names = [(name, region) for region in regions for name in _names(region, nodes_per_region)]
+        ports = iter(free_ports(2 * len(names)))
         self.config = replace(
             Config(
                 cluster="local",
@@ -81,14 +90,14 @@ class LocalCluster:
                 nodes=tuple(
                     NodeConfig(
                         name=name,
-                        region=name,
-                        peer=Address(hosts.get(name, "127.0.0.1"), next(ports)),
-                        client=Address(hosts.get(name, "127.0.0.1"), next(ports)),
+                        region=region,
+                        peer=Address(hosts.get(region, "127.0.0.1"), next(ports)),
+                        client=Address(hosts.get(region, "127.0.0.1"), next(ports)),
                         data_dir=self.directory / name,
                     )
-                    for name in regions
+                    for name, region in names
                 ),
-                groups=len(regions),
+                groups=len(names),
                 replicas=len(regions),
                 injected_latency=InjectedLatency(round_trip_ms) if round_trip_ms else None,
             ),
@@ -122,34 +131,43 @@ class LocalCluster:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """The client address of each region's node."""
-        return {node.region: str(node.client) for node in self.config.nodes}
+        """The client address of each node."""
+        return {node.name: str(node.client) for node in self.config.nodes}
+
+    def nodes_of(self, region: str) -> tuple[str, ...]:
+        """The names of a region's nodes."""
+        return tuple(node.name for node in self.config.nodes if node.region == region)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of all nodes, region by region."""
+        return tuple(node.name for node in self.config.nodes)
 
     @property
     def config_path(self) -> Path:
         return self._config_path
 
-    def _read_by(self, region: str) -> Path:
-        """The configuration that a region's node reads: all the same, unless they see it apart."""
-        return self._config_path if self._seen_by is None else self.directory / f"{region}.toml"
+    def _read_by(self, node: str) -> Path:
+        """The configuration that a node reads: all the same, unless they see it apart."""
+        return self._config_path if self._seen_by is None else self.directory / f"{node}.toml"
 
-    def data_dir(self, region: str) -> Path:
-        return self.config.node(region).data_dir
+    def data_dir(self, node: str) -> Path:
+        return self.config.node(node).data_dir
 
-    def log_path(self, region: str) -> Path:
+    def log_path(self, node: str) -> Path:
         """What the node writes to stderr."""
-        return self.directory / f"{region}.log"
+        return self.directory / f"{node}.log"
 
-    def pid(self, region: str) -> int:
-        return self._processes[region].pid
+    def pid(self, node: str) -> int:
+        return self._processes[node].pid
 
-    def is_running(self, region: str) -> bool:
-        process = self._processes.get(region)
+    def is_running(self, node: str) -> bool:
+        process = self._processes.get(node)
         return process is not None and process.poll() is None
 
-    def status(self, region: str, timeout_s: float = 2.0) -> pb.StatusResponse:
+    def status(self, node: str, timeout_s: float = 2.0) -> pb.StatusResponse:
         """What the node says of itself. Raises `grpc.RpcError` if it does not answer."""
-        with grpc.insecure_channel(self.addresses[region]) as channel:
+        with grpc.insecure_channel(self.addresses[node]) as channel:
             stub = pb_grpc.GlobalTableServiceStub(channel)
             return stub.Status(pb.StatusRequest(), timeout=timeout_s)
 
@@ -159,34 +177,35 @@ class LocalCluster:
         """Start every node."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._config_path.write_text(render(self.config), encoding="utf-8")
-        for region in self.regions:
+        for node in self.nodes:
             if self._seen_by is not None:
-                own = render(self._seen_by(region, self.config))
-                self._read_by(region).write_text(own, encoding="utf-8")
-            self.start_node(region)
+                own = render(self._seen_by(node, self.config))
+                self._read_by(node).write_text(own, encoding="utf-8")
+            self.start_node(node)
 
-    def start_node(self, region: str) -> None:
+    def start_node(self, node: str) -> None:
         """Start one node; it returns before the node serves."""
-        assert not self.is_running(region), f"{region} is running"
-        command = [*self._wrappers.get(region, ()), sys.executable, "-m", "globaltable", "node"]
-        command += ["--config", str(self._read_by(region)), "--node", region]
-        with self.log_path(region).open("ab") as log:
-            self._processes[region] = subprocess.Popen(
+        assert not self.is_running(node), f"{node} is running"
+        wrapper = self._wrappers.get(self.config.node(node).region, ())
+        command = [*wrapper, sys.executable, "-m", "globaltable", "node"]
+        command += ["--config", str(self._read_by(node)), "--node", node]
+        with self.log_path(node).open("ab") as log:
+            self._processes[node] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
     def stop(self) -> None:
         """Stop every node, by force if need be, and remove the temporary directory."""
-        running = [region for region in self._processes if self.is_running(region)]
-        for region in running:
-            self._signal(region, signal.SIGCONT)
-            self._signal(region, signal.SIGTERM)
+        running = [node for node in self._processes if self.is_running(node)]
+        for node in running:
+            self._signal(node, signal.SIGCONT)
+            self._signal(node, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        for region in running:
+        for node in running:
             try:
-                self._processes[region].wait(max(0.0, deadline - time.monotonic()))
+                self._processes[node].wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self.kill(region)
+                self.kill(node)
         self._processes.clear()
         if self._own_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -194,51 +213,51 @@ class LocalCluster:
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until every running node knows the leader of each of its groups, and is whole."""
         deadline = time.monotonic() + timeout_s
-        for region in self.regions:
-            if region in self._processes:
-                self._wait_ready(region, deadline)
+        for node in self.nodes:
+            if node in self._processes:
+                self._wait_ready(node, deadline)
 
-    def _wait_ready(self, region: str, deadline: float) -> None:
+    def _wait_ready(self, node: str, deadline: float) -> None:
         reason = "it has not answered yet"
         while time.monotonic() < deadline:
-            if not self.is_running(region):
-                code = self._processes[region].returncode
-                raise ClusterError(f"node {region} ended with status {code}: {self._tail(region)}")
+            if not self.is_running(node):
+                code = self._processes[node].returncode
+                raise ClusterError(f"node {node} ended with status {code}: {self._tail(node)}")
             try:
-                groups = self.status(region).groups
+                groups = self.status(node).groups
                 if all(g.leader_region and not g.failed and not g.rebuilding for g in groups):
                     return
                 reason = "a group has no leader, or its replica is not whole"
             except grpc.RpcError as error:
                 reason = str(error.code())
             time.sleep(_POLL_S)
-        raise ClusterError(f"node {region} is not ready: {reason}; {self._tail(region)}")
+        raise ClusterError(f"node {node} is not ready: {reason}; {self._tail(node)}")
 
-    def _tail(self, region: str) -> str:
-        lines = self.log_path(region).read_text(errors="replace").splitlines()
+    def _tail(self, node: str) -> str:
+        lines = self.log_path(node).read_text(errors="replace").splitlines()
         return "it logged: " + " | ".join(lines[-5:])
 
     # --- faults ----------------------------------------------------------------------------------
 
-    def kill(self, region: str) -> None:
+    def kill(self, node: str) -> None:
         """SIGKILL: what was not synced is for the disk to keep or lose."""
-        self._signal(region, signal.SIGKILL)
-        self._processes.pop(region).wait()
+        self._signal(node, signal.SIGKILL)
+        self._processes.pop(node).wait()
 
-    def terminate(self, region: str, timeout_s: float = STOP_TIMEOUT_S) -> int:
+    def terminate(self, node: str, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """SIGTERM, and wait; the exit status."""
-        self._signal(region, signal.SIGTERM)
-        status = self._processes[region].wait(timeout_s)
-        del self._processes[region]
+        self._signal(node, signal.SIGTERM)
+        status = self._processes[node].wait(timeout_s)
+        del self._processes[node]
         return status
 
-    def pause(self, region: str) -> None:
+    def pause(self, node: str) -> None:
         """SIGSTOP: alive to the kernel, silent to everybody else."""
-        self._signal(region, signal.SIGSTOP)
+        self._signal(node, signal.SIGSTOP)
 
-    def resume(self, region: str) -> None:
-        self._signal(region, signal.SIGCONT)
+    def resume(self, node: str) -> None:
+        self._signal(node, signal.SIGCONT)
 
-    def _signal(self, region: str, number: int) -> None:
-        if self.is_running(region):
-            os.kill(self._processes[region].pid, number)
+    def _signal(self, node: str, number: int) -> None:
+        if self.is_running(node):
+            os.kill(self._processes[node].pid, number)

@@ -223,7 +223,7 @@ class ReplicaStanding(_message.Message):
     refusal: str
     def __init__(self, group: _Optional[int] = ..., leads: bool = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., committed: bool = ..., removed: bool = ..., refusal: _Optional[str] = ...) -> None: ...
 
-class TopologyResponse(_message.Message):
+class TopologyStanding(_message.Message):
     __slots__ = ("node", "json", "unsettled", "replicas")
     NODE_FIELD_NUMBER: _ClassVar[int]
     JSON_FIELD_NUMBER: _ClassVar[int]

@@ -72,12 +72,12 @@ class AdminServiceStub(object):
         self.GetTopology = channel.unary_unary(
                 '/globaltable.v1.AdminService/GetTopology',
                 request_serializer=globaltable_dot_v1_dot_admin__pb2.GetTopologyRequest.SerializeToString,
-                response_deserializer=globaltable_dot_v1_dot_admin__pb2.TopologyResponse.FromString,
+                response_deserializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
                 _registered_method=True)
         self.ChangeTopology = channel.unary_unary(
                 '/globaltable.v1.AdminService/ChangeTopology',
                 request_serializer=globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.SerializeToString,
-                response_deserializer=globaltable_dot_v1_dot_admin__pb2.TopologyResponse.FromString,
+                response_deserializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
                 _registered_method=True)
 
 
@@ -200,12 +200,12 @@ def add_AdminServiceServicer_to_server(servicer, server):
             'GetTopology': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTopology,
                     request_deserializer=globaltable_dot_v1_dot_admin__pb2.GetTopologyRequest.FromString,
-                    response_serializer=globaltable_dot_v1_dot_admin__pb2.TopologyResponse.SerializeToString,
+                    response_serializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.SerializeToString,
             ),
             'ChangeTopology': grpc.unary_unary_rpc_method_handler(
                     servicer.ChangeTopology,
                     request_deserializer=globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.FromString,
-                    response_serializer=globaltable_dot_v1_dot_admin__pb2.TopologyResponse.SerializeToString,
+                    response_serializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -423,7 +423,7 @@ class AdminService(object):
             target,
             '/globaltable.v1.AdminService/GetTopology',
             globaltable_dot_v1_dot_admin__pb2.GetTopologyRequest.SerializeToString,
-            globaltable_dot_v1_dot_admin__pb2.TopologyResponse.FromString,
+            globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
             options,
             channel_credentials,
             insecure,
@@ -450,7 +450,7 @@ class AdminService(object):
             target,
             '/globaltable.v1.AdminService/ChangeTopology',
             globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.SerializeToString,
-            globaltable_dot_v1_dot_admin__pb2.TopologyResponse.FromString,
+            globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
             options,
             channel_credentials,
             insecure,

@@ -16,8 +16,8 @@ class AdminServiceStub:
     Import: grpc.UnaryUnaryMultiCallable[pb.ImportRequest, pb.ImportResponse]
     Barrier: grpc.UnaryUnaryMultiCallable[pb.BarrierRequest, pb.BarrierResponse]
     Digest: grpc.UnaryStreamMultiCallable[pb.DigestRequest, pb.DigestPart]
-    GetTopology: grpc.UnaryUnaryMultiCallable[pb.GetTopologyRequest, pb.TopologyResponse]
-    ChangeTopology: grpc.UnaryUnaryMultiCallable[pb.ChangeTopologyRequest, pb.TopologyResponse]
+    GetTopology: grpc.UnaryUnaryMultiCallable[pb.GetTopologyRequest, pb.TopologyStanding]
+    ChangeTopology: grpc.UnaryUnaryMultiCallable[pb.ChangeTopologyRequest, pb.TopologyStanding]
 
 class AdminServiceServicer:
     async def Describe(
@@ -37,10 +37,10 @@ class AdminServiceServicer:
     async def Digest(self, request: pb.DigestRequest, context: _Context) -> None: ...
     async def GetTopology(
         self, request: pb.GetTopologyRequest, context: _Context
-    ) -> pb.TopologyResponse: ...
+    ) -> pb.TopologyStanding: ...
     async def ChangeTopology(
         self, request: pb.ChangeTopologyRequest, context: _Context
-    ) -> pb.TopologyResponse: ...
+    ) -> pb.TopologyStanding: ...
 
 def add_AdminServiceServicer_to_server(
     servicer: AdminServiceServicer, server: grpc.aio.Server | grpc.Server

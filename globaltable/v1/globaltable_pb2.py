@@ -24,21 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n globaltable/v1/globaltable.proto\x12\x0eglobaltable.v1\"h\n\x02Op\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.globaltable.v1.OpKind\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\x10\n\x08sequence\x18\x05 \x01(\x04\"Q\n\x0cWriteRequest\x12\r\n\x05table\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\x04\x12\x1f\n\x03ops\x18\x03 \x03(\x0b\x32\x12.globaltable.v1.Op\":\n\x07\x42inding\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\"r\n\x07Outcome\x12-\n\x06status\x18\x01 \x01(\x0e\x32\x1d.globaltable.v1.OutcomeStatus\x12(\n\x07\x62inding\x18\x02 \x01(\x0b\x32\x17.globaltable.v1.Binding\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"R\n\rWriteResponse\x12)\n\x08outcomes\x18\x01 \x03(\x0b\x32\x17.globaltable.v1.Outcome\x12\x16\n\x0eretry_delay_ms\x18\x02 \x01(\r\"\xc3\x01\n\x12WriteStreamRequest\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x12\n\ntimeout_ms\x18\x02 \x01(\r\x12\r\n\x05table\x18\x03 \x01(\t\x12\x11\n\tclient_id\x18\x04 \x01(\x04\x12%\n\x05kinds\x18\x05 \x03(\x0e\x32\x16.globaltable.v1.OpKind\x12\x0c\n\x04keys\x18\x06 \x03(\t\x12\r\n\x05units\x18\x07 \x03(\t\x12\x10\n\x08versions\x18\x08 \x03(\x04\x12\x11\n\tsequences\x18\t \x03(\x04\"\xa4\x01\n\tWritePart\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x11\n\tpositions\x18\x02 \x03(\r\x12/\n\x08statuses\x18\x03 \x03(\x0e\x32\x1d.globaltable.v1.OutcomeStatus\x12\r\n\x05units\x18\x04 \x03(\t\x12\x10\n\x08versions\x18\x05 \x03(\x04\x12\x11\n\trevisions\x18\x06 \x03(\x04\x12\x0f\n\x07\x64\x65tails\x18\x07 \x03(\t\"W\n\x13WriteStreamResponse\x12(\n\x05parts\x18\x01 \x03(\x0b\x32\x19.globaltable.v1.WritePart\x12\x16\n\x0eretry_delay_ms\x18\x02 \x01(\r\"@\n\x0bReadRequest\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\x12\x14\n\x0clinearizable\x18\x03 \x01(\x08\"M\n\nReadResult\x12(\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x17.globaltable.v1.Binding\x12\x15\n\rread_revision\x18\x02 \x01(\x04\";\n\x0cReadResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.globaltable.v1.ReadResult\"S\n\x0bScanRequest\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\x0c\"B\n\tScanEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x07\x62inding\x18\x02 \x01(\x0b\x32\x17.globaltable.v1.Binding\"S\n\x0cScanResponse\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.globaltable.v1.ScanEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\x0c\"0\n\rGroupRevision\x12\r\n\x05group\x18\x01 \x01(\r\x12\x10\n\x08revision\x18\x02 \x01(\x04\"x\n\x0cWatchRequest\x12\r\n\x05table\x18\x01 \x01(\t\x12\r\n\x03key\x18\x02 \x01(\tH\x00\x12\x10\n\x06prefix\x18\x03 \x01(\tH\x00\x12,\n\x05\x61\x66ter\x18\x04 \x03(\x0b\x32\x1d.globaltable.v1.GroupRevisionB\n\n\x08selector\"\x7f\n\x06\x43hange\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.globaltable.v1.ChangeKind\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12\r\n\x05group\x18\x06 \x01(\r\"i\n\rWatchResponse\x12\'\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x16.globaltable.v1.Change\x12/\n\x08position\x18\x02 \x03(\x0b\x32\x1d.globaltable.v1.GroupRevision\"\x0f\n\rStatusRequest\"\x98\x02\n\x0bGroupStatus\x12\r\n\x05group\x18\x01 \x01(\r\x12\"\n\x04role\x18\x02 \x01(\x0e\x32\x14.globaltable.v1.Role\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x15\n\rleader_region\x18\x04 \x01(\t\x12\x18\n\x10preferred_region\x18\x05 \x01(\t\x12\x17\n\x0f\x63ommit_revision\x18\x06 \x01(\x04\x12\x18\n\x10\x61pplied_revision\x18\x07 \x01(\x04\x12\x17\n\x0f\x66irst_log_index\x18\x08 \x01(\x04\x12\x16\n\x0elast_log_index\x18\t \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\n \x01(\x08\x12\x0f\n\x07\x66\x61ilure\x18\x0b \x01(\t\x12\x12\n\nrebuilding\x18\x0c \x01(\t\"S\n\nPeerStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x14\n\x0cround_trip_s\x18\x04 \x01(\x01\"\xd9\x01\n\x0eStatusResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x10\n\x08uptime_s\x18\x05 \x01(\x01\x12\x0e\n\x06tables\x18\x06 \x03(\t\x12+\n\x06groups\x18\x07 \x03(\x0b\x32\x1b.globaltable.v1.GroupStatus\x12)\n\x05peers\x18\x08 \x03(\x0b\x32\x1a.globaltable.v1.PeerStatus\x12\r\n\x05slots\x18\t \x01(\r\"\x12\n\x10PlacementRequest\"X\n\x11PlacementResponse\x12\r\n\x05slots\x18\x01 \x01(\r\x12\x0e\n\x06groups\x18\x02 \x01(\r\x12\x10\n\x08\x63heapest\x18\x03 \x03(\r\x12\x12\n\nexpected_s\x18\x04 \x01(\x01\"\xe4\x02\n\x0b\x45rrorDetail\x12\x32\n\x06reason\x18\x01 \x01(\x0e\x32\".globaltable.v1.ErrorDetail.Reason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_delay_ms\x18\x03 \x01(\r\x12-\n\x06oldest\x18\x04 \x03(\x0b\x32\x1d.globaltable.v1.GroupRevision\"\xc8\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17REASON_INVALID_ARGUMENT\x10\x01\x12\x19\n\x15REASON_LIMIT_EXCEEDED\x10\x02\x12\x18\n\x14REASON_UNKNOWN_TABLE\x10\x03\x12\x15\n\x11REASON_OVERLOADED\x10\x04\x12\x14\n\x10REASON_NO_QUORUM\x10\x05\x12\x14\n\x10REASON_COMPACTED\x10\x06\x12\x11\n\rREASON_LAGGED\x10\x07*Y\n\x06OpKind\x12\x17\n\x13OP_KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cOP_KIND_BIND\x10\x01\x12\x10\n\x0cOP_KIND_MOVE\x10\x02\x12\x12\n\x0eOP_KIND_UNBIND\x10\x03*\xa9\x02\n\rOutcomeStatus\x12\x1e\n\x1aOUTCOME_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16OUTCOME_STATUS_APPLIED\x10\x01\x12\x19\n\x15OUTCOME_STATUS_EXISTS\x10\x02\x12#\n\x1fOUTCOME_STATUS_VERSION_CONFLICT\x10\x03\x12\x1c\n\x18OUTCOME_STATUS_NOT_BOUND\x10\x04\x12#\n\x1fOUTCOME_STATUS_INVALID_ARGUMENT\x10\x05\x12\x1e\n\x1aOUTCOME_STATUS_UNAVAILABLE\x10\x06\x12\x1d\n\x19OUTCOME_STATUS_OVERLOADED\x10\x07\x12\x1a\n\x16OUTCOME_STATUS_UNKNOWN\x10\x08*p\n\nChangeKind\x12\x1b\n\x17\x43HANGE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43HANGE_KIND_BOUND\x10\x01\x12\x15\n\x11\x43HANGE_KIND_MOVED\x10\x02\x12\x17\n\x13\x43HANGE_KIND_UNBOUND\x10\x03*T\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_FOLLOWER\x10\x01\x12\x12\n\x0eROLE_CANDIDATE\x10\x02\x12\x0f\n\x0bROLE_LEADER\x10\x03\x32\x9f\x04\n\x12GlobalTableService\x12\x44\n\x05Write\x12\x1c.globaltable.v1.WriteRequest\x1a\x1d.globaltable.v1.WriteResponse\x12Z\n\x0bWriteStream\x12\".globaltable.v1.WriteStreamRequest\x1a#.globaltable.v1.WriteStreamResponse(\x01\x30\x01\x12\x41\n\x04Read\x12\x1b.globaltable.v1.ReadRequest\x1a\x1c.globaltable.v1.ReadResponse\x12\x41\n\x04Scan\x12\x1b.globaltable.v1.ScanRequest\x1a\x1c.globaltable.v1.ScanResponse\x12\x46\n\x05Watch\x12\x1c.globaltable.v1.WatchRequest\x1a\x1d.globaltable.v1.WatchResponse0\x01\x12G\n\x06Status\x12\x1d.globaltable.v1.StatusRequest\x1a\x1e.globaltable.v1.StatusResponse\x12P\n\tPlacement\x12 .globaltable.v1.PlacementRequest\x1a!.globaltable.v1.PlacementResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n globaltable/v1/globaltable.proto\x12\x0eglobaltable.v1\"h\n\x02Op\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.globaltable.v1.OpKind\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\x10\n\x08sequence\x18\x05 \x01(\x04\"Q\n\x0cWriteRequest\x12\r\n\x05table\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\x04\x12\x1f\n\x03ops\x18\x03 \x03(\x0b\x32\x12.globaltable.v1.Op\":\n\x07\x42inding\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\"r\n\x07Outcome\x12-\n\x06status\x18\x01 \x01(\x0e\x32\x1d.globaltable.v1.OutcomeStatus\x12(\n\x07\x62inding\x18\x02 \x01(\x0b\x32\x17.globaltable.v1.Binding\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"R\n\rWriteResponse\x12)\n\x08outcomes\x18\x01 \x03(\x0b\x32\x17.globaltable.v1.Outcome\x12\x16\n\x0eretry_delay_ms\x18\x02 \x01(\r\"\xc3\x01\n\x12WriteStreamRequest\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x12\n\ntimeout_ms\x18\x02 \x01(\r\x12\r\n\x05table\x18\x03 \x01(\t\x12\x11\n\tclient_id\x18\x04 \x01(\x04\x12%\n\x05kinds\x18\x05 \x03(\x0e\x32\x16.globaltable.v1.OpKind\x12\x0c\n\x04keys\x18\x06 \x03(\t\x12\r\n\x05units\x18\x07 \x03(\t\x12\x10\n\x08versions\x18\x08 \x03(\x04\x12\x11\n\tsequences\x18\t \x03(\x04\"\xa4\x01\n\tWritePart\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x11\n\tpositions\x18\x02 \x03(\r\x12/\n\x08statuses\x18\x03 \x03(\x0e\x32\x1d.globaltable.v1.OutcomeStatus\x12\r\n\x05units\x18\x04 \x03(\t\x12\x10\n\x08versions\x18\x05 \x03(\x04\x12\x11\n\trevisions\x18\x06 \x03(\x04\x12\x0f\n\x07\x64\x65tails\x18\x07 \x03(\t\"W\n\x13WriteStreamResponse\x12(\n\x05parts\x18\x01 \x03(\x0b\x32\x19.globaltable.v1.WritePart\x12\x16\n\x0eretry_delay_ms\x18\x02 \x01(\r\"@\n\x0bReadRequest\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\x12\x14\n\x0clinearizable\x18\x03 \x01(\x08\"M\n\nReadResult\x12(\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x17.globaltable.v1.Binding\x12\x15\n\rread_revision\x18\x02 \x01(\x04\";\n\x0cReadResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.globaltable.v1.ReadResult\"b\n\x0bScanRequest\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\x0c\x12\r\n\x05slots\x18\x05 \x01(\x0c\"B\n\tScanEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x07\x62inding\x18\x02 \x01(\x0b\x32\x17.globaltable.v1.Binding\"S\n\x0cScanResponse\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.globaltable.v1.ScanEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\x0c\"0\n\rGroupRevision\x12\r\n\x05group\x18\x01 \x01(\r\x12\x10\n\x08revision\x18\x02 \x01(\x04\"\x88\x01\n\x0cWatchRequest\x12\r\n\x05table\x18\x01 \x01(\t\x12\r\n\x03key\x18\x02 \x01(\tH\x00\x12\x10\n\x06prefix\x18\x03 \x01(\tH\x00\x12,\n\x05\x61\x66ter\x18\x04 \x03(\x0b\x32\x1d.globaltable.v1.GroupRevision\x12\x0e\n\x06groups\x18\x05 \x03(\rB\n\n\x08selector\"\x7f\n\x06\x43hange\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.globaltable.v1.ChangeKind\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12\r\n\x05group\x18\x06 \x01(\r\"i\n\rWatchResponse\x12\'\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x16.globaltable.v1.Change\x12/\n\x08position\x18\x02 \x03(\x0b\x32\x1d.globaltable.v1.GroupRevision\"\x0f\n\rStatusRequest\"\x98\x02\n\x0bGroupStatus\x12\r\n\x05group\x18\x01 \x01(\r\x12\"\n\x04role\x18\x02 \x01(\x0e\x32\x14.globaltable.v1.Role\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x15\n\rleader_region\x18\x04 \x01(\t\x12\x18\n\x10preferred_region\x18\x05 \x01(\t\x12\x17\n\x0f\x63ommit_revision\x18\x06 \x01(\x04\x12\x18\n\x10\x61pplied_revision\x18\x07 \x01(\x04\x12\x17\n\x0f\x66irst_log_index\x18\x08 \x01(\x04\x12\x16\n\x0elast_log_index\x18\t \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\n \x01(\x08\x12\x0f\n\x07\x66\x61ilure\x18\x0b \x01(\t\x12\x12\n\nrebuilding\x18\x0c \x01(\t\"S\n\nPeerStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x14\n\x0cround_trip_s\x18\x04 \x01(\x01\"\xd9\x01\n\x0eStatusResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x10\n\x08uptime_s\x18\x05 \x01(\x01\x12\x0e\n\x06tables\x18\x06 \x03(\t\x12+\n\x06groups\x18\x07 \x03(\x0b\x32\x1b.globaltable.v1.GroupStatus\x12)\n\x05peers\x18\x08 \x03(\x0b\x32\x1a.globaltable.v1.PeerStatus\x12\r\n\x05slots\x18\t \x01(\r\"7\n\x0fTopologyRequest\x12\r\n\x05table\x18\x01 \x01(\t\x12\x15\n\rknown_version\x18\x02 \x01(\x04\"=\n\x0cTopologyNode\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\" \n\rTopologyGroup\x12\x0f\n\x07holders\x18\x01 \x03(\r\"\xac\x01\n\x10TopologyResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\r\n\x05slots\x18\x03 \x01(\r\x12\x0e\n\x06owners\x18\x04 \x03(\r\x12+\n\x05nodes\x18\x05 \x03(\x0b\x32\x1c.globaltable.v1.TopologyNode\x12-\n\x06groups\x18\x06 \x03(\x0b\x32\x1d.globaltable.v1.TopologyGroup\"\x12\n\x10PlacementRequest\"E\n\x11PlacementResponse\x12\x10\n\x08\x63heapest\x18\x03 \x03(\r\x12\x12\n\nexpected_s\x18\x04 \x01(\x01J\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03\"\xfa\x02\n\x0b\x45rrorDetail\x12\x32\n\x06reason\x18\x01 \x01(\x0e\x32\".globaltable.v1.ErrorDetail.Reason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_delay_ms\x18\x03 \x01(\r\x12-\n\x06oldest\x18\x04 \x03(\x0b\x32\x1d.globaltable.v1.GroupRevision\"\xde\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17REASON_INVALID_ARGUMENT\x10\x01\x12\x19\n\x15REASON_LIMIT_EXCEEDED\x10\x02\x12\x18\n\x14REASON_UNKNOWN_TABLE\x10\x03\x12\x15\n\x11REASON_OVERLOADED\x10\x04\x12\x14\n\x10REASON_NO_QUORUM\x10\x05\x12\x14\n\x10REASON_COMPACTED\x10\x06\x12\x11\n\rREASON_LAGGED\x10\x07\x12\x14\n\x10REASON_ELSEWHERE\x10\x08*Y\n\x06OpKind\x12\x17\n\x13OP_KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cOP_KIND_BIND\x10\x01\x12\x10\n\x0cOP_KIND_MOVE\x10\x02\x12\x12\n\x0eOP_KIND_UNBIND\x10\x03*\xc7\x02\n\rOutcomeStatus\x12\x1e\n\x1aOUTCOME_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16OUTCOME_STATUS_APPLIED\x10\x01\x12\x19\n\x15OUTCOME_STATUS_EXISTS\x10\x02\x12#\n\x1fOUTCOME_STATUS_VERSION_CONFLICT\x10\x03\x12\x1c\n\x18OUTCOME_STATUS_NOT_BOUND\x10\x04\x12#\n\x1fOUTCOME_STATUS_INVALID_ARGUMENT\x10\x05\x12\x1e\n\x1aOUTCOME_STATUS_UNAVAILABLE\x10\x06\x12\x1d\n\x19OUTCOME_STATUS_OVERLOADED\x10\x07\x12\x1a\n\x16OUTCOME_STATUS_UNKNOWN\x10\x08\x12\x1c\n\x18OUTCOME_STATUS_ELSEWHERE\x10\t*p\n\nChangeKind\x12\x1b\n\x17\x43HANGE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43HANGE_KIND_BOUND\x10\x01\x12\x15\n\x11\x43HANGE_KIND_MOVED\x10\x02\x12\x17\n\x13\x43HANGE_KIND_UNBOUND\x10\x03*T\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_FOLLOWER\x10\x01\x12\x12\n\x0eROLE_CANDIDATE\x10\x02\x12\x0f\n\x0bROLE_LEADER\x10\x03\x32\xee\x04\n\x12GlobalTableService\x12\x44\n\x05Write\x12\x1c.globaltable.v1.WriteRequest\x1a\x1d.globaltable.v1.WriteResponse\x12Z\n\x0bWriteStream\x12\".globaltable.v1.WriteStreamRequest\x1a#.globaltable.v1.WriteStreamResponse(\x01\x30\x01\x12\x41\n\x04Read\x12\x1b.globaltable.v1.ReadRequest\x1a\x1c.globaltable.v1.ReadResponse\x12\x41\n\x04Scan\x12\x1b.globaltable.v1.ScanRequest\x1a\x1c.globaltable.v1.ScanResponse\x12\x46\n\x05Watch\x12\x1c.globaltable.v1.WatchRequest\x1a\x1d.globaltable.v1.WatchResponse0\x01\x12G\n\x06Status\x12\x1d.globaltable.v1.StatusRequest\x1a\x1e.globaltable.v1.StatusResponse\x12M\n\x08Topology\x12\x1f.globaltable.v1.TopologyRequest\x1a .globaltable.v1.TopologyResponse\x12P\n\tPlacement\x12 .globaltable.v1.PlacementRequest\x1a!.globaltable.v1.PlacementResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'globaltable.v1.globaltable_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPKIND']._serialized_start=2881
-  _globals['_OPKIND']._serialized_end=2970
-  _globals['_OUTCOMESTATUS']._serialized_start=2973
-  _globals['_OUTCOMESTATUS']._serialized_end=3270
-  _globals['_CHANGEKIND']._serialized_start=3272
-  _globals['_CHANGEKIND']._serialized_end=3384
-  _globals['_ROLE']._serialized_start=3386
-  _globals['_ROLE']._serialized_end=3470
+  _globals['_OPKIND']._serialized_start=3245
+  _globals['_OPKIND']._serialized_end=3334
+  _globals['_OUTCOMESTATUS']._serialized_start=3337
+  _globals['_OUTCOMESTATUS']._serialized_end=3664
+  _globals['_CHANGEKIND']._serialized_start=3666
+  _globals['_CHANGEKIND']._serialized_end=3778
+  _globals['_ROLE']._serialized_start=3780
+  _globals['_ROLE']._serialized_end=3864
   _globals['_OP']._serialized_start=52
   _globals['_OP']._serialized_end=156
   _globals['_WRITEREQUEST']._serialized_start=158
@@ -62,35 +62,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READRESPONSE']._serialized_start=1100
   _globals['_READRESPONSE']._serialized_end=1159
   _globals['_SCANREQUEST']._serialized_start=1161
-  _globals['_SCANREQUEST']._serialized_end=1244
-  _globals['_SCANENTRY']._serialized_start=1246
-  _globals['_SCANENTRY']._serialized_end=1312
-  _globals['_SCANRESPONSE']._serialized_start=1314
-  _globals['_SCANRESPONSE']._serialized_end=1397
-  _globals['_GROUPREVISION']._serialized_start=1399
-  _globals['_GROUPREVISION']._serialized_end=1447
-  _globals['_WATCHREQUEST']._serialized_start=1449
-  _globals['_WATCHREQUEST']._serialized_end=1569
-  _globals['_CHANGE']._serialized_start=1571
-  _globals['_CHANGE']._serialized_end=1698
-  _globals['_WATCHRESPONSE']._serialized_start=1700
-  _globals['_WATCHRESPONSE']._serialized_end=1805
-  _globals['_STATUSREQUEST']._serialized_start=1807
-  _globals['_STATUSREQUEST']._serialized_end=1822
-  _globals['_GROUPSTATUS']._serialized_start=1825
-  _globals['_GROUPSTATUS']._serialized_end=2105
-  _globals['_PEERSTATUS']._serialized_start=2107
-  _globals['_PEERSTATUS']._serialized_end=2190
-  _globals['_STATUSRESPONSE']._serialized_start=2193
-  _globals['_STATUSRESPONSE']._serialized_end=2410
-  _globals['_PLACEMENTREQUEST']._serialized_start=2412
-  _globals['_PLACEMENTREQUEST']._serialized_end=2430
-  _globals['_PLACEMENTRESPONSE']._serialized_start=2432
-  _globals['_PLACEMENTRESPONSE']._serialized_end=2520
-  _globals['_ERRORDETAIL']._serialized_start=2523
-  _globals['_ERRORDETAIL']._serialized_end=2879
-  _globals['_ERRORDETAIL_REASON']._serialized_start=2679
-  _globals['_ERRORDETAIL_REASON']._serialized_end=2879
-  _globals['_GLOBALTABLESERVICE']._serialized_start=3473
-  _globals['_GLOBALTABLESERVICE']._serialized_end=4016
+  _globals['_SCANREQUEST']._serialized_end=1259
+  _globals['_SCANENTRY']._serialized_start=1261
+  _globals['_SCANENTRY']._serialized_end=1327
+  _globals['_SCANRESPONSE']._serialized_start=1329
+  _globals['_SCANRESPONSE']._serialized_end=1412
+  _globals['_GROUPREVISION']._serialized_start=1414
+  _globals['_GROUPREVISION']._serialized_end=1462
+  _globals['_WATCHREQUEST']._serialized_start=1465
+  _globals['_WATCHREQUEST']._serialized_end=1601
+  _globals['_CHANGE']._serialized_start=1603
+  _globals['_CHANGE']._serialized_end=1730
+  _globals['_WATCHRESPONSE']._serialized_start=1732
+  _globals['_WATCHRESPONSE']._serialized_end=1837
+  _globals['_STATUSREQUEST']._serialized_start=1839
+  _globals['_STATUSREQUEST']._serialized_end=1854
+  _globals['_GROUPSTATUS']._serialized_start=1857
+  _globals['_GROUPSTATUS']._serialized_end=2137
+  _globals['_PEERSTATUS']._serialized_start=2139
+  _globals['_PEERSTATUS']._serialized_end=2222
+  _globals['_STATUSRESPONSE']._serialized_start=2225
+  _globals['_STATUSRESPONSE']._serialized_end=2442
+  _globals['_TOPOLOGYREQUEST']._serialized_start=2444
+  _globals['_TOPOLOGYREQUEST']._serialized_end=2499
+  _globals['_TOPOLOGYNODE']._serialized_start=2501
+  _globals['_TOPOLOGYNODE']._serialized_end=2562
+  _globals['_TOPOLOGYGROUP']._serialized_start=2564
+  _globals['_TOPOLOGYGROUP']._serialized_end=2596
+  _globals['_TOPOLOGYRESPONSE']._serialized_start=2599
+  _globals['_TOPOLOGYRESPONSE']._serialized_end=2771
+  _globals['_PLACEMENTREQUEST']._serialized_start=2773
+  _globals['_PLACEMENTREQUEST']._serialized_end=2791
+  _globals['_PLACEMENTRESPONSE']._serialized_start=2793
+  _globals['_PLACEMENTRESPONSE']._serialized_end=2862
+  _globals['_ERRORDETAIL']._serialized_start=2865
+  _globals['_ERRORDETAIL']._serialized_end=3243
+  _globals['_ERRORDETAIL_REASON']._serialized_start=3021
+  _globals['_ERRORDETAIL_REASON']._serialized_end=3243
+  _globals['_GLOBALTABLESERVICE']._serialized_start=3867
+  _globals['_GLOBALTABLESERVICE']._serialized_end=4489
 # @@protoc_insertion_point(module_scope)

@@ -25,6 +25,7 @@ class OutcomeStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTCOME_STATUS_UNAVAILABLE: _ClassVar[OutcomeStatus]
     OUTCOME_STATUS_OVERLOADED: _ClassVar[OutcomeStatus]
     OUTCOME_STATUS_UNKNOWN: _ClassVar[OutcomeStatus]
+    OUTCOME_STATUS_ELSEWHERE: _ClassVar[OutcomeStatus]
 
 class ChangeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -52,6 +53,7 @@ OUTCOME_STATUS_INVALID_ARGUMENT: OutcomeStatus
 OUTCOME_STATUS_UNAVAILABLE: OutcomeStatus
 OUTCOME_STATUS_OVERLOADED: OutcomeStatus
 OUTCOME_STATUS_UNKNOWN: OutcomeStatus
+OUTCOME_STATUS_ELSEWHERE: OutcomeStatus
 CHANGE_KIND_UNSPECIFIED: ChangeKind
 CHANGE_KIND_BOUND: ChangeKind
 CHANGE_KIND_MOVED: ChangeKind
@@ -186,16 +188,18 @@ class ReadResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ReadResult, _Mapping]]] = ...) -> None: ...
 
 class ScanRequest(_message.Message):
-    __slots__ = ("table", "prefix", "page_size", "page_token")
+    __slots__ = ("table", "prefix", "page_size", "page_token", "slots")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
     table: str
     prefix: str
     page_size: int
     page_token: bytes
-    def __init__(self, table: _Optional[str] = ..., prefix: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[bytes] = ...) -> None: ...
+    slots: bytes
+    def __init__(self, table: _Optional[str] = ..., prefix: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[bytes] = ..., slots: _Optional[bytes] = ...) -> None: ...
 
 class ScanEntry(_message.Message):
     __slots__ = ("key", "binding")
@@ -222,16 +226,18 @@ class GroupRevision(_message.Message):
     def __init__(self, group: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("table", "key", "prefix", "after")
+    __slots__ = ("table", "key", "prefix", "after", "groups")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
     table: str
     key: str
     prefix: str
     after: _containers.RepeatedCompositeFieldContainer[GroupRevision]
-    def __init__(self, table: _Optional[str] = ..., key: _Optional[str] = ..., prefix: _Optional[str] = ..., after: _Optional[_Iterable[_Union[GroupRevision, _Mapping]]] = ...) -> None: ...
+    groups: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, table: _Optional[str] = ..., key: _Optional[str] = ..., prefix: _Optional[str] = ..., after: _Optional[_Iterable[_Union[GroupRevision, _Mapping]]] = ..., groups: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Change(_message.Message):
     __slots__ = ("kind", "key", "unit", "version", "revision", "group")
@@ -323,21 +329,57 @@ class StatusResponse(_message.Message):
     slots: int
     def __init__(self, cluster: _Optional[str] = ..., node: _Optional[str] = ..., region: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., tables: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[_Union[GroupStatus, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[PeerStatus, _Mapping]]] = ..., slots: _Optional[int] = ...) -> None: ...
 
+class TopologyRequest(_message.Message):
+    __slots__ = ("table", "known_version")
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_VERSION_FIELD_NUMBER: _ClassVar[int]
+    table: str
+    known_version: int
+    def __init__(self, table: _Optional[str] = ..., known_version: _Optional[int] = ...) -> None: ...
+
+class TopologyNode(_message.Message):
+    __slots__ = ("name", "region", "address")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    region: str
+    address: str
+    def __init__(self, name: _Optional[str] = ..., region: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
+
+class TopologyGroup(_message.Message):
+    __slots__ = ("holders",)
+    HOLDERS_FIELD_NUMBER: _ClassVar[int]
+    holders: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, holders: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class TopologyResponse(_message.Message):
+    __slots__ = ("version", "node", "slots", "owners", "nodes", "groups")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    OWNERS_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    node: str
+    slots: int
+    owners: _containers.RepeatedScalarFieldContainer[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[TopologyNode]
+    groups: _containers.RepeatedCompositeFieldContainer[TopologyGroup]
+    def __init__(self, version: _Optional[int] = ..., node: _Optional[str] = ..., slots: _Optional[int] = ..., owners: _Optional[_Iterable[int]] = ..., nodes: _Optional[_Iterable[_Union[TopologyNode, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[TopologyGroup, _Mapping]]] = ...) -> None: ...
+
 class PlacementRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class PlacementResponse(_message.Message):
-    __slots__ = ("slots", "groups", "cheapest", "expected_s")
-    SLOTS_FIELD_NUMBER: _ClassVar[int]
-    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("cheapest", "expected_s")
     CHEAPEST_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_S_FIELD_NUMBER: _ClassVar[int]
-    slots: int
-    groups: int
     cheapest: _containers.RepeatedScalarFieldContainer[int]
     expected_s: float
-    def __init__(self, slots: _Optional[int] = ..., groups: _Optional[int] = ..., cheapest: _Optional[_Iterable[int]] = ..., expected_s: _Optional[float] = ...) -> None: ...
+    def __init__(self, cheapest: _Optional[_Iterable[int]] = ..., expected_s: _Optional[float] = ...) -> None: ...
 
 class ErrorDetail(_message.Message):
     __slots__ = ("reason", "message", "retry_delay_ms", "oldest")
@@ -351,6 +393,7 @@ class ErrorDetail(_message.Message):
         REASON_NO_QUORUM: _ClassVar[ErrorDetail.Reason]
         REASON_COMPACTED: _ClassVar[ErrorDetail.Reason]
         REASON_LAGGED: _ClassVar[ErrorDetail.Reason]
+        REASON_ELSEWHERE: _ClassVar[ErrorDetail.Reason]
     REASON_UNSPECIFIED: ErrorDetail.Reason
     REASON_INVALID_ARGUMENT: ErrorDetail.Reason
     REASON_LIMIT_EXCEEDED: ErrorDetail.Reason
@@ -359,6 +402,7 @@ class ErrorDetail(_message.Message):
     REASON_NO_QUORUM: ErrorDetail.Reason
     REASON_COMPACTED: ErrorDetail.Reason
     REASON_LAGGED: ErrorDetail.Reason
+    REASON_ELSEWHERE: ErrorDetail.Reason
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RETRY_DELAY_MS_FIELD_NUMBER: _ClassVar[int]

@@ -64,6 +64,11 @@ class GlobalTableServiceStub(object):
                 request_serializer=globaltable_dot_v1_dot_globaltable__pb2.StatusRequest.SerializeToString,
                 response_deserializer=globaltable_dot_v1_dot_globaltable__pb2.StatusResponse.FromString,
                 _registered_method=True)
+        self.Topology = channel.unary_unary(
+                '/globaltable.v1.GlobalTableService/Topology',
+                request_serializer=globaltable_dot_v1_dot_globaltable__pb2.TopologyRequest.SerializeToString,
+                response_deserializer=globaltable_dot_v1_dot_globaltable__pb2.TopologyResponse.FromString,
+                _registered_method=True)
         self.Placement = channel.unary_unary(
                 '/globaltable.v1.GlobalTableService/Placement',
                 request_serializer=globaltable_dot_v1_dot_globaltable__pb2.PlacementRequest.SerializeToString,
@@ -99,7 +104,7 @@ class GlobalTableServiceServicer(object):
 
     def Scan(self, request, context):
         """Lists bindings page by page, in no meaningful order; a page is read from the node's own
-        replicas, and a scan sees every key that was bound, unchanged, for the whole of it.
+        replicas, and a scan of all slots sees every key that was bound, unchanged, for the whole of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,6 +119,13 @@ class GlobalTableServiceServicer(object):
 
     def Status(self, request, context):
         """What this node knows of itself, its groups and its peers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Topology(self, request, context):
+        """Which node holds which group, as far as this node knows: whom to ask for which key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +170,11 @@ def add_GlobalTableServiceServicer_to_server(servicer, server):
                     servicer.Status,
                     request_deserializer=globaltable_dot_v1_dot_globaltable__pb2.StatusRequest.FromString,
                     response_serializer=globaltable_dot_v1_dot_globaltable__pb2.StatusResponse.SerializeToString,
+            ),
+            'Topology': grpc.unary_unary_rpc_method_handler(
+                    servicer.Topology,
+                    request_deserializer=globaltable_dot_v1_dot_globaltable__pb2.TopologyRequest.FromString,
+                    response_serializer=globaltable_dot_v1_dot_globaltable__pb2.TopologyResponse.SerializeToString,
             ),
             'Placement': grpc.unary_unary_rpc_method_handler(
                     servicer.Placement,
@@ -327,6 +344,33 @@ class GlobalTableService(object):
             '/globaltable.v1.GlobalTableService/Status',
             globaltable_dot_v1_dot_globaltable__pb2.StatusRequest.SerializeToString,
             globaltable_dot_v1_dot_globaltable__pb2.StatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Topology(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/globaltable.v1.GlobalTableService/Topology',
+            globaltable_dot_v1_dot_globaltable__pb2.TopologyRequest.SerializeToString,
+            globaltable_dot_v1_dot_globaltable__pb2.TopologyResponse.FromString,
             options,
             channel_credentials,
             insecure,

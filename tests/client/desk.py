@@ -13,6 +13,7 @@ from globaltable.client._lanes import AnyTicket
 from globaltable.client._settings import USE_CLIENT_DEFAULT, Settings, Timeout
 from globaltable.errors import GlobalTableError
 from globaltable.v1 import globaltable_pb2 as pb
+from tests.client.topologies import everywhere
 from tests.columns import stream_part, write_in
 
 TABLE = "im.session"
@@ -30,6 +31,8 @@ class Desk:
         self.tickets: list[AnyTicket] = []
         self.told: dict[int, Any] = {}
         """By caller: the value or the error."""
+        self.topology = everywhere(*self.settings.addresses).SerializeToString()
+        """What nodes say."""
         self._base = BaseGlobalTable(self.settings)
         if round_trips_s:
             self._bring_up(round_trips_s)
@@ -42,7 +45,7 @@ class Desk:
             for probe in by_arrival:
                 assert probe.tickets is None
                 self.now = started_at + round_trips_s[probe.node]
-                self.exchange.answered(probe, b"", self.now)
+                self.exchange.answered(probe, self.topology, self.now)
         assert self.exchange.poll(self.now) == []
 
     # --- callers ---------------------------------------------------------------------------------
@@ -166,7 +169,8 @@ def require_nothing_held(exchange: Exchange) -> None:
     calls = exchange._calls
     assert not calls._streamed and not len(calls._expiring)
     assert not any(calls._counts.values())
-    assert not any(exchange._queues.values()) and not exchange._unminted
+    assert not any(any(queues.values()) for queues in exchange._queues.values())
+    assert not exchange._unminted and not exchange._parted
 
 
 def write_of(call: Call) -> pb.WriteRequest:

@@ -182,8 +182,14 @@ class ScriptedNode(pb_grpc.GlobalTableServiceServicer):
         response: pb.ScanResponse = await self._serve("Scan", request, context)
         return response
 
-    async def Status(self, request: pb.StatusRequest, context: Context) -> pb.StatusResponse:  # noqa: N802
+    async def Topology(  # noqa: N802
+        self, request: pb.TopologyRequest, context: Context
+    ) -> pb.TopologyResponse:
         await asyncio.sleep(self._distance_s)
+        response: pb.TopologyResponse = await self._serve("Topology", request, context)
+        return response
+
+    async def Status(self, request: pb.StatusRequest, context: Context) -> pb.StatusResponse:  # noqa: N802
         response: pb.StatusResponse = await self._serve("Status", request, context)
         return response
 
@@ -227,7 +233,9 @@ class ScriptedNode(pb_grpc.GlobalTableServiceServicer):
             case "Scan":
                 return pb.ScanResponse()
             case "Placement":
-                return pb.PlacementResponse(slots=4_096, groups=8)
+                return pb.PlacementResponse()
+            case "Topology":
+                return pb.TopologyResponse()
             case _:
                 return pb.StatusResponse(node=self.address)
 

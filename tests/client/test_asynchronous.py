@@ -52,10 +52,10 @@ class TestLife:
             await ASKING[method](client)
         async with client:
             pass
-        asked = len(near.asked["Status"])
+        asked = len(near.asked["Topology"])
         with pytest.raises(ClientClosed):
             await ASKING[method](client)
-        assert set(near.asked) <= {"Status"} and len(near.asked["Status"]) == asked
+        assert set(near.asked) <= {"Topology"} and len(near.asked["Topology"]) == asked
 
     async def test_it_is_closed_when_the_block_raises(self, near: ScriptedNode) -> None:
         client = connect(near)
@@ -82,10 +82,10 @@ class TestLife:
             await client.open()
 
     async def test_who_opens_it_meanwhile_waits_until_it_is_open(self, near: ScriptedNode) -> None:
-        released = near.hold("Status", 2)
+        released = near.hold("Topology", 2)
         client = connect(near)
         opening = [asyncio.ensure_future(client.open()) for _ in range(3)]
-        await near.until_asked("Status")
+        await near.until_asked("Topology")
         assert not any(task.done() for task in opening)
         released.set()
         assert await asyncio.gather(*opening) == [client] * 3
@@ -98,10 +98,10 @@ class TestLife:
         assert [type(error) for error in told] == [ConnectFailed, ClientClosed]
 
     async def test_opening_can_be_given_up(self, near: ScriptedNode) -> None:
-        near.always("Status", hang)
+        near.always("Topology", hang)
         client = connect(near)
         opening = asyncio.ensure_future(client.open())
-        await near.until_asked("Status")
+        await near.until_asked("Topology")
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening

@@ -113,11 +113,11 @@ class TestStart:
         self, near: ScriptedNode, far: ScriptedNode
     ) -> None:
         """Not one that is down, though that alone has not failed it."""
-        far.always("Status", hang)
+        far.always("Topology", hang)
         near.stream(position({0: 4}))
         async with connect(far, near) as client:
             watch = client.watch(prefix="")
-            watch._progress.avoided = 0b10
+            watch._merged.streams[0].avoided = 0b10
             await watch.start()
         assert (len(near.asked["Watch"]), len(far.asked["Watch"])) == (1, 0)
 
@@ -307,7 +307,7 @@ class TestClose:
         client = await connect(near)
         watch = client.watch(prefix="")
         waiting = asyncio.ensure_future(anext(watch, None))
-        while not watch._progress._attempts.count:
+        while not watch._merged.streams[0]._attempts.count:
             await asyncio.sleep(0.001)
         began_at = time.monotonic()
         await (client if what == "client" else watch).close()

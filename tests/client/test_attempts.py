@@ -138,6 +138,7 @@ REASONS: dict[int, tuple[FailureKind, type[GlobalTableError] | None]] = {
     Reason.REASON_NO_QUORUM: (FailureKind.NO_QUORUM, None),
     Reason.REASON_COMPACTED: (FailureKind.FINAL, Compacted),
     Reason.REASON_LAGGED: (FailureKind.FINAL, Lagged),
+    Reason.REASON_ELSEWHERE: (FailureKind.ELSEWHERE, None),
 }
 
 

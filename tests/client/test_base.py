@@ -176,7 +176,7 @@ class TestWatchArguments:
         after = {2**32 - 1: 2**64 - 1, 0: 0}
         watch = client.watch(prefix="", after=after)
         assert watch.position == after
-        assert watch._progress.request()
+        assert watch._merged.streams[0].request()
 
 
 class TestWhatIsExported:

@@ -20,13 +20,11 @@ from tests.client.asking import connect, connect_sync
 from tests.client.desk import TABLE, UNAVAILABLE, Desk, applied, failure, ops, require_nothing_held
 from tests.client.node_thread import NodeThread
 from tests.client.scripted_node import ScriptedNode, hang, identities, refuse, say
-
-SLOTS = 4_096
-GROUPS = 8
+from tests.client.topologies import GROUPS, SLOTS, everywhere
 
 
 def _placement(*cheapest: int) -> pb.PlacementResponse:
-    return pb.PlacementResponse(slots=SLOTS, groups=GROUPS, cheapest=cheapest)
+    return pb.PlacementResponse(cheapest=cheapest)
 
 
 def _group(key: str) -> int:
@@ -200,6 +198,7 @@ class TestOnAClockOfItsOwn:
 
 class TestOverSockets:
     async def test_a_key_and_its_binding(self, near: ScriptedNode) -> None:
+        near.always("Topology", say(everywhere(near.address)))
         near.always("Placement", say(_placement(5)))
         async with connect(near) as client:
             made = await asyncio.gather(*(client.create("A", prefix="cid:") for _ in range(20)))
@@ -229,6 +228,7 @@ class TestOverSockets:
         assert len(set(identities(asked))) == 1
 
     def test_from_threads(self, nodes: NodeThread) -> None:
+        nodes.near.always("Topology", say(everywhere(nodes.near.address)))
         nodes.near.always("Placement", say(_placement(2)))
         with connect_sync(nodes.near) as client:
             made = [client.create("A") for _ in range(20)]

@@ -135,7 +135,7 @@ class TestNearest:
         assert desk.call().node == 1
         desk.wait()
         (probe,) = desk.poll()
-        assert (probe.method, probe.node, probe.tickets) == ("Status", 0, None)
+        assert (probe.method, probe.node, probe.tickets) == ("Topology", 0, None)
         desk.bind("3")
         assert desk.call().node == 1
         desk.answer_bytes(probe, b"")

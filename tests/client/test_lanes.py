@@ -20,6 +20,7 @@ from globaltable.client._lanes import (
     read_outcome,
     read_parts,
 )
+from globaltable.client._scanning import ScanProgress
 from globaltable.client.values import Status
 from globaltable.errors import InvalidArgument, NotBound, ProtocolError, VersionConflict
 from globaltable.model import Binding, OpKind
@@ -53,6 +54,7 @@ OUTCOMES: dict[int, tuple[Any, Any, Any]] = {
     pb.OUTCOME_STATUS_UNAVAILABLE: (FailureKind.NO_QUORUM,) * 3,
     pb.OUTCOME_STATUS_OVERLOADED: (FailureKind.OVERLOADED,) * 3,
     pb.OUTCOME_STATUS_UNKNOWN: (FailureKind.UNKNOWN,) * 3,
+    pb.OUTCOME_STATUS_ELSEWHERE: (FailureKind.ELSEWHERE,) * 3,
     99: (NONSENSE, NONSENSE, NONSENSE),
 }
 
@@ -220,10 +222,14 @@ class TestReadLane:
 
 class TestScanLane:
     lane = ScanLane()
-    asked = pb.ScanRequest(table=TABLE, prefix="cid:", page_size=7, page_token=b"t1")
+
+    def setup_method(self) -> None:
+        self.asked = ScanProgress(TABLE, "cid:", 7)
+        self.asked.advance(b"t1")
 
     def test_a_request_is_the_page_asked_for(self) -> None:
-        assert pb.ScanRequest.FromString(self.lane.request([self.asked])) == self.asked
+        asked = pb.ScanRequest(table=TABLE, prefix="cid:", page_size=7, page_token=b"t1")
+        assert pb.ScanRequest.FromString(self.lane.request([self.asked])) == asked
 
     def test_an_answer_is_the_entries_and_where_the_next_page_begins(self) -> None:
         response = pb.ScanResponse(
@@ -233,7 +239,8 @@ class TestScanLane:
             next_page_token=b"t2",
         )
         (answer,) = self.lane.read(_tickets(self.lane, self.asked), response.SerializeToString())
-        assert answer == ([("cid:1", Binding("C", 5, 70))], b"t2")
+        assert answer == [("cid:1", Binding("C", 5, 70))] and not self.asked.over
+        assert pb.ScanRequest.FromString(self.asked.request()).page_token == b"t2"
 
     def test_the_token_of_this_very_page_would_go_round_for_ever(self) -> None:
         data = pb.ScanResponse(next_page_token=b"t1").SerializeToString()
@@ -241,8 +248,9 @@ class TestScanLane:
         assert type(answer) is ProtocolError and "t1" in str(answer)
 
     def test_no_token_ends_it_though_none_was_sent_either(self) -> None:
-        first = pb.ScanRequest(table=TABLE)
-        assert self.lane.read(_tickets(self.lane, first), b"") == [([], b"")]
+        first = ScanProgress(TABLE, "", 0)
+        assert self.lane.read(_tickets(self.lane, first), b"") == [[]]
+        assert first.over
 
 
 class TestStatusLane:
@@ -278,10 +286,10 @@ NONSENSICAL: dict[str, tuple[Lane, list[Any], bytes]] = {
             results=[pb.ReadResult(), pb.ReadResult(binding=_HALF_A_BINDING)]
         ).SerializeToString(),
     ),
-    "scan: garbage": (ScanLane(), [TestScanLane.asked], b"\xff\xff\xff"),
+    "scan: garbage": (ScanLane(), [ScanProgress(TABLE, "cid:", 7)], b"\xff\xff\xff"),
     "scan: an entry bound to nothing": (
         ScanLane(),
-        [TestScanLane.asked],
+        [ScanProgress(TABLE, "cid:", 7)],
         pb.ScanResponse(entries=[pb.ScanEntry(key="k")]).SerializeToString(),
     ),
     "status: garbage": (StatusLane(), [None], b"\xff\xff\xff"),
@@ -304,7 +312,7 @@ def test_an_answer_that_makes_no_sense_is_a_protocol_error_of_each_callers_own(c
         (TestWriteLane.lane, UNBIND, "unbind of 'k'"),
         (ReadLane(TABLE, True), ("k",), "get of 'k'"),
         (ReadLane(TABLE, True), ("k", "l"), "get of 2 keys"),
-        (ScanLane(), TestScanLane.asked, "scan of 'im.session' from prefix 'cid:'"),
+        (ScanLane(), ScanProgress(TABLE, "cid:", 7), "scan of 'im.session' from prefix 'cid:'"),
         (StatusLane(), None, "status"),
         (OpeningLane(), ("a:1", "b:1"), "connect to a:1, b:1"),
     ],

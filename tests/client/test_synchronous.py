@@ -62,10 +62,10 @@ class TestLife:
         client = connect_sync(nodes.near)
         client.close()
         client.close()
-        asked = len(nodes.near.asked["Status"])
+        asked = len(nodes.near.asked["Topology"])
         with pytest.raises(ClientClosed):
             ASKING_SYNC[method](client)
-        assert set(nodes.near.asked) <= {"Status"} and len(nodes.near.asked["Status"]) == asked
+        assert set(nodes.near.asked) <= {"Topology"} and len(nodes.near.asked["Topology"]) == asked
 
     def test_it_is_closed_when_the_block_raises(self, nodes: NodeThread) -> None:
         client = connect_sync(nodes.near)

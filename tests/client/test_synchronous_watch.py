@@ -105,11 +105,11 @@ class TestStart:
         self, nodes: NodeThread
     ) -> None:
         """Not one that is down, though that alone has not failed it."""
-        nodes.far.always("Status", hang)
+        nodes.far.always("Topology", hang)
         nodes.near.stream(position({0: 4}))
         with connect_sync(nodes.far, nodes.near) as client:
             watch = client.watch(prefix="")
-            watch._progress.avoided = 0b10
+            watch._merged.streams[0].avoided = 0b10
             watch.start()
         assert (len(nodes.near.asked["Watch"]), len(nodes.far.asked["Watch"])) == (1, 0)
 
@@ -281,7 +281,7 @@ class TestClose:
         client = connect_sync(nodes.near)
         watch = client.watch(prefix="")
         waiting = thread.submit(next, watch, None)
-        while not watch._progress._attempts.count:
+        while not watch._merged.streams[0]._attempts.count:
             time.sleep(0.001)
         began_at = time.monotonic()
         (client if what == "client" else watch).close()

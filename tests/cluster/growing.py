@@ -1,4 +1,4 @@
-"""A local cluster to which nodes are added: processes of their own, that read files of their own."""
+"""A local cluster to which nodes are added, each a process that reads a file of its own."""
 
 import json
 import subprocess

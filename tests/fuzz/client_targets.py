@@ -17,8 +17,11 @@ from globaltable.client._lanes import (
     WriteLane,
     WriteOp,
 )
-from globaltable.client._minting import mint
+from globaltable.client._minting import Wanted, mint
+from globaltable.client._nodes import Nodes
 from globaltable.client._placements import read_placement
+from globaltable.client._routes import Routes, read_topology
+from globaltable.client._scanning import ScanProgress
 from globaltable.client._settings import Settings
 from globaltable.client._watching import WatchProgress
 from globaltable.errors import GlobalTableError, ProtocolError
@@ -59,7 +62,7 @@ def _read() -> Subject:
 
 def _scan() -> Subject:
     lane = ScanLane()
-    ticket: Ticket[Any] = Ticket(lane, pb.ScanRequest(page_token=b"t"), 1.0)
+    ticket: Ticket[Any] = Ticket(lane, ScanProgress(samples.TABLE, "", 0), 1.0)
     entries = [pb.ScanEntry(key=f"k{n}", binding=_BINDING) for n in range(4)]
     return _answers(lane, ticket, pb.ScanResponse(entries=entries, next_page_token=b"u"))
 
@@ -129,14 +132,44 @@ def _watched() -> Subject:
 
 def _placement() -> Subject:
     """Whatever a node says, a key can be minted, and little is done for it."""
-    seed = pb.PlacementResponse(slots=4_096, groups=8, cheapest=[1, 2, 5], expected_s=0.005)
+    seed = pb.PlacementResponse(cheapest=[1, 2, 5], expected_s=0.005)
     chance = random.Random(1)
 
     def decode(data: bytes) -> None:
-        wanted = read_placement(data)
+        said = read_placement(data)
+        wanted = Wanted(4_096, range(8), said.groups) if said is not None else None
         require_key(mint(samples.TABLE, "", wanted, chance.getrandbits))
         if wanted is None:
             raise Refused("nothing is known")
+
+    return Subject([seed.SerializeToString()], decode)
+
+
+def _topology() -> Subject:
+    """Whatever a node says, every key is asked for somewhere, and every slot once."""
+    seed = pb.TopologyResponse(
+        version=3,
+        node="a-1",
+        slots=64,
+        owners=[0, 1],
+        nodes=[
+            pb.TopologyNode(name="a-1", region="a", address="127.0.0.1:7101"),
+            pb.TopologyNode(name="a-2", region="a", address="127.0.0.1:7102"),
+        ],
+        groups=[pb.TopologyGroup(holders=[0]), pb.TopologyGroup(holders=[1])],
+    )
+
+    def decode(data: bytes) -> None:
+        said = read_topology(data)
+        if said.topology is None:
+            raise Refused("nothing is known")
+        nodes, routes = Nodes(["127.0.0.1:7101"], 0.0), Routes(samples.TABLE)
+        nodes.learn(said.topology.nodes, 0.0, discover=True)
+        routes.learn(said.topology, nodes.numbers_of)
+        assert nodes.choose(0, routes.of_key("k")) is not None
+        slots = list(routes.slots().values())
+        assert sum(slots) == (1 << said.topology.slots) - 1
+        assert routes.is_news(said.topology) is False
 
     return Subject([seed.SerializeToString()], decode)
 
@@ -166,6 +199,7 @@ _OPENERS: Final[dict[str, Callable[[], Subject]]] = {
     "answer to Scan": _scan,
     "answer to Status": _status,
     "answer to Placement": _placement,
+    "answer to Topology": _topology,
     "answers on WriteStream": _written,
     "message of Watch": _watched,
     "error detail": _error_detail,

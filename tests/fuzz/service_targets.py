@@ -200,6 +200,7 @@ _REQUESTS: Final[dict[str, tuple[Any, list[Any], str]]] = {
         "stream",
     ),
     "Status": (pb.StatusRequest, [pb.StatusRequest()], "unary"),
+    "Topology": (pb.TopologyRequest, [pb.TopologyRequest(table="im.session")], "unary"),
     "Placement": (pb.PlacementRequest, [pb.PlacementRequest()], "unary"),
 }
 
@@ -210,6 +211,7 @@ _SHARES: Final = {
     "Scan": 15,
     "Watch": 30,
     "Status": 5,
+    "Topology": 5,
     "Placement": 5,
 }
 

@@ -1,7 +1,7 @@
 """Every request is checked whole before anything happens, and what is refused says why."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,7 +55,7 @@ class _Node:
         return [(table.get(name), table.applied) for name in names]
 
     def scan(
-        self, table: str, prefix: str, token: bytes, count: int
+        self, table: str, prefix: str, token: bytes, count: int, wanted: bytes = b""
     ) -> tuple[list[tuple[str, Binding]], bytes]:
         self._may_fail()
         self.scanned.append(count)
@@ -70,15 +70,20 @@ class _Node:
         more = start + count < len(found)
         return page, b"%d" % (start + count) if more else b""
 
-    def open_watch(self, start: bytes, exact: bool, after: dict[int, int]) -> Watcher:
+    def open_watch(
+        self, start: bytes, exact: bool, after: Mapping[int, int], groups: Sequence[int] = ()
+    ) -> Watcher:
         self._may_fail()
         return self.watches.add(start, exact, [0], after)
 
     def status(self) -> pb.StatusResponse:
         return pb.StatusResponse(cluster="im", node="a")
 
+    def topology(self, table: str, known_version: int) -> pb.TopologyResponse:
+        return pb.TopologyResponse(version=3, node="a")
+
     def placement(self) -> pb.PlacementResponse:
-        return pb.PlacementResponse(slots=16, groups=2, cheapest=[1], expected_s=0.005)
+        return pb.PlacementResponse(cheapest=[1], expected_s=0.005)
 
     def _may_fail(self) -> None:
         if self.fails is not None:
@@ -461,4 +466,4 @@ async def test_status_is_the_nodes_own(caller: _Caller) -> None:
 
 async def test_where_new_keys_go_is_the_nodes_own_word(caller: _Caller) -> None:
     told = await caller.placement()
-    assert (told.slots, told.groups, list(told.cheapest)) == (16, 2, [1])
+    assert (list(told.cheapest), told.expected_s) == ([1], 0.005)

@@ -65,7 +65,9 @@ class _Node:
         if ops:
             self.submitted.append(_Submitted(ops, timeout_s, told))
 
-    def open_watch(self, start: bytes, exact: bool, after: dict[int, int]) -> Watcher:
+    def open_watch(
+        self, start: bytes, exact: bool, after: dict[int, int], groups: Sequence[int] = ()
+    ) -> Watcher:
         return self.watches.add(start, exact, [0], after)
 
     def status(self) -> pb.StatusResponse:
