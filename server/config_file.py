@@ -271,10 +271,10 @@ def _check_replicas(replicas: int, regions: int) -> None:
             f"groups.replicas = {replicas}: give {' or '.join(map(str, REPLICAS_ALLOWED))}; an "
             "even number survives no more losses than the odd one below it"
         )
-    if replicas != regions:
+    if replicas > regions:
         raise ConfigError(
-            f"groups.replicas = {replicas} with {regions} regions: in this version each region "
-            "holds a replica of each group; give as many replicas as there are regions"
+            f"groups.replicas = {replicas} with {regions} regions: each replica of a group needs a "
+            "region of its own; give fewer, or more regions"
         )
 
 

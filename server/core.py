@@ -224,6 +224,11 @@ class NodeCore:
         self._discards.append(LogWrite(number, None, 0, (), state))
         self._discarding[number] = None
 
+    @property
+    def is_discarding(self) -> bool:
+        """A replica's log or table is yet to be discarded."""
+        return bool(self._discarding)
+
     def discarded(self, group: int) -> None:
         """The result of `DiscardTable`."""
         self._table.refresh()

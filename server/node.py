@@ -111,7 +111,7 @@ class Node:
             incarnation=rng.getrandbits(62),
             plan=topology.plan_digest,
             listen=(self._own.peer.host, self._own.peer.port),
-            peers=self._peers_of(topology),
+            peers={},
             on_payload=self._on_payload,
             on_up=lambda peer: self._on_link(peer, True),
             on_down=lambda peer: self._on_link(peer, False),
@@ -133,6 +133,7 @@ class Node:
             on_change=self._on_new_topology,
             on_plan=self._on_plan,
         )
+        self._links.set_peers(self._peers_of(topology))
         self._want_members()
         watches = Watches(self._core.serving)
         self._driver = Driver(
@@ -286,7 +287,8 @@ class Node:
             await self._flush_done()
 
     async def _flush_done(self) -> None:
-        while self._core.is_flushing and not self._failed.done():
+        core = self._core
+        while (core.is_flushing or core.is_discarding) and not self._failed.done():
             await asyncio.sleep(0.005)
 
     def _fail(self, error: BaseException) -> None:
@@ -343,13 +345,16 @@ class Node:
     # --- the topology ----------------------------------------------------------------------------
 
     def _peers_of(self, topology: Topology) -> dict[str, Peer]:
-        """The other nodes; and those removed, while a group here counts on them."""
+        """The other nodes; and those removed, while a group here counts on them, or may: one that
+        is on its way is not always known here by its members."""
         counted = {
             name
             for replica in self._core.replicas.values()
             if replica.members is not None
             for name in replica.members.names
         }
+        if self._live.unsettled:
+            counted.update(name for group in topology.before for name in group.holders)
         leaving = [node for node in topology.removed if node.name in counted]
         return {
             node.name: self._peer(node)
@@ -388,6 +393,7 @@ class Node:
                     "the directory and start it with --join; if it has lost its disk, run "
                     "`globaltable rebuild --all` first"
                 )
+            self._may_be_needless = False
             self._live.hear(peer, body)
         except ConfigError as error:
             known_topology.forget(self._own.data_dir)
@@ -396,8 +402,9 @@ class Node:
             self._fail(error)
 
     def _on_plan(self, peer: str, plan: int) -> None:
+        before = self._links.has_same_plan(peer)
         self._links.peer_plans(peer, plan)
-        if self._links.connected(peer):
+        if self._links.connected(peer) and self._links.has_same_plan(peer) != before:
             self._core.set_connected(peer, True, same_plan=self._links.has_same_plan(peer))
             self._driver.wake()
 
@@ -447,7 +454,7 @@ class Node:
             for number, replica in self._core.replicas.items()
             if not self._is_given_up(replica)
         ]
-        if not waiting:
+        if not waiting and not self._core.is_discarding:
             log.warning(
                 "this node was removed from the cluster: it stops, and its data directory may be "
                 "deleted",

@@ -92,5 +92,5 @@ def topology_response(
         response.nodes.add(name=one.name, region=one.region, address=one.client)
     place = {one.name: number for number, one in enumerate(topology.nodes)}
     for group in topology.groups:
-        response.groups.add(holders=[place[name] for name in group.replicas])
+        response.groups.add(holders=[place[name] for name in group.holders])
     return response
