@@ -256,6 +256,8 @@ class Node:
         self._admin.drain()
         if self._server is not None:
             await self._server.stop(grace=max(0.1, deadline - self._loop.time()))
+        while self._core.is_discarding and not self._failed.done() and self._loop.time() < deadline:
+            await asyncio.sleep(0.005)
         self._driver.stop()
         while self._persister.turns and not self._failed.done():
             await asyncio.sleep(0.005)
@@ -287,8 +289,7 @@ class Node:
             await self._flush_done()
 
     async def _flush_done(self) -> None:
-        core = self._core
-        while (core.is_flushing or core.is_discarding) and not self._failed.done():
+        while self._core.is_flushing and not self._failed.done():
             await asyncio.sleep(0.005)
 
     def _fail(self, error: BaseException) -> None:

@@ -1,5 +1,7 @@
 """A local cluster to which nodes are added, each a process that reads a file of its own."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -7,14 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, NamedTuple
 
+from globaltable.cli.main import run as command
 from globaltable.server.config import Address, NodeConfig
 from globaltable.server.config_file import render
 from globaltable.testing import LocalCluster
 from globaltable.testing.cluster import free_ports
-
-DONE_TIMEOUT_S: Final = 40.0
 
 
 class Joiner:
@@ -45,11 +46,11 @@ class Joiner:
         ]
 
     def start(self, *, join: bool = True) -> None:
-        command = [sys.executable, "-m", "globaltable", "node", "--config", str(self._path)]
-        command += ["--node", self.name, *(["--join"] if join else [])]
+        words = [sys.executable, "-m", "globaltable", "node", "--config", str(self._path)]
+        words += ["--node", self.name, *(["--join"] if join else [])]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill(self) -> None:
@@ -67,21 +68,26 @@ def joiner(cluster: LocalCluster, name: str) -> Iterator[Joiner]:
         one.kill()
 
 
+class Ended(NamedTuple):
+    status: int
+    stdout: str
+    stderr: str
+
+
 def ask(cluster: LocalCluster, *words: str, regions: str = "abc") -> list[dict[str, Any]]:
     """A command of the shell that prints JSON lines; it must succeed."""
     ended = run(cluster, *words, "--json", regions=regions)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.status == 0, ended
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
-def run(
-    cluster: LocalCluster, *words: str, regions: str = "abc"
-) -> subprocess.CompletedProcess[str]:
+def run(cluster: LocalCluster, *words: str, regions: str = "abc") -> Ended:
+    """A command of the shell, in this process: its imports would take longer than what it does."""
     endpoints = ",".join(cluster.addresses[region] for region in regions)
-    command = [sys.executable, "-m", "globaltable", *words, "--endpoints", endpoints]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=DONE_TIMEOUT_S, check=False
-    )
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = command([*words, "--endpoints", endpoints])
+    return Ended(status, out.getvalue(), err.getvalue())
 
 
 def until(reached: Callable[[], object], timeout_s: float = 20.0) -> None:
