@@ -119,8 +119,10 @@ class Replica:
         self._limits = limits
         self._now = now
         self._proposals = Proposals(limits.pending_ops, rng, now)
-        self._founders = founders_in(image) or members
-        self._joins = image.hard_state.joining or (members is None and not image.entries)
+        mark = image.hard_state
+        # Who has lost its log cannot tell whether it still begins where the group was founded.
+        self._founders = founders_in(image) or (None if mark.marked else members)
+        self._joins = mark.joining or not (members or mark.rebuilding or image.entries)
         self.table = self._load_table(image)
         journal = Journal(
             group.number,
@@ -157,7 +159,7 @@ class Replica:
         number = self.group.number
         image = self._store.image(number)
         state = image.state
-        if log is not None and self._joins and not any(entry.index for entry in log.entries):
+        if log is not None and self._is_empty(log):
             if state == ROOT_STATE:
                 state = JOINING_STATE
         elif state.members is None:
@@ -169,6 +171,11 @@ class Replica:
                     "none of its founders"
                 )
         return Table(self._slots, self._store.rows(number), state, image.history)
+
+    def _is_empty(self, log: LogImage) -> bool:
+        """It has been sent nothing yet, since it came or was discarded."""
+        marked = self._joins or log.hard_state.rebuilding
+        return marked and not any(entry.index for entry in log.entries)
 
     # --- state -----------------------------------------------------------------------------------
 

@@ -86,7 +86,9 @@ def verify_group(log: LogStore, table: TableStore, group: int) -> Finding:
             f"the log begins at {entries[0].index} but the table ends at {state.applied}; entries "
             "between are missing"
         )
-    if image is not None and state is not None and not entries and state != ROOT_STATE:
+    # Between the log's mark and the table's end, what is left of a discarded replica is void.
+    void = image is not None and image.hard_state.joining
+    if image is not None and state is not None and not entries and state != ROOT_STATE and not void:
         damages.append(f"the table is at {state.applied} but there is no log")
     rebuilding = image is not None and image.hard_state.rebuilding
     return Finding(group, len(entries), rows, rebuilding, tuple(damages))

@@ -240,3 +240,15 @@ def test_a_lost_vote_is_found(tmp_path: Path) -> None:
     _written(tmp_path)
     _tamper(tmp_path, b"states", lambda key, value: None)
     _assert_corrupt(tmp_path, "group 7 has log entries but no term")
+
+
+def test_the_groups_of_which_anything_is_stored_are_known(tmp_path: Path) -> None:
+    """Those of replicas that are no more, too: what is left of one says that it is joining."""
+    log = LmdbLogStore(tmp_path / "log")
+    gone = HardState(7, "b", joining=True)
+    log.commit(
+        [LogWrite(3, None, 0, (), gone), LogWrite(1, None, None, (), HardState(0, None, True))]
+    )
+    assert log.groups() == [1, 3]
+    assert [log.load(group).hard_state for group in (1, 3)] == [HardState(0, None, True), gone]
+    log.close()

@@ -9,6 +9,7 @@ import pytest
 
 from globaltable.errors import Corrupt, ProtocolError
 from globaltable.history import HistoryRecord
+from globaltable.members import Members
 from globaltable.model import OpKind, OutcomeStatus
 from globaltable.store import lmdb_table
 from globaltable.store.lmdb_table import LmdbTableStore
@@ -397,3 +398,19 @@ def test_a_sweep_keeps_what_the_core_still_reads(open_store: Open) -> None:
     store.sweep()
     store.refresh()
     assert dict(rows.scan(*EVERYTHING)) == {}
+
+
+def test_the_members_are_part_of_where_a_table_stands(
+    open_store: Open,
+) -> None:
+    store = open_store("table")
+    state = TableState(8, 1, 8, Members(("a", "b", "c"), ("d",)))
+    store.flush([(0, Flush({}, [], state))])
+    source = store.open_snapshot(0)
+    assert source.state == state
+    source.close()
+    store.refresh()
+    assert store.image(0).state == state
+    store.discard(0)
+    store.refresh()
+    assert store.image(0).state == ROOT_STATE

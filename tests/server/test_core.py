@@ -101,7 +101,7 @@ def test_who_was_to_be_told_in_the_turn_in_which_it_stops_is_told(
 def test_a_replica_that_is_rebuilt_serves_nobody() -> None:
     core = _core(rebuilding=0)
     assert core.refusal(0) == "group 0 is being rebuilt on a"
-    assert core.replicas[0].rebuilding == "waits for an answer of b, c"
+    assert core.replicas[0].rebuilding == "waits for an answer of any member"
     assert not core.submit(0, (), "reader", 100.0)
     assert core.refusal(1) == ""
     assert core.submit(1, (), "reader", 100.0)

@@ -19,13 +19,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_seeds() -> None:
-    snapshots = rebuilds = 0
+    snapshots = rebuilds = steps = 0
     for result in run_seeds(range(SEEDS), jobs=2):
         schedule = draw(result.seed)
         assert result.violation is None, report(schedule, result, 80)
         snapshots += result.installs
         rebuilds += result.rebuilds
-    assert snapshots > 50 and rebuilds > 20, "the schedules have lost their bite"
+        steps += result.member_changes
+    bites = snapshots > 50 and rebuilds > 20 and steps > 150
+    assert bites, "the schedules have lost their bite"
 
 
 def test_a_schedule_survives_being_printed() -> None:

@@ -58,6 +58,8 @@ class Result(NamedTuple):
     elections: int
     rebuilds: int
     """Of replicas."""
+    member_changes: int
+    """Steps of a group that were committed."""
 
 
 class World:
@@ -125,6 +127,7 @@ class World:
             self.checks.installs,
             self.checks.elections,
             self.rebuilds,
+            self.checks.member_changes,
         )
 
     def _run(self) -> None:
