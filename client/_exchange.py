@@ -500,6 +500,11 @@ class Exchange:
         ticket.avoided |= 1 << node
         if failure.kind is FailureKind.ELSEWHERE:
             self.nodes.suspected(node, now)
+            if ticket.lane.route(ticket.payload, self.routes) != ticket.route:
+                # Who holds it has been learnt meanwhile.
+                ticket.avoided = 0
+                self._enqueue(ticket, first=True)
+                return
         overloaded = failure.kind is FailureKind.OVERLOADED
         if not overloaded:
             # Perhaps its group has lost its leader, though the node serves others as before.

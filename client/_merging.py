@@ -31,12 +31,14 @@ class MergedProgress:
         self._changes = -1
         self._drained: list[WatchProgress] = []
         """Followed no longer, but something that they brought has yet to be handed out."""
+        self._first = first
+        """Of what there is a watch."""
         self.streams = [first]
 
     @property
     def subject(self) -> str:
         """What is watched, for error messages."""
-        return self.streams[0].subject
+        return self._first.subject
 
     @property
     def started(self) -> bool:
@@ -76,7 +78,7 @@ class MergedProgress:
         if routes.changes == self._changes:
             return []
         self._changes = routes.changes
-        key = self.streams[0].key
+        key = self._first.key
         if key is not None:
             route = routes.of_key(key)
             return [] if route == self.streams[0].route else self._replace([(route, None)])
@@ -108,4 +110,4 @@ class MergedProgress:
             present = self._from_present or frozenset()
             beginnings: Mapping[int, int] = {g: 0 for g in groups if g not in present}
             after = {g: at for g, at in {**beginnings, **after}.items() if g in groups}
-        return ended[0].succeeded(after, ended, route, groups)
+        return self._first.succeeded(after, ended, route, groups)

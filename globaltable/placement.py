@@ -1,8 +1,9 @@
 """Where leaders should stand, and which groups are cheapest from here: arithmetic of round trips.
 
 A write costs what it takes until the node it entered at knows of a majority (that is the rule of
-`raft.commit_latency`), and that hangs on where the group's leader stands. The plan
-(`planned_leaders`) gives each group, in turn, a leader for which the mean of that cost over the
+`raft.commit_latency`), and that hangs on where the group's leader stands. Callers in a region that
+holds no replica of the group ask the nearest one, and pay the way to it on top. The plan
+(`planned_leaders`) gives each group, in turn, a leader for which the mean of that cost over all
 regions is least: over regions, because a key that the application chose falls into any group,
 whoever writes it; weighted, if it is known how many of the writes enter at each region. Leaders
 that cost nearly the same (`_is_near`) count as equal, and among equals the region that leads fewest
@@ -20,7 +21,7 @@ plan, and a plan from measured round trips is stable because they are written in
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final, NamedTuple
@@ -44,6 +45,22 @@ def costs_s(voters: Sequence[str], leader: str, round_trip_s: RoundTripS) -> dic
     """How long a write takes on the network from each voter at which it may enter."""
     pairs = {pair: round_trip_s(*pair) for pair in combinations(voters, 2)}
     return {voter: commit_latency_s(pairs, voters, leader, voter) for voter in voters}
+
+
+def costs_from_s(
+    places: Sequence[str], voters: Sequence[str], leader: str, round_trip_s: RoundTripS
+) -> dict[str, float]:
+    """How long a write takes on the network for callers in some places. Where there is no voter
+    they ask the nearest one there is, and pay the way to it on top."""
+    costs = costs_s(voters, leader, round_trip_s)
+    from_s = {}
+    for place in places:
+        if place in costs:
+            from_s[place] = costs[place]
+        else:
+            way_s, nearest = min((round_trip_s(place, voter), voter) for voter in voters)
+            from_s[place] = way_s + costs[nearest]
+    return from_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +90,15 @@ def planned_leaders(
     """
     region_of = topology.region_of
 
-    def between_s(a: str, b: str) -> float:
-        return round_trips.between_s(region_of[a], region_of[b])
+    # In one order, whatever the group's own: sums of floats depend on it.
+    regions = sorted(set(region_of.values()))
+    shares = [(weights or {}).get(region, 0.0) for region in regions]
+    if not any(shares):
+        shares = [1.0] * len(regions)
 
-    def mean_s(leader: str, voters: tuple[str, ...]) -> float:
-        shares = [(weights or {}).get(region_of[voter], 0.0) for voter in voters]
-        if not any(shares):
-            shares = [1.0] * len(voters)
-        costs = costs_s(voters, leader, between_s).values()
+    def mean_s(leader: str, voters: Iterable[str]) -> float:
+        held_in = sorted(region_of[voter] for voter in voters)
+        costs = costs_from_s(regions, held_in, region_of[leader], round_trips.between_s).values()
         weighed = math.fsum(share * cost for share, cost in zip(shares, costs, strict=True))
         return weighed / math.fsum(shares)
 
@@ -91,8 +109,7 @@ def planned_leaders(
         voters = frozenset(group.replicas)
         for name in group.replicas:
             if (name, voters) not in known:
-                # In one order, whatever the group's own: sums of floats depend on it.
-                known[name, voters] = mean_s(name, tuple(sorted(voters)))
+                known[name, voters] = mean_s(name, voters)
         least_s = min(known[name, voters] for name in group.replicas)
         equals = [name for name in group.replicas if _is_near(known[name, voters], least_s)]
         leader = min(equals, key=leads.__getitem__)

@@ -273,8 +273,8 @@ def _check_replicas(replicas: int, regions: int) -> None:
         )
     if replicas > regions:
         raise ConfigError(
-            f"groups.replicas = {replicas} with {regions} regions: each replica of a group needs a "
-            "region of its own; give fewer, or more regions"
+            f"groups.replicas = {replicas} with {regions} regions: each replica of a group is in a "
+            "region of its own; give at most as many replicas as there are regions"
         )
 
 

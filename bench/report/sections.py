@@ -28,6 +28,7 @@ from globaltable.bench.scenarios import (
     contention,
     failover,
     growth,
+    nodes,
     reads,
     throughput,
     watchers,
@@ -179,6 +180,29 @@ def _throughput(report: Report) -> Section:
         _LOAD_NOTE,
         (_loads(repeats),),
         lambda: (load_latency("throughput", repeats),),
+    )
+
+
+def _nodes(report: Report) -> Section:
+    repeats = list(grouped(report.of(nodes.NAME)))
+    rows = tuple(
+        (
+            f"{several.case['nodes_per_region']} a region, {several.case['callers']:,} callers",
+            rate(several.median("binds_per_s")),
+            seconds(several.median("node_cpu_s_per_1000_binds")),
+            ms(several.median("p50_ms")),
+            ms(several.median("p99_ms")),
+            rate(several.total("failed") + several.total("missed")),
+            f"{len(several.measurements)}",
+        )
+        for several in repeats
+    )
+    columns = ("nodes", "binds/s", "CPU per 1,000", "p50", "p99", "failed", "repeats")
+    return Section(
+        "Nodes",
+        "As many groups as nodes. The processor time is that of all nodes together: where the "
+        "cores of this machine run out, it says what more of them would do, and the rate does not.",
+        (Table(columns, rows),),
     )
 
 
@@ -408,6 +432,7 @@ def _disturbed(report: Report) -> list[tuple[str, str]]:
 _BY_SCENARIO: Final[dict[str, Callable[[Report], Section]]] = {
     commit_latency.NAME: _commit_latency,
     throughput.NAME: _throughput,
+    nodes.NAME: _nodes,
     compare.NAME: _compare,
     contention.NAME: _contention,
     failover.NAME: _failover,

@@ -60,7 +60,7 @@ def check_filled(addresses: Sequence[str], sessions: int) -> None:
 
 async def _check_filled(address: str, sessions: int) -> None:
     numbers = range(0, sessions, max(1, sessions // _CHECKED))
-    async with GlobalTable.connect([address], table=TABLE) as client:
+    async with GlobalTable.connect([address], table=TABLE, discover=False) as client:
         found = await client.get_many([filled_key(number) for number in numbers])
         for number in numbers:
             binding = found.get(filled_key(number))

@@ -8,6 +8,7 @@ from globaltable.bench.scenarios import (
     contention,
     failover,
     growth,
+    nodes,
     reads,
     throughput,
     watchers,
@@ -17,6 +18,7 @@ from globaltable.bench.scenarios.scenario import Scenario
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     commit_latency.SCENARIO,
     throughput.SCENARIO,
+    nodes.SCENARIO,
     compare.SCENARIO,
     contention.SCENARIO,
     failover.SCENARIO,

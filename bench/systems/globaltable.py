@@ -79,7 +79,9 @@ class GlobalTableTarget:
     timeout_s: float = OP_TIMEOUT_S
 
     async def connect(self) -> GlobalTableClient:
-        table = await GlobalTable.connect(self.addresses, table=TABLE, timeout=self.timeout_s)
+        table = await GlobalTable.connect(
+            self.addresses, table=TABLE, timeout=self.timeout_s, discover=False
+        )
         return GlobalTableClient(table)
 
 
@@ -94,8 +96,9 @@ class GlobalTableRunning:
         self._topology = cluster.config.topology()
 
     def target(self, region: str) -> GlobalTableTarget:
-        """A client in that region, which asks no node but its own."""
-        return GlobalTableTarget((self.cluster.addresses[region],))
+        """A client in that region, which asks no nodes but its own."""
+        addresses = self.cluster.addresses
+        return GlobalTableTarget(tuple(addresses[node] for node in self.cluster.nodes_of(region)))
 
     @property
     def groups(self) -> range:
@@ -137,9 +140,14 @@ class GlobalTableSystem:
     name: ClassVar[str] = NAME
 
     def __init__(
-        self, prepare: Callable[[LocalCluster], None] | None = None, **overrides: Any
+        self,
+        prepare: Callable[[LocalCluster], None] | None = None,
+        *,
+        nodes_per_region: int = 1,
+        **overrides: Any,
     ) -> None:
         self._prepare = prepare
+        self._nodes_per_region = nodes_per_region
         self._overrides = overrides
 
     @contextlib.contextmanager
@@ -151,6 +159,7 @@ class GlobalTableSystem:
             overrides["injected_latency"] = _injected(network)
         cluster = LocalCluster(
             network.regions,
+            nodes_per_region=self._nodes_per_region,
             tables=(TABLE,),
             hosts=network.hosts,
             wrappers=network.wrappers,

@@ -20,7 +20,9 @@ from globaltable.errors import GlobalTableError, Unavailable
 
 if TYPE_CHECKING:
     from globaltable.client import Status
+    from globaltable.placement import RoundTrips
     from globaltable.server.config import Config, Placement
+    from globaltable.topology import Topology
 
 _SETTLED_S: Final = 30.0
 """After so long nothing of what was measured at first is left in the smoothed round trips."""
@@ -146,8 +148,8 @@ def _make(loaded: "Config", statuses: "dict[str, Status]") -> _Plan:
         present=present,
         preferred=preferred,
         planned=planned,
-        before_ms=_expected_ms(regions, present, round_trips),
-        after_ms=_expected_ms(regions, planned, round_trips),
+        before_ms=_expected_ms(topology, present, round_trips),
+        after_ms=_expected_ms(topology, planned, round_trips),
         measured_for_s=min(status.uptime_s for status in statuses.values()),
         disagreeing=[
             name
@@ -181,11 +183,18 @@ def _present(statuses: "dict[str, Status]", groups: int) -> list[str]:
 
 
 def _expected_ms(
-    regions: tuple[str, ...], leaders: Sequence[str], round_trips: Any
+    topology: "Topology", leaders: Sequence[str], round_trips: "RoundTrips"
 ) -> dict[str, float]:
-    from globaltable.placement import costs_s
+    """The mean over the groups with a leader, for callers in each region."""
+    from globaltable.placement import costs_from_s
 
-    led = [costs_s(regions, leader, round_trips.between_s) for leader in leaders if leader]
+    regions = list(dict.fromkeys(topology.region_of.values()))
+    led = []
+    for group, leader in zip(topology.groups, leaders, strict=True):
+        held_in = [topology.region_of[node] for node in group.replicas]
+        # A replica that moves may lead where the file has none yet: nothing is expected of that.
+        if leader in held_in:
+            led.append(costs_from_s(regions, held_in, leader, round_trips.between_s))
     return {
         region: 1_000 * sum(costs[region] for costs in led) / len(led) if led else float("nan")
         for region in regions

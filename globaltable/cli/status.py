@@ -51,7 +51,9 @@ def ask(address: str, timeout_s: float) -> "Status":
     from globaltable.client import SyncGlobalTable
 
     # Any valid name does: a status is of the node, not of a table.
-    with SyncGlobalTable.connect([address], table="status", timeout=timeout_s) as client:
+    with SyncGlobalTable.connect(
+        [address], table="status", timeout=timeout_s, discover=False
+    ) as client:
         return client.status(address)
 
 
@@ -66,19 +68,18 @@ def _plain(value: Any) -> Any:
 
 def _nodes(statuses: "dict[str, Status]") -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for title in ("REGION", "ADDRESS", "UP", "LEADS", "PEERS"):
+    for title in ("NODE", "REGION", "ADDRESS", "UP", "LEADS", "PEERS"):
         table.add_column(title)
     for address, one in statuses.items():
         led = sum(group.role.name == "LEADER" for group in one.groups)
         peers = ", ".join(
-            f"{peer.region} {peer.round_trip_s * 1000:.1f} ms"
+            f"{peer.node} {peer.round_trip_s * 1000:.1f} ms"
             if peer.connected
-            else f"{peer.region} down"
+            else f"{peer.node} down"
             for peer in one.peers
         )
-        table.add_row(
-            one.region, address, f"{one.uptime_s:.0f} s", f"{led} of {len(one.groups)}", peers
-        )
+        leads = f"{led} of {len(one.groups)}"
+        table.add_row(one.node, one.region, address, f"{one.uptime_s:.0f} s", leads, peers)
     return table
 
 
@@ -92,18 +93,18 @@ def _standing(replica: "GroupStatus") -> str:
 
 
 def _groups(statuses: "dict[str, Status]") -> Table:
-    """One line a group: its leader, and how far each region has applied it."""
+    """One line a group: its leader, and how far each node has applied it that has a replica."""
     table = Table(box=None, pad_edge=False, padding=(1, 3, 0, 0), collapse_padding=True)
     for title in ("GROUP", "LEADER", "TERM"):
         table.add_column(title)
     for one in statuses.values():
-        table.add_column(f"APPLIED IN {one.region}", justify="right")
-    by_group: dict[int, list[GroupStatus]] = {}
-    for one in statuses.values():
+        table.add_column(f"APPLIED ON {one.node}", justify="right")
+    by_group: dict[int, dict[str, GroupStatus]] = {}
+    for address, one in statuses.items():
         for group in one.groups:
-            by_group.setdefault(group.group, []).append(group)
+            by_group.setdefault(group.group, {})[address] = group
     for number, replicas in sorted(by_group.items()):
-        latest = max(replicas, key=lambda replica: (replica.term, replica.leader_region))
-        applied = [_standing(replica) for replica in replicas]
+        latest = max(replicas.values(), key=lambda replica: (replica.term, replica.leader_region))
+        applied = [_standing(replicas[at]) if at in replicas else "" for at in statuses]
         table.add_row(str(number), latest.leader_region or "none", str(latest.term), *applied)
     return table

@@ -148,7 +148,7 @@ class _Demo:
                 nodes = [own]
                 if elsewhere:
                     nodes += [other for other in addresses.values() if other != own]
-                client = GlobalTable.connect(nodes, table=TABLE, timeout=_TIMEOUT_S)
+                client = GlobalTable.connect(nodes, table=TABLE, timeout=_TIMEOUT_S, discover=False)
                 clients[region] = await stack.enter_async_context(client)
             yield clients
 

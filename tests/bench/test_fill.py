@@ -65,7 +65,7 @@ def test_its_nodes_serve_what_was_filled_and_bind_none_of_it_again(tmp_path: Pat
     with cluster:
         addresses = list(cluster.addresses.values())
         check_filled(addresses, sessions)
-        with SyncGlobalTable.connect(addresses, table=TABLE) as client:
+        with SyncGlobalTable.connect(addresses, table=TABLE, discover=False) as client:
             assert len(list(client.scan())) == sessions
             assert client.bind("fresh", "A").created
             last = client.get(filled_key(sessions - 1))

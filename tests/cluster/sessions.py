@@ -14,21 +14,28 @@ RACING_AT_A_TIME = 50
 """Binds of a region under way, so that no region is through before the others have begun."""
 
 
-def connect(cluster: LocalCluster, *regions: str, timeout: float = 10.0) -> SyncGlobalTable:
-    """A client of the nodes of these regions, in this order; of all if none is named."""
-    addresses = [cluster.addresses[region] for region in regions or cluster.regions]
-    return SyncGlobalTable.connect(addresses, table=TABLE, timeout=timeout)
+def connect(
+    cluster: LocalCluster, *nodes: str, timeout: float = 10.0, discover: bool = False
+) -> SyncGlobalTable:
+    """A client of these nodes, in this order; of all if none is named. Of others only if it is to
+    `discover` them."""
+    addresses = [cluster.addresses[node] for node in nodes or cluster.nodes]
+    return SyncGlobalTable.connect(addresses, table=TABLE, timeout=timeout, discover=discover)
 
 
 def race(
-    cluster: LocalCluster, keys: Iterable[str], regions: Iterable[str] = ("a", "b", "c")
+    cluster: LocalCluster,
+    keys: Iterable[str],
+    regions: Iterable[str] = ("a", "b", "c"),
+    *,
+    discover: bool = False,
 ) -> dict[str, list[Binding]]:
     """Bind each key from every region at once, each to its own unit; what each was told."""
-    return asyncio.run(_race(cluster, list(keys), list(regions)))
+    return asyncio.run(_race(cluster, list(keys), list(regions), discover))
 
 
 async def _race(
-    cluster: LocalCluster, keys: list[str], regions: list[str]
+    cluster: LocalCluster, keys: list[str], regions: list[str], discover: bool
 ) -> dict[str, list[Binding]]:
     told: dict[str, list[Binding]] = {key: [] for key in keys}
 
@@ -45,7 +52,9 @@ async def _race(
             async with room:
                 return await client.bind(key, region.upper())
 
-        async with GlobalTable.connect([address], table=TABLE, timeout=20) as client:
+        async with GlobalTable.connect(
+            [address], table=TABLE, timeout=20, discover=discover
+        ) as client:
             await ready.wait()
             bindings = await asyncio.gather(*(bind(client, key) for key in order))
         for key, binding in zip(order, bindings, strict=True):
@@ -87,8 +96,10 @@ def leader_of(cluster: LocalCluster, group: int = 0) -> str:
 class Writer:
     """Binds new keys one after the other until told to stop; remembers what was acknowledged."""
 
-    def __init__(self, cluster: LocalCluster, prefix: str, *regions: str) -> None:
-        self._client = connect(cluster, *regions, timeout=10.0)
+    def __init__(
+        self, cluster: LocalCluster, prefix: str, *nodes: str, discover: bool = False
+    ) -> None:
+        self._client = connect(cluster, *nodes, timeout=10.0, discover=discover)
         self._prefix = prefix
         self.acknowledged: dict[str, str] = {}
         self.longest_wait_s = 0.0

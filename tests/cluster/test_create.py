@@ -87,7 +87,7 @@ def test_from_each_region_it_costs_the_round_trip_to_the_nearest_other(
 
 def test_creates_go_on_when_the_nearest_node_is_lost(cluster: LocalCluster) -> None:
     addresses = [cluster.addresses[region] for region in "ab"]
-    with SyncGlobalTable.connect(addresses, table=TABLE, timeout=15.0) as client:
+    with SyncGlobalTable.connect(addresses, table=TABLE, timeout=15.0, discover=False) as client:
         made = [client.create("A") for _ in range(5)]
         cluster.kill("a")
         made += [client.create("A") for _ in range(20)]

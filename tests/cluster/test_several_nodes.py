@@ -34,11 +34,6 @@ def _client(cluster: LocalCluster, *nodes: str, discover: bool = True) -> SyncGl
     return SyncGlobalTable.connect(addresses, table=TABLE, timeout=10.0, discover=discover)
 
 
-def _bound_by(cluster: LocalCluster, node: str) -> int:
-    """The entries that have reached a node's replicas."""
-    return sum(group.applied_revision for group in cluster.status(node).groups)
-
-
 def test_each_node_holds_half_and_one_address_is_enough(cluster: LocalCluster) -> None:
     for node in cluster.nodes:
         assert len(cluster.status(node).groups) == 3
@@ -104,7 +99,7 @@ async def test_a_watch_is_of_all_groups_in_asyncio_too(cluster: LocalCluster) ->
 
 
 def test_a_node_is_killed_and_its_groups_go_on_from_other_regions(cluster: LocalCluster) -> None:
-    writers = [Writer(cluster, f"kill-{node}", node) for node in ("a-1", "b-1")]
+    writers = [Writer(cluster, f"kill-{node}", node, discover=True) for node in ("a-1", "b-1")]
     threads = [threading.Thread(target=writer.run) for writer in writers]
     with _client(cluster, "a-2", "b-2") as watching, watching.watch(prefix="kill-") as watch:
         for thread in threads:

@@ -31,7 +31,7 @@ def wait_recovered(cluster: LocalCluster, timeout_s: float = RECOVERY_TIMEOUT_S)
     try:
         cluster.wait_ready(timeout_s)
         for region, address in cluster.addresses.items():
-            with SyncGlobalTable.connect([address], table=TABLE) as client:
+            with SyncGlobalTable.connect([address], table=TABLE, discover=False) as client:
                 client.bind(f"recovered:{region}:{began}", region, timeout=_WRITE_TIMEOUT_S)
         _wait_applied(cluster, deadline)
         first, *others = [held(cluster, region) for region in cluster.regions]
@@ -50,7 +50,7 @@ def wait_recovered(cluster: LocalCluster, timeout_s: float = RECOVERY_TIMEOUT_S)
 def held(cluster: LocalCluster, region: str) -> dict[str, Binding]:
     """Every binding as the region's own replicas hold it."""
     address = cluster.addresses[region]
-    with SyncGlobalTable.connect([address], table=TABLE) as client:
+    with SyncGlobalTable.connect([address], table=TABLE, discover=False) as client:
         return dict(client.scan(timeout=_WRITE_TIMEOUT_S))
 
 

@@ -152,7 +152,7 @@ async def _under_load(mix: Mix, scene: Scene, seconds: float, recorder: Recorder
 
 
 async def _fill_table(addresses: list[str]) -> None:
-    async with GlobalTable.connect(addresses, table=TABLE, timeout=20.0) as client:
+    async with GlobalTable.connect(addresses, table=TABLE, timeout=20.0, discover=False) as client:
         keys = [f"before:{number}" for number in range(_ROWS_BEFORE)]
         await asyncio.gather(*(client.bind(key, "before") for key in keys))
 

@@ -160,7 +160,9 @@ async def run(plan: Plan, addresses: Mapping[str, str], recorder: Recorder, live
         for region, own in addresses.items():
             others = [address for address in addresses.values() if address != own]
             near, roaming = [
-                await stack.enter_async_context(GlobalTable.connect(nodes, table=TABLE))
+                await stack.enter_async_context(
+                    GlobalTable.connect(nodes, table=TABLE, discover=False)
+                )
                 for nodes in ([own], [own, *others])
             ]
             for number in range(plan.clients_per_region):
