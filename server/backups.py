@@ -17,7 +17,7 @@ from globaltable.store.table import RowSource
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.wire.packing import pack
 
-CHUNK_BYTES: Final = 65_536
+CHUNK_BYTES: Final = 32_768
 """Read at a time, and held. While it is read the interpreter is shared with the event loop."""
 
 _FLUSH_POLL_S: Final = 0.01

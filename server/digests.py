@@ -6,7 +6,7 @@ passed it says so, and another revision is tried. So what is compared is the sam
 log under any load, and one who is told of a difference need not ask whether it was only late.
 
 Rows in memory are held from the moment of freezing, the flushed ones under them are read some at a
-time at the pace of snapshots. A digest is over a slot's keys and rows, in order.
+time. A digest is over a slot's keys and rows, in order.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from globaltable.v1 import admin_pb2 as pb
 from globaltable.wire.packing import pack
 
 DIGEST_BYTES: Final = 16
-_CHUNK_BYTES: Final = 65_536
+_CHUNK_BYTES: Final = 32_768
 _PATIENCE_S: Final = 60.0
 """How long a replica waits for a revision to come."""
 

@@ -58,6 +58,8 @@ from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 SERVICE_NAME: Final = "globaltable.v1.GlobalTableService"
 TRANSFER_SHARE: Final = 0.25
 """Of the time of the table's thread, what goes into snapshots for and of others."""
+ASIDE_SHARE: Final = 0.125
+"""What goes into backups and checks, for which nobody but an operator waits."""
 
 _HEALTH_PERIOD_S: Final = 0.25
 _TOPOLOGY_PERIOD_S: Final = 0.1
@@ -163,6 +165,7 @@ class Node:
             wake=self._driver.wake,
             pace=Pace(TRANSFER_SHARE, time.monotonic),
             call_later=self._loop.call_later,
+            aside_pace=Pace(ASIDE_SHARE, time.monotonic),
         )
         self._driver.attach(self._persister, self._worker)
         self._server: grpc.aio.Server | None = None

@@ -1,7 +1,7 @@
 """Rows of whole groups read for who asks from outside the core: backups, and comparisons.
 
-They are read on the table's thread, in its turn among flushes and snapshots and at the latter's
-pace, through a read transaction of their own: what is flushed meanwhile does not show, and costs
+They are read on the table's thread, in its turn among flushes and snapshots, slower than the
+latter, through a read transaction of their own: what is flushed meanwhile does not show, and costs
 room on the disk until the reader closes.
 
 Invariant: there are `READERS_MAX` at most, and each is closed, whatever becomes of who asked.

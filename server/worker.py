@@ -39,9 +39,11 @@ class TableWorker:
         wake: Callable[[], None],
         pace: Pace | None = None,
         call_later: Callable[..., object] | None = None,
+        aside_pace: Pace | None = None,
     ) -> None:
         assert (pace is None) == (call_later is None), "a pace needs a clock"
         self._pace = pace
+        self._aside_pace = aside_pace or pace
         self._call_later = call_later
         self._core = core
         self._store = store
@@ -124,9 +126,9 @@ class TableWorker:
         self._run(self._store.sweep, swept)
 
     def aside(self, work: Callable[[], Any], told: Callable[[Future[Any]], None]) -> None:
-        """Work that is no job of the core's, in its turn among them, and at the pace of snapshots.
+        """Work that is no job of the core's, in its turn among them, and at a pace of its own.
         `told` is called on the loop's thread; what is wrong with the result is for it to judge."""
-        self._submit(work, told, paced=True)
+        self._submit(work, told, self._aside_pace)
 
     def _run(
         self,
@@ -136,12 +138,13 @@ class TableWorker:
         paced: bool = False,
     ) -> None:
         """`group` is the one that the work is for, if it is for one."""
-        self._submit(work, lambda future: self._finish(future, then, group), paced)
+        self._submit(
+            work, lambda future: self._finish(future, then, group), self._pace if paced else None
+        )
 
     def _submit(
-        self, work: Callable[[], Any], told: Callable[[Future[Any]], None], paced: bool
+        self, work: Callable[[], Any], told: Callable[[Future[Any]], None], pace: Pace | None
     ) -> None:
-        pace = self._pace if paced else None
         worked_s = 0.0
 
         def timed() -> Any:

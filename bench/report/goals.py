@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from globaltable.bench.report.medians import Repeats, grouped, paired_ratios
 from globaltable.bench.results import Report
 from globaltable.bench.scenarios import (
+    backup,
     commit_latency,
     compare,
     contention,
@@ -41,6 +42,7 @@ def goals(report: Report) -> list[Goal]:
         *_reads(report),
         *_watchers(report),
         *_growth(report),
+        *_backup(report),
     ]
 
 
@@ -195,3 +197,10 @@ def _growth(report: Report) -> Iterator[Goal]:
     if held_up:
         what = f"{sessions}: writes' p99 while a node is caught up / before"
         yield _at_most(what, 2, statistics.median(held_up), " ×")
+
+
+def _backup(report: Report) -> Iterator[Goal]:
+    for several in grouped(report.of(backup.NAME)):
+        ratios = paired_ratios(several, several, "p99_meanwhile_ms", "p99_before_ms")
+        what = f"{several.case['sessions']:,} sessions: p99 of binds while backups are taken"
+        yield _at_most(what, 1.5, statistics.median(ratios), " ×")

@@ -200,7 +200,8 @@ class Grown:
         raise NotBack(f"the node of {self._away} is not back after {_RETURN_S_MAX:g} s")
 
 
-def _filled(sessions: int) -> Callable[[LocalCluster], None]:
+def filled_cluster(sessions: int) -> Callable[[LocalCluster], None]:
+    """What makes of a cluster that has not been started one of so many sessions."""
     return lambda cluster: fill(cluster.config, sessions, TABLE)
 
 
@@ -230,7 +231,8 @@ def measure(stage: Stage, options: Namespace) -> Iterator[Measurement]:
     for repeat in range(stage.repeats):
         for sessions in options.sessions:
             stage.say(f"{NAME} {repeat + 1}/{stage.repeats}: {sessions:,} sessions")
-            with GlobalTableSystem(prepare=_filled(sessions)).start(stage.network) as running:
+            system = GlobalTableSystem(prepare=filled_cluster(sessions))
+            with system.start(stage.network) as running:
                 yield _measured(stage, running, options, sessions, repeat)
 
 

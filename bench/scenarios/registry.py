@@ -3,6 +3,7 @@
 from typing import Final
 
 from globaltable.bench.scenarios import (
+    backup,
     commit_latency,
     compare,
     contention,
@@ -25,4 +26,5 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     reads.SCENARIO,
     watchers.SCENARIO,
     growth.SCENARIO,
+    backup.SCENARIO,
 )

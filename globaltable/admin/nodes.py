@@ -156,7 +156,7 @@ class Nodes:
 
 def describe(address: str, stub: pb_grpc.AdminServiceStub) -> pb.DescribeResponse:
     with asking(address):
-        return stub.Describe(pb.DescribeRequest(), timeout=DESCRIBE_TIMEOUT_S, wait_for_ready=True)
+        return stub.Describe(pb.DescribeRequest(), timeout=DESCRIBE_TIMEOUT_S)
 
 
 def _shape(description: pb.DescribeResponse) -> tuple[str, str, int, int]:

@@ -119,3 +119,17 @@ def test_a_value_nested_too_deeply_to_be_shown_is_somebody_elses(tmp_path: Path)
     (tmp_path / "identity").write_bytes(b"\x91\x92\xa6format" + deep)
     with pytest.raises(ConfigError, match="belongs to format"):
         claim(tmp_path, **MINE)
+
+
+def test_a_directory_that_was_given_up_is_nobodys_again(tmp_path: Path) -> None:
+    _claim_and_release(tmp_path)
+    assert identity.successor(tmp_path) == ""
+    lock = claim(tmp_path, **MINE)
+    identity.retire(tmp_path, successor="0a1b", **MINE)
+    os.close(lock)
+    with pytest.raises(ConfigError, match=r"was given up .* recovered as '0a1b'"):
+        _claim_and_release(tmp_path)
+    os.close(claim(tmp_path, if_retired=True, **MINE))
+    assert identity.successor(tmp_path) == "0a1b"
+    with pytest.raises(ConfigError, match="belongs to node"):
+        claim(tmp_path, if_retired=True, cluster="prod", node="b", groups=4, slots=4096)

@@ -422,3 +422,13 @@ def _configs(draw: st.DrawFn) -> Config:
 @given(_configs())
 def test_what_is_rendered_parses_to_the_same(config: Config) -> None:
     assert parse(render(config), base_dir=Path("/elsewhere")) == config
+
+
+def test_a_cluster_that_was_recovered_is_told_from_the_one_before_it() -> None:
+    before = parse(GOOD, base_dir=BASE)
+    after = parse(f'cluster_id = "0a1b"\n{GOOD}', base_dir=BASE)
+    assert before.cluster_id == "" and before.fence == before.cluster
+    assert after.fence == f"{before.cluster}/0a1b" and after.topology() == before.topology()
+    assert parse(render(after), base_dir=BASE) == after
+    with pytest.raises(ConfigError, match="cluster_id"):
+        parse(f'cluster_id = "a/b"\n{GOOD}', base_dir=BASE)

@@ -1,0 +1,117 @@
+"""The majority is lost for good: what a survivor holds goes on in a new cluster, fenced off."""
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from globaltable.admin.backup import verify
+from globaltable.admin.files import opened
+from globaltable.admin.salvage import Salvage
+from globaltable.errors import ConfigError, ProtocolError
+from globaltable.server.handshake import check_hello, decode_hello, encode_hello
+from globaltable.testing import LocalCluster
+from tests.cluster.sessions import Writer, race, wait_equal
+from tests.cluster.test_backup import command, told
+
+pytestmark = pytest.mark.cluster
+
+SESSIONS = 300
+REALLY = ("--yes-i-may-lose-writes", "local")
+
+
+def _recover(cluster: LocalCluster, file: Path, *more: str) -> None:
+    run = command("recover", file, "--config", cluster.config_path, *more)
+    assert run.returncode == 0, run
+    assert "MAY LOSE WRITES THAT WERE ACKNOWLEDGED" in run.stderr
+
+
+def test_all_that_a_survivor_holds_goes_on_in_a_new_cluster(tmp_path: Path) -> None:
+    """Killed right after a write: nothing was flushed, so all of it is in the log."""
+    file = tmp_path / "left"
+    with LocalCluster() as cluster:
+        race(cluster, [f"cid:{number}" for number in range(SESSIONS)])
+        settled = wait_equal(cluster)
+        writer = Writer(cluster, "late")
+        thread = threading.Thread(target=writer.run)
+        thread.start()
+        while len(writer.acknowledged) < 50:
+            time.sleep(0.01)
+        writer.stopping = True
+        thread.join()
+        with pytest.raises(ConfigError, match="in use by another process"):
+            Salvage(cluster.config, ["c"])
+        for region in "abc":
+            cluster.kill(region)
+
+        started = ("--config", cluster.config_path, "--region", "c")
+        asked = command("recover", file, *started)
+        assert asked.returncode == 2 and "no terminal to ask at" in asked.stderr
+        wrong = command("recover", file, *started, "--yes-i-may-lose-writes", "else")
+        assert wrong.returncode == 2 and "is named local" in wrong.stderr
+        both = command("recover", file, *started, "--region", "a", *REALLY)
+        assert both.returncode == 2 and "a majority: nothing is lost" in both.stderr
+        assert not file.exists()
+        _recover(cluster, file, "--region", "c", *REALLY)
+
+        # The survivor's directory was given up; to recover once more names the same successor.
+        again = command("node", *started)
+        assert again.returncode == 2 and "was given up" in again.stderr
+        with opened(file) as source:
+            header = verify(source, lambda *_: None).header
+        with Salvage(cluster.config, ["c"]) as salvage:
+            assert salvage.successor_id == header.successor_id
+
+    with LocalCluster() as unfenced:
+        refused = command("restore", file, "--config", unfenced.config_path)
+        assert refused.returncode == 1
+        assert f'cluster_id = "{header.successor_id}"' in refused.stderr
+    with LocalCluster(cluster_id=header.successor_id, groups=5) as new:
+        restored = told(command("restore", file, "--config", new.config_path, "--json"))
+        found = wait_equal(new)
+        assert len(found) == restored["imported"]
+        for key, binding in settled.items():
+            assert (found[key].unit, found[key].version) == (binding.unit, binding.version)
+        for key, unit in writer.acknowledged.items():
+            assert key not in found or found[key].unit == unit
+        _assert_fenced(cluster, new)
+
+
+def _assert_fenced(old: LocalCluster, new: LocalCluster) -> None:
+    """A node of the old cluster is refused by the new one's, though it has their names."""
+    hello = decode_hello(encode_hello(old.config.fence, "a", "b", 1))
+    with pytest.raises(ProtocolError, match="is not 'local/"):
+        check_hello(hello, cluster=new.config.fence, node="b", expected={"a", "c"})
+    assert new.terminate("b") == 0
+    unfenced = replace(new.config, cluster_id="")
+    with pytest.raises(ConfigError, match="belongs to cluster 'local/"):
+        Salvage(unfenced, ["b"])
+
+
+@pytest.mark.slow
+def test_of_each_group_the_survivor_with_the_most_counts(tmp_path: Path) -> None:
+    file = tmp_path / "left"
+    regions = ("a", "b", "c", "d", "e")
+    with LocalCluster(regions, groups=2) as cluster:
+        race(cluster, [f"cid:{number}" for number in range(60)])
+        wait_equal(cluster)
+        cluster.kill("d")
+        race(cluster, [f"more:{number}" for number in range(60)])
+        time.sleep(0.2)
+        running = [region for region in regions if region != "d"]
+        applied = [g.applied_revision for g in cluster.status("e").groups]
+        for region in running:
+            cluster.kill(region)
+        with Salvage(cluster.config, ["d", "e"]) as salvage:
+            survey = salvage.survey()
+        assert [found.chosen.region for found in survey] == ["e", "e"]
+        assert [found.others[0].region for found in survey] == ["d", "d"]
+        for found, seen in zip(survey, applied, strict=True):
+            assert found.others[0].last_index < seen <= found.chosen.last_index
+            assert found.chosen.tail == found.chosen.last_index - found.chosen.flushed
+        _recover(cluster, file, "--region", "d", "--region", "e", *REALLY)
+    recovered = told(command("verify", file, "--json"))
+    assert recovered["bindings"] == 120
+    assert recovered["header"]["origin"] == "salvage"
