@@ -34,3 +34,6 @@ FRAME_BYTES_MAX: Final = 33_554_432
 
 GRPC_MESSAGE_BYTES_MAX: Final = 8_388_608
 """One message on the client port: above a Write of the largest ops and a page of a Scan."""
+
+TOPOLOGY_BYTES_MAX: Final = 524_288
+"""The topology's text, which is a unit of the system table: a quarter of BATCH_BYTES_MAX."""

@@ -105,6 +105,11 @@ def qualified_name(table: str, key: str) -> bytes:
     return table.encode() + SEPARATOR + key.encode()
 
 
+TOPOLOGY_NAME: Final = qualified_name(SYSTEM_TABLE, "topology-elreykv")
+"""The binding whose unit is the topology. The CRC-32 of this very name is 0: it is in slot 0, and
+so in group 0, whatever the number of slots and groups."""
+
+
 def is_name(name: bytes) -> bool:
     """Whether `split_name` can take it apart."""
     table, separator, key = name.partition(SEPARATOR)

@@ -41,18 +41,30 @@ class Node:
     region: str
     peer: str = ""
     client: str = ""
+    learner: bool = False
+    """Its replicas have no vote, and are read. So it is with all nodes of a region, or none."""
+    drained: bool = False
+    """It leads nothing, if another can."""
+    since: int = 0
+    """The version of the topology that added it: tells it from a removed one of its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One Raft group: its replicas by node name, the preferred leader first."""
+    """One Raft group: the replicas that have a vote, by node name, the preferred leader first; and
+    those that have none."""
 
     number: int
     replicas: tuple[str, ...]
+    learners: tuple[str, ...] = ()
 
     @property
     def preferred(self) -> str:
         return self.replicas[0]
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        return (*self.replicas, *self.learners)
 
 
 @dataclass(frozen=True)
@@ -64,9 +76,14 @@ class Topology:
     groups: tuple[Group, ...]
     slots: int = SLOTS_DEFAULT
     version: int = 0
+    removed: tuple[Node, ...] = ()
+    """Nodes of before. Peers reach one until no group counts on it any more; its name stays taken
+    until a node without data joins under it."""
+    before: tuple[Group, ...] = ()
+    """The groups that the last change touched, as they were: what it takes to undo it."""
 
     def __post_init__(self) -> None:
-        names = [node.name for node in self.nodes]
+        names = [node.name for node in (*self.nodes, *self.removed)]
         if len(set(names)) != len(names):
             raise ConfigError(f"node names are not unique: {names}")
         if not 1 <= len(self.groups) <= self.slots:
@@ -75,14 +92,19 @@ class Topology:
                 f"set between 1 and {self.slots} groups"
             )
         for group in self.groups:
-            regions = [self.region_of[name] for name in group.replicas]
+            unknown = [name for name in group.holders if name not in self.node_by_name]
+            if unknown:
+                raise ConfigError(f"group {group.number} has replicas on no node: {unknown}")
+            regions = [self.region_of[name] for name in group.holders]
             if len(set(regions)) != len(regions):
                 raise ConfigError(f"group {group.number} has two replicas in a region: {regions}")
+            if any(self.node_by_name[name].learner for name in group.replicas):
+                raise ConfigError(f"group {group.number} has a voter in a region that only reads")
 
     @cached_property
     def region_of(self) -> dict[str, str]:
-        """Each node's region, by name."""
-        return {node.name: node.region for node in self.nodes}
+        """Each node's region, by name; of removed ones too, which may be about for a while."""
+        return {node.name: node.region for node in (*self.removed, *self.nodes)}
 
     @cached_property
     def node_by_name(self) -> dict[str, Node]:
@@ -107,7 +129,18 @@ class Topology:
     @cached_property
     def plan_digest(self) -> int:
         """Equal for nodes that would have the same node lead each group (and hardly otherwise)."""
-        return crc32("\0".join(group.preferred for group in self.groups).encode())
+        return crc32("\0".join(map(self.preferred, self.groups)).encode())
+
+    def preferred(self, group: Group) -> str:
+        """Who should lead a group: the first that is not drained. So it is the first again once it
+        no longer is."""
+        ready = (name for name in group.replicas if not self.node_by_name[name].drained)
+        return next(ready, group.preferred)
+
+    @property
+    def replicas(self) -> int:
+        """How many voters each group has."""
+        return len(self.groups[0].replicas)
 
     def led_by(self, leaders: Sequence[str]) -> "Topology":
         """The same groups on the same nodes, each preferring to be led by one of its replicas."""
@@ -118,7 +151,7 @@ class Topology:
             if leader not in group.replicas:
                 raise ConfigError(f"group {group.number} has no replica on {leader!r} to lead it")
             others = tuple(name for name in group.replicas if name != leader)
-            groups.append(Group(group.number, (leader, *others)))
+            groups.append(replace(group, replicas=(leader, *others)))
         return replace(self, groups=tuple(groups))
 
     def slots_of_group(self, number: int) -> range:

@@ -25,8 +25,11 @@ from globaltable.server.backend import NodeBackend
 from globaltable.server.backups import Backups
 from globaltable.server.core import NodeCore
 from globaltable.server.digests import Digests
+from globaltable.server.live_topology import LiveTopology
 from globaltable.server.reading import TableReaders
 from globaltable.server.restores import Restores
+from globaltable.server.topology_asked import change_asked, topology_standing
+from globaltable.server.topology_changes import TopologyChanges
 from globaltable.server.worker import TableWorker
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.v1 import admin_pb2 as pb
@@ -72,6 +75,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         backend: NodeBackend,
         worker: TableWorker,
         store: LmdbTableStore,
+        live: LiveTopology,
     ) -> None:
         self._cluster_id = cluster_id
         self._core = core
@@ -80,6 +84,8 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self._backups = Backups(core, backend, worker, readers)
         self._digests = Digests(core, readers)
         self._restores = Restores(core, backend)
+        self._live = live
+        self._changes = TopologyChanges(core, backend, live)
         self._draining = False
 
     def drain(self) -> None:
@@ -96,7 +102,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
             cluster=topology.cluster,
             cluster_id=self._cluster_id,
             node=core.node,
-            region=topology.node_by_name[core.node].region,
+            region=topology.region_of[core.node],
             version=__version__,
             tables=self._backend.tables,
             slots=topology.slots,
@@ -166,5 +172,20 @@ class AdminService(pb_grpc.AdminServiceServicer):
             replica = self._core.serving(request.group)
             await self._backend.barrier_of([request.group], context.time_remaining())
             return pb.BarrierResponse(applied_revision=replica.table.applied)
+        except GlobalTableError as error:
+            await _abort(context, error)
+
+    async def GetTopology(  # noqa: N802
+        self, request: pb.GetTopologyRequest, context: Context
+    ) -> pb.TopologyStanding:
+        return topology_standing(self._core, self._live)
+
+    async def ChangeTopology(  # noqa: N802
+        self, request: pb.ChangeTopologyRequest, context: Context
+    ) -> pb.TopologyStanding:
+        try:
+            change = change_asked(request)
+            await self._changes.make(change, context.time_remaining())
+            return topology_standing(self._core, self._live)
         except GlobalTableError as error:
             await _abort(context, error)

@@ -73,7 +73,6 @@ class NodeBackend:
         self._core = core
         self._driver = driver
         self._links = links
-        self._distances = Distances(node, core.topology.region_of, links, config.round_trips())
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self.tables = config.tables
@@ -183,4 +182,6 @@ class NodeBackend:
         return topology_response(self._topology, self._node, table, known_version)
 
     def placement(self) -> pb.PlacementResponse:
-        return placement_response(self._core, self._distances.round_trip_s)
+        region_of = self._topology.region_of
+        distances = Distances(self._node, region_of, self._links, self._config.round_trips())
+        return placement_response(self._core, distances.round_trip_s)

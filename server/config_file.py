@@ -111,6 +111,7 @@ class _Parser:
             )
         return Config(
             cluster=cluster,
+            cluster_id=cluster_id,
             tables=tables,
             nodes=nodes,
             groups=count,
@@ -122,7 +123,6 @@ class _Parser:
             placement=placement,
             log_level=log_level,
             log_format=log_format,
-            cluster_id=cluster_id,
         )
 
     def _nodes(self, section: Section, data_dir: Path) -> tuple[NodeConfig, ...]:

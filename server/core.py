@@ -92,10 +92,6 @@ class ReplicaFailure(NamedTuple):
     reason: str
 
 
-def _founders(group: Group, node: str) -> Members | None:
-    return Members(group.replicas) if node in group.replicas else None
-
-
 class NodeCore:
     """All replicas of `node`. See the module's head for the contract."""
 
@@ -112,8 +108,13 @@ class NodeCore:
         flush_interval_s: float,
         rng: random.Random,
         now: float,
+        founding: Sequence[Group] | None = None,
     ) -> None:
+        """`founding` are the groups as this node founded them: none if it joined, and those of
+        `topology` if they are not given."""
         self.topology = topology
+        groups = topology.groups if founding is None else founding
+        self._founders = {g.number: Members(g.replicas) for g in groups if node in g.replicas}
         self.node = node
         self._table = table
         self._flush_schedule = FlushSchedule(
@@ -152,7 +153,8 @@ class NodeCore:
         since may have promised something, too."""
         here = {group.number: group for group in self.topology.groups}
         stored = set(log.groups())
-        for number in sorted(stored | {n for n, g in here.items() if self.node in g.replicas}):
+        wanted = {number for number, group in here.items() if self.node in group.holders}
+        for number in sorted(stored | wanted | set(self._founders)):
             group = here.get(number) or Group(number, ())
             try:
                 image = log.load(number)
@@ -160,7 +162,7 @@ class NodeCore:
                     # Its table may not have been discarded before the process ended.
                     self._discard(number, image.hard_state)
                     continue
-                self._add(group, _founders(group, self.node), image)
+                self._add(group, self._founders.get(number), image)
             except (StorageError, InvariantViolated, AssertionError) as error:
                 self.fail(number, error)
 
@@ -221,6 +223,11 @@ class NodeCore:
         self._no_replicas[number] = LogImage((), state)
         self._discards.append(LogWrite(number, None, 0, (), state))
         self._discarding[number] = None
+
+    @property
+    def is_discarding(self) -> bool:
+        """A replica's log or table is yet to be discarded."""
+        return bool(self._discarding)
 
     def discarded(self, group: int) -> None:
         """The result of `DiscardTable`."""

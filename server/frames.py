@@ -21,6 +21,7 @@ class FrameKind(enum.IntEnum):
     PING = 3
     PONG = 4
     DATA = 5
+    TOPOLOGY = 6
 
 
 _KINDS: Final = {int(kind): kind for kind in FrameKind}

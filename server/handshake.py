@@ -4,14 +4,19 @@ Invariant: nothing of a connection reaches the core before its handshake has pas
 another cluster, of another version, or no node at all, has no influence.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from globaltable.errors import ProtocolError
 from globaltable.wire.packing import pack, unpack
 
 MAGIC: Final = "globaltable"
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 HELLO_BYTES_MAX: Final = 1_024
+SINCE_UNKNOWN: Final = -1
+"""Of a node that joins: it has no data, and so cannot be one that was removed."""
+REMOVED_PREFIX: Final = "removed: "
+"""Begins the reason for which a node is refused for good."""
 
 
 class Hello(NamedTuple):
@@ -19,7 +24,8 @@ class Hello(NamedTuple):
 
     `plan` is the digest of who should lead each group by its configuration. One that differs is no
     reason to refuse a peer, for a file is changed on one node after the other; but leadership is
-    not handed to it by preference (`globaltable.group`).
+    not handed to it by preference (`globaltable.group`). `since` is the version of the topology
+    that added it: a removed node whose name was given to another is not taken for that one.
     """
 
     magic: str
@@ -29,22 +35,34 @@ class Hello(NamedTuple):
     to: str
     incarnation: int
     plan: int
+    since: int
 
 
-def encode_hello(cluster: str, node: str, to: str, incarnation: int, plan: int = 0) -> bytes:
-    return pack(Hello(MAGIC, PROTOCOL_VERSION, cluster, node, to, incarnation, plan))
+def encode_hello(
+    cluster: str, node: str, to: str, incarnation: int, plan: int = 0, since: int = 0
+) -> bytes:
+    return pack(Hello(MAGIC, PROTOCOL_VERSION, cluster, node, to, incarnation, plan, since))
 
 
 def decode_hello(body: bytes) -> Hello:
     fields = unpack(body)
-    kinds = [str, int, str, str, str, int, int]
+    kinds = [str, int, str, str, str, int, int, int]
     if type(fields) is not list or [type(value) for value in fields] != kinds:
         raise ProtocolError("not a handshake")
     return Hello(*fields)
 
 
-def check_hello(hello: Hello, *, cluster: str, node: str, expected: set[str]) -> None:
-    """Raise `ProtocolError`, saying why, unless `hello` comes from one of `expected`."""
+def check_hello(
+    hello: Hello,
+    *,
+    cluster: str,
+    node: str,
+    expected: Mapping[str, int],
+    why_removed: Callable[[str, int], str] = lambda name, since: "",
+) -> None:
+    """Raise `ProtocolError`, saying why, unless `hello` comes from one of `expected`, whose values
+    are the topology's versions since which they are in it. `why_removed` says of a name and such a
+    version why that node is refused for good, if it is."""
     if hello.magic != MAGIC:
         raise ProtocolError(f"magic {hello.magic!r} is not {MAGIC!r}")
     if hello.version != PROTOCOL_VERSION:
@@ -55,5 +73,13 @@ def check_hello(hello: Hello, *, cluster: str, node: str, expected: set[str]) ->
         raise ProtocolError(f"cluster {hello.cluster!r} is not {cluster!r}")
     if hello.to not in ("", node):
         raise ProtocolError(f"looking for node {hello.to!r}, but this is {node!r}")
+    removed = why_removed(hello.node, hello.since)
+    if removed:
+        raise ProtocolError(REMOVED_PREFIX + removed)
     if hello.node not in expected:
         raise ProtocolError(f"node {hello.node!r} is not one of {sorted(expected)}")
+    if hello.since not in (SINCE_UNKNOWN, expected[hello.node]) and expected[hello.node] >= 0:
+        raise ProtocolError(
+            f"node {hello.node!r} is in the topology since version {hello.since}, here since "
+            f"{expected[hello.node]}"
+        )

@@ -26,24 +26,32 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from globaltable import limits
-from globaltable.errors import StorageError
-from globaltable.group import ReplicaLimits
+from globaltable.errors import ConfigError, ProtocolError, StorageError
+from globaltable.group import Replica, ReplicaLimits
+from globaltable.members import Members
+from globaltable.model import TOPOLOGY_NAME
 from globaltable.raft.adaptor import Timing
 from globaltable.server.admin import ADMIN_SERVICE_NAME, AdminService
 from globaltable.server.backend import NodeBackend
-from globaltable.server.config import Config
+from globaltable.server.config import Address, Config
 from globaltable.server.core import NodeCore, ReplicaFailure, Turn
 from globaltable.server.driver import Driver, tell
+from globaltable.server.live_topology import LiveTopology
 from globaltable.server.logs import configure_logs
 from globaltable.server.pacing import Pace
-from globaltable.server.peers import PeerLinks
+from globaltable.server.peers import Peer, PeerLinks
 from globaltable.server.persister import Persister
 from globaltable.server.service import GlobalTableService
+from globaltable.server.starting import Start, begin, begin_joining
+from globaltable.server.topology_changes import TOPOLOGY_GROUP
+from globaltable.server.topology_word import decode_word
 from globaltable.server.watches import Watches
 from globaltable.server.worker import TableWorker
-from globaltable.store import identity
+from globaltable.store import known_topology
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
+from globaltable.topology import Node as TopologyNode
+from globaltable.topology import Topology
 from globaltable.v1 import admin_pb2_grpc
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 
@@ -54,6 +62,7 @@ ASIDE_SHARE: Final = 0.125
 """What goes into backups and checks, for which nobody but an operator waits."""
 
 _HEALTH_PERIOD_S: Final = 0.25
+_TOPOLOGY_PERIOD_S: Final = 0.1
 
 log = structlog.get_logger(__name__)
 
@@ -61,22 +70,20 @@ log = structlog.get_logger(__name__)
 class Node:
     """A running node. `start`, then `wait_failed` or `stop`."""
 
-    def __init__(self, config: Config, name: str) -> None:
+    def __init__(self, config: Config, name: str, start: Start) -> None:
         self._config = config
         self._own = config.node(name)
         self._name = name
-        topology = config.topology()
+        self._may_be_needless = start.is_fresh
+        topology = start.known.newest
         self._topology = topology
+        self._removed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._refused_by: set[str] = set()
+        """Peers that say this node was removed, and that they count on it for nothing."""
         self._loop = asyncio.get_running_loop()
         self._failed: asyncio.Future[None] = self._loop.create_future()
         directory = self._own.data_dir
-        self._lock = identity.claim(
-            directory,
-            cluster=config.fence,
-            node=self._name,
-            groups=config.groups,
-            slots=config.slots,
-        )
+        self._lock = start.lock
         self._log_store = LmdbLogStore(directory / "log")
         self._table_store = LmdbTableStore(
             directory / "table", chunk_bytes=config.limits.snapshot_chunk_bytes
@@ -100,28 +107,38 @@ class Node:
             flush_interval_s=timeouts.flush_interval_s,
             rng=random.Random(rng.getrandbits(256)),
             now=self._loop.time(),
+            founding=start.known.founding.groups if start.known.founding is not None else (),
         )
-        others = [other for other in config.nodes if other.name != self._name]
-        injected = config.injected_latency
         self._links = PeerLinks(
             cluster=config.fence,
             node=self._name,
             incarnation=rng.getrandbits(62),
             plan=topology.plan_digest,
             listen=(self._own.peer.host, self._own.peer.port),
-            peers={other.name: (other.peer.host, other.peer.port) for other in others},
+            peers={},
             on_payload=self._on_payload,
             on_up=lambda peer: self._on_link(peer, True),
             on_down=lambda peer: self._on_link(peer, False),
-            one_way_delay_s={
-                other.name: injected.one_way_s(self._own.region, other.region) if injected else 0.0
-                for other in others
-            },
+            since=next(n.since for n in (*topology.nodes, *topology.removed) if n.name == name),
+            on_topology=self._on_topology,
+            on_removed=self._on_refused,
+            why_removed=self._why_removed,
             buffer_bytes_max=config.limits.peer_buffer_bytes,
             reconnect_min_s=timeouts.reconnect_min_s,
             reconnect_max_s=timeouts.reconnect_max_s,
             random=random.Random(rng.getrandbits(64)),
         )
+        self._live = LiveTopology(
+            node=name,
+            directory=directory,
+            known=start.known,
+            tell=self._links.tell_topology,
+            peers=lambda: self._links.connections,
+            on_change=self._on_new_topology,
+            on_plan=self._on_plan,
+        )
+        self._links.set_peers(self._peers_of(topology))
+        self._want_members()
         watches = Watches(
             self._core.serving, lambda group, error: self._driver.met_damage(group, error)
         )
@@ -132,6 +149,7 @@ class Node:
             watches=watches,
             on_out_of_service=self._out_of_service,
             on_failure=self._fail,
+            on_removed=lambda group: self._reconcile(),
         )
         self._backend = NodeBackend(
             config, self._name, self._core, self._driver, watches, self._links
@@ -162,9 +180,11 @@ class Node:
             backend=self._backend,
             worker=self._worker,
             store=self._table_store,
+            live=self._live,
         )
         self._health = HealthServicer()
         self._health_task: asyncio.Task[None] | None = None
+        self._topology_task: asyncio.Task[None] | None = None
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -199,6 +219,7 @@ class Node:
         await self._server.start()
         self._worker.sweep()
         self._health_task = asyncio.create_task(self._watch_health())
+        self._topology_task = asyncio.create_task(self._watch_topology())
         self._driver.wake()
         log.info(
             "node started",
@@ -215,12 +236,17 @@ class Node:
         """Return never; raise what made it impossible to go on."""
         await asyncio.shield(self._failed)
 
+    async def wait_removed(self) -> None:
+        """Return once this node has been removed, and nobody counts on it any more."""
+        await asyncio.shield(self._removed)
+
     async def stop(self) -> None:
         """Hand leadership over, finish what is under way, flush, and close."""
         drain_s = self._config.timeouts.drain_s
         log.info("node stopping", node=self._name, drain_s=drain_s)
-        if self._health_task is not None:
-            self._health_task.cancel()
+        for task in (self._health_task, self._topology_task):
+            if task is not None:
+                task.cancel()
         await self._health.enter_graceful_shutdown()
         deadline = self._loop.time() + drain_s
         if not self._failed.done():
@@ -237,6 +263,8 @@ class Node:
         self._admin.drain()
         if self._server is not None:
             await self._server.stop(grace=max(0.1, deadline - self._loop.time()))
+        while self._core.is_discarding and not self._failed.done() and self._loop.time() < deadline:
+            await asyncio.sleep(0.005)
         self._driver.stop()
         while self._persister.turns and not self._failed.done():
             await asyncio.sleep(0.005)
@@ -257,7 +285,7 @@ class Node:
 
     @property
     def _has_peers(self) -> bool:
-        return any(self._links.connected(node.name) for node in self._topology.nodes)
+        return bool(self._links.connections)
 
     async def _flush(self) -> None:
         """So that the next start has little to replay."""
@@ -318,27 +346,200 @@ class Node:
             )
         self._core.set_connected(peer, up, same_plan=same_plan)
         self._driver.wake()
+        if up:
+            self._refused_by.discard(peer)
+            self._live.introduce(peer)
+
+    # --- the topology ----------------------------------------------------------------------------
+
+    def _peers_of(self, topology: Topology) -> dict[str, Peer]:
+        """The other nodes; and those removed, while a group here counts on them, or may: one that
+        is on its way is not always known here by its members."""
+        counted = {
+            name
+            for replica in self._core.replicas.values()
+            if replica.members is not None
+            for name in replica.members.names
+        }
+        if self._live.unsettled:
+            counted.update(name for group in topology.before for name in group.holders)
+        leaving = [node for node in topology.removed if node.name in counted]
+        return {
+            node.name: self._peer(node)
+            for node in (*topology.nodes, *leaving)
+            if node.name != self._name
+        }
+
+    def _peer(self, node: TopologyNode) -> Peer:
+        address = Address.parse(node.peer, f"peer address of node {node.name}")
+        injected = self._config.injected_latency
+        delay_s = injected.one_way_s(self._own.region, node.region) if injected else 0.0
+        return Peer(address.host, address.port, delay_s, node.since)
+
+    def _why_removed(self, name: str, since: int) -> str:
+        """Asked of who calls: whether it was removed, and nothing here counts on it any more."""
+        newest = self._live.newest
+        gone = next((node for node in newest.removed if node.name == name), None)
+        present = newest.node_by_name.get(name)
+        if present is not None:
+            namesake = 0 <= since < present.since
+            if not namesake:
+                return ""
+            return f"the node that is named {name} now was added in version {present.since}"
+        if gone is None or name in self._peers_of(newest):
+            return ""
+        return f"node {name} is no part of version {newest.version} of the topology"
+
+    def _on_topology(self, peer: str, body: bytes) -> None:
+        try:
+            version = decode_word(body).version
+            if self._may_be_needless and version > 0:
+                # Who founds a cluster that exists would vote against the word of who was here.
+                raise ConfigError(
+                    f"the cluster is at version {version} of its topology, and the data directory "
+                    f"{self._own.data_dir} was empty at start: if {self._name} was added, delete "
+                    "the directory and start it with --join; if it has lost its disk, run "
+                    "`globaltable rebuild --all` first"
+                )
+            self._may_be_needless = False
+            self._live.hear(peer, body)
+        except ConfigError as error:
+            known_topology.forget(self._own.data_dir)
+            self._fail(error)
+        except StorageError as error:
+            self._fail(error)
+
+    def _on_plan(self, peer: str, plan: int) -> None:
+        before = self._links.has_same_plan(peer)
+        self._links.peer_plans(peer, plan)
+        if self._links.connected(peer) and self._links.has_same_plan(peer) != before:
+            self._core.set_connected(peer, True, same_plan=self._links.has_same_plan(peer))
+            self._driver.wake()
+
+    def _on_new_topology(self, before: Topology, topology: Topology) -> None:
+        log.info("topology", version=topology.version, before=before.version)
+        self._topology = self._core.topology = topology
+        self._links.set_plan(topology.plan_digest)
+        for peer in self._links.connections:
+            # Until it says that it has the same.
+            self._core.set_connected(peer, True, same_plan=self._links.has_same_plan(peer))
+        self._reconcile()
+        self._want_members()
+        self._driver.wake()
+
+    def _want_members(self) -> None:
+        """What each group's leader, if it is here, is to bring about. As long as the topology is
+        the founders' there is nothing to: files differ while one is changed on node after node."""
+        topology = self._live.newest
+        for group in topology.groups:
+            wanted = Members(group.replicas, group.learners) if topology.version else None
+            self._core.set_wanted(group.number, wanted, topology.preferred(group))
+
+    def _reconcile(self) -> None:
+        """Replicas that are to come, and those that may go; who the peers are."""
+        core, topology = self._core, self._live.newest
+        for group in topology.groups:
+            number = group.number
+            replica = core.replicas.get(number)
+            if self._name in group.holders:
+                if replica is None and number not in core.failures:
+                    log.info("replica joins", group=number)
+                    core.add_replica(group, None)
+                    self._want_members()
+            elif replica is not None and (replica.is_removed or replica.is_joining):
+                log.info("replica discarded", group=number)
+                core.remove_replica(number)
+        self._links.set_peers(self._peers_of(topology))
+        self._driver.wake()
+        self._look_whether_removed()
+
+    def _look_whether_removed(self) -> None:
+        topology = self._live.newest
+        if self._removed.done() or self._name in topology.node_by_name:
+            return
+        waiting = [
+            number
+            for number, replica in self._core.replicas.items()
+            if not self._is_given_up(replica)
+        ]
+        if not waiting and not self._core.is_discarding:
+            log.warning(
+                "this node was removed from the cluster: it stops, and its data directory may be "
+                "deleted",
+                node=self._name,
+                version=topology.version,
+            )
+            self._removed.set_result(None)
+
+    def _is_given_up(self, replica: Replica) -> bool:
+        """Whether its group goes on without it, by its own log or by the word of a majority."""
+        if replica.is_removed or replica.is_joining or replica.members is None:
+            return True
+        voters = replica.members.voters
+        return 2 * len(self._refused_by.intersection(voters)) > len(voters)
+
+    def _on_refused(self, peer: str, reason: str) -> None:
+        """For good: nothing there counts on this node."""
+        self._refused_by.add(peer)
+        replicas = self._core.replicas.values()
+        if self._removed.done() or not all(self._is_given_up(replica) for replica in replicas):
+            return
+        others = [node.name for node in self._live.newest.nodes if node.name != self._name]
+        if replicas or 2 * len(self._refused_by.intersection(others)) > len(others):
+            log.warning(
+                "this node was removed from the cluster while it was away: it stops, and its data "
+                "directory may be deleted",
+                node=self._name,
+                reason=reason,
+            )
+            self._removed.set_result(None)
+
+    async def _watch_topology(self) -> None:
+        """What stands in the binding, and which groups have got there, looked at now and then."""
+        try:
+            while True:
+                self._read_topology()
+                core = self._core
+                done = [n for n, r in core.replicas.items() if r.is_leader and r.is_as_wanted]
+                if self._live.newest.version:
+                    self._live.settle(done)
+                self._reconcile()
+                await asyncio.sleep(_TOPOLOGY_PERIOD_S)
+        except (ProtocolError, StorageError) as error:
+            self._fail(error)
+
+    def _read_topology(self) -> None:
+        if self._core.refusal(TOPOLOGY_GROUP):
+            return
+        binding = self._core.replicas[TOPOLOGY_GROUP].table.get(TOPOLOGY_NAME)
+        if binding is not None and binding.version > self._live.newest.version:
+            self._live.read(binding.unit)
 
     def _out_of_service(self, failure: ReplicaFailure) -> None:
         log.error("replica out of service", group=failure.group, reason=failure.reason)
 
 
-def run(config: Config, name: str) -> None:
-    """Run a node until SIGTERM or SIGINT. Raises `ConfigError` or `StorageError` if it cannot."""
+def run(config: Config, name: str, *, join: bool = False) -> None:
+    """Run a node until SIGTERM or SIGINT, or until it is removed. `join`: it was added to a cluster
+    that exists, and founds nothing. Raises `ConfigError` or `StorageError` if it cannot."""
     configure_logs(config.log_level, config.log_format)
     config.node(name)
     # Threads that wake from a disk need the interpreter at once, not after 5 ms of a busy loop.
     sys.setswitchinterval(0.0005)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(config, name))
+        runner.run(_run(config, name, join))
 
 
-async def _run(config: Config, name: str) -> None:
-    node = Node(config, name)
+async def _run(config: Config, name: str, join: bool) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    stopped = asyncio.create_task(stop.wait())
+    start = await _started(config, name, join, stopped)
+    if start is None:
+        return
+    node = Node(config, name, start)
     await node.start()
     # What lives now lives for good: the collector need not walk it. Full collections are rare,
     # for what is made per op is freed by reference counts.
@@ -346,12 +547,28 @@ async def _run(config: Config, name: str) -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     failed = asyncio.create_task(node.wait_failed())
-    stopped = asyncio.create_task(stop.wait())
+    removed = asyncio.create_task(node.wait_removed())
     try:
-        await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({failed, stopped, removed}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()
+        removed.cancel()
         await node.stop()
     if failed.done():
         failed.result()
     failed.cancel()
+
+
+async def _started(
+    config: Config, name: str, join: bool, stopped: "asyncio.Task[bool]"
+) -> Start | None:
+    """What the node starts from; None if it is told to stop while it waits to be added."""
+    if not join:
+        return begin(config, name)
+    joining = asyncio.create_task(begin_joining(config, name))
+    await asyncio.wait({joining, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not joining.done():
+        joining.cancel()
+        await asyncio.gather(joining, return_exceptions=True)
+        return None
+    return joining.result()

@@ -3,7 +3,9 @@
 Of a pair, the node with the smaller name dials and the other accepts. A connection is up once the
 handshake has passed at both ends. What is sent while it is down is refused, for Raft sends again
 what matters. A later connection of the same peer replaces the earlier one, which its other end has
-given up.
+given up. Peers come and go (`set_peers`): one that is no longer named is not dialled, and refused
+when it calls; a connection that it has stays as long as it keeps it. A node that nobody has spoken
+to for a while calls everybody: it may have been removed while it was away, and is told so.
 
 Payloads are opaque here. All of it runs on the event loop's thread.
 """
@@ -13,7 +15,7 @@ import random as random_module
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -21,13 +23,32 @@ from globaltable import limits
 from globaltable.errors import ProtocolError
 from globaltable.server.delay import DelayLine
 from globaltable.server.frames import FrameKind, FrameParser, encode
-from globaltable.server.handshake import HELLO_BYTES_MAX, check_hello, decode_hello, encode_hello
+from globaltable.server.handshake import (
+    HELLO_BYTES_MAX,
+    REMOVED_PREFIX,
+    check_hello,
+    decode_hello,
+    encode_hello,
+)
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 UNKNOWN_CONNECTIONS_MAX: Final = 64
 """Connections that have not shown who they are; more are closed at once."""
 
+ALONE_S: Final = 3.0
+"""After so long without any connection a node calls those, too, who should call it."""
+
 log = structlog.get_logger(__name__)
+
+
+class Peer(NamedTuple):
+    """Where a peer listens, the delay added to what is sent there, and the version of the topology
+    that added it; negative if that is not known."""
+
+    host: str
+    port: int
+    one_way_delay_s: float = 0.0
+    since: int = 0
 
 
 class _Link(asyncio.Protocol):
@@ -87,6 +108,8 @@ class _Link(asyncio.Protocol):
             self._on_handshake(kind, body)
         elif kind is FrameKind.DATA:
             self._peers.on_payload(self.peer, body)
+        elif kind is FrameKind.TOPOLOGY:
+            self._peers.on_topology(self.peer, body)
         elif kind is FrameKind.PING:
             self.send(FrameKind.PONG, body)
         elif kind is FrameKind.PONG:
@@ -98,6 +121,8 @@ class _Link(asyncio.Protocol):
         if kind is FrameKind.REFUSE:
             reason = body.decode(errors="replace")
             log.warning("peer refuses this node", peer=self._expected, reason=reason)
+            if self._expected and reason.startswith(REMOVED_PREFIX):
+                self._peers.on_removed(self._expected, reason.removeprefix(REMOVED_PREFIX))
             self.close()
             return
         if kind is not FrameKind.HELLO:
@@ -171,7 +196,7 @@ class PeerLinks:
         node: str,
         incarnation: int,
         listen: tuple[str, int],
-        peers: Mapping[str, tuple[str, int]],
+        peers: Mapping[str, Peer],
         on_payload: Callable[[str, bytes], None],
         on_up: Callable[[str], None],
         on_down: Callable[[str], None],
@@ -180,19 +205,28 @@ class PeerLinks:
         reconnect_max_s: float,
         random: random_module.Random,
         plan: int = 0,
-        one_way_delay_s: Mapping[str, float] | None = None,
+        since: int = 0,
+        on_topology: Callable[[str, bytes], None] = lambda peer, body: None,
+        on_removed: Callable[[str, str], None] = lambda peer, reason: None,
+        why_removed: Callable[[str, int], str] = lambda name, since: "",
         ping_interval_s: float = 1.0,
         idle_timeout_s: float = 5.0,
         frame_bytes_max: int = limits.FRAME_BYTES_MAX,
         server_ssl: ssl.SSLContext | None = None,
         client_ssl: ssl.SSLContext | None = None,
     ) -> None:
+        """`on_topology` is told of what a peer says of the topology; `on_removed` that a peer
+        refuses this node for good, and why; `why_removed` is asked whether to do so."""
         self._cluster = cluster
         self._node = node
         self._incarnation = incarnation
         self._plan = plan
+        self._since = since
         self._listen = listen
         self._addresses = dict(peers)
+        self.on_topology = on_topology
+        self.on_removed = on_removed
+        self._why_removed = why_removed
         self.on_payload = on_payload
         self._on_up = on_up
         self._on_down = on_down
@@ -200,7 +234,6 @@ class PeerLinks:
         self._reconnect_min_s = reconnect_min_s
         self._reconnect_max_s = reconnect_max_s
         self._random = random
-        self._delay_s = dict(one_way_delay_s or {})
         self._ping_interval_s = ping_interval_s
         self._idle_timeout_s = idle_timeout_s
         self.frame_bytes_max = frame_bytes_max
@@ -210,7 +243,10 @@ class PeerLinks:
         self._unknown: set[_Link] = set()
         self._round_trip_s: dict[str, float] = {}
         self._server: asyncio.Server | None = None
+        self._dialling: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._alone_since = time.monotonic()
+        self._started = False
         self._closing = False
 
     async def start(self) -> None:
@@ -220,16 +256,38 @@ class PeerLinks:
         self._server = await loop.create_server(
             lambda: _Link(self, ""), host, port, ssl=self._server_ssl
         )
-        dialled = [name for name in self._addresses if self._node < name]
-        self._tasks = [asyncio.create_task(self._dial(name)) for name in dialled]
-        self._tasks.append(asyncio.create_task(self._ping()))
+        self._started = True
+        for name in self._addresses:
+            self._start_dialling(name)
+        self._tasks = [asyncio.create_task(self._ping()), asyncio.create_task(self._call_all())]
+
+    def set_peers(self, peers: Mapping[str, Peer]) -> None:
+        """Who the other nodes are from now on."""
+        before, self._addresses = self._addresses, dict(peers)
+        for name, old in before.items():
+            if peers.get(name) == old:
+                continue
+            dialling = self._dialling.pop(name, None)
+            if dialling is not None:
+                dialling.cancel()
+            link = self._links.get(name)
+            if link is not None and name in peers:
+                # Another node under its name, or at another place.
+                link.close()
+        for name in peers:
+            self._start_dialling(name)
+
+    def _start_dialling(self, name: str) -> None:
+        if self._started and not self._closing and self._node < name and name not in self._dialling:
+            self._dialling[name] = asyncio.create_task(self._dial(name))
 
     async def close(self) -> None:
         """Close every connection; nothing is left running."""
         self._closing = True
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._dialling.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._server is not None:
             self._server.close()
         links = [*self._links.values(), *self._unknown]
@@ -248,8 +306,29 @@ class PeerLinks:
         link.send(FrameKind.DATA, payload)
         return True
 
+    def tell_topology(self, peer: str, body: bytes) -> None:
+        """Say something of the topology to a peer, if it is connected."""
+        link = self._links.get(peer)
+        if link is not None:
+            link.send(FrameKind.TOPOLOGY, body)
+
     def connected(self, peer: str) -> bool:
         return peer in self._links
+
+    @property
+    def connections(self) -> list[str]:
+        """The peers that are connected."""
+        return list(self._links)
+
+    def set_plan(self, plan: int) -> None:
+        """The digest of who should lead each group, as this node has it now."""
+        self._plan = plan
+
+    def peer_plans(self, peer: str, plan: int) -> None:
+        """The same of a peer, as it has it now."""
+        link = self._links.get(peer)
+        if link is not None:
+            link.plan = plan
 
     def has_same_plan(self, peer: str) -> bool:
         """Whether the peer is connected, and has the same nodes lead the same groups."""
@@ -273,16 +352,20 @@ class PeerLinks:
         return True
 
     def hello(self, to: str) -> bytes:
-        return encode_hello(self._cluster, self._node, to, self._incarnation, self._plan)
+        return encode_hello(
+            self._cluster, self._node, to, self._incarnation, self._plan, self._since
+        )
 
     def check(self, hello: Any, expected: str) -> None:
         # Only nodes with smaller names dial this one.
-        callers = {name for name in self._addresses if name < self._node}
+        known = {name: peer.since for name, peer in self._addresses.items()}
+        callers = {name: since for name, since in known.items() if name < self._node}
         check_hello(
             hello,
             cluster=self._cluster,
             node=self._node,
-            expected={expected} if expected else callers,
+            expected={expected: known.get(expected, -1)} if expected else callers,
+            why_removed=self._why_removed,
         )
 
     def established(self, link: _Link) -> None:
@@ -291,7 +374,8 @@ class PeerLinks:
         if old is not None:
             old.abort()
             self._on_down(link.peer)
-        link.delay(self._delay_s.get(link.peer, 0.0))
+        known = self._addresses.get(link.peer)
+        link.delay(known.one_way_delay_s if known is not None else 0.0)
         self._links[link.peer] = link
         self._on_up(link.peer)
         self._send_ping(link)
@@ -300,6 +384,7 @@ class PeerLinks:
         self._unknown.discard(link)
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
+            self._alone_since = time.monotonic()
             self._on_down(link.peer)
 
     def on_pong(self, link: _Link, body: bytes) -> None:
@@ -326,10 +411,28 @@ class PeerLinks:
                 else:
                     self._send_ping(link)
 
+    async def _call_all(self) -> None:
+        """Alone for a while: call who should call this node, to be told why they do not."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(ALONE_S / 2)
+            if self._links or time.monotonic() - self._alone_since < ALONE_S:
+                continue
+            for name in [name for name in self._addresses if name < self._node]:
+                host, port = self._addresses[name][:2]
+                try:
+                    async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
+                        _, link = await loop.create_connection(
+                            lambda name=name: _Link(self, name), host, port, ssl=self._client_ssl
+                        )
+                        await link.closed
+                except (OSError, TimeoutError) as error:
+                    log.debug("peer cannot be reached", peer=name, reason=str(error))
+
     async def _dial(self, peer: str) -> None:
         """Keep a connection to a peer, with back-off that doubles, is jittered, and is reset."""
         loop = asyncio.get_running_loop()
-        host, port = self._addresses[peer]
+        host, port = self._addresses[peer][:2]
         back_off_s = self._reconnect_min_s
         while True:
             try:

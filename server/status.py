@@ -26,7 +26,7 @@ def status_response(
     return pb.StatusResponse(
         cluster=topology.cluster,
         node=core.node,
-        region=region_of[core.node],
+        region=region_of.get(core.node, ""),
         version=__version__,
         uptime_s=uptime_s,
         tables=tables,
@@ -46,7 +46,7 @@ def status_response(
 
 
 def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.GroupStatus:
-    preferred = region_of[core.topology.groups[number].preferred]
+    preferred = region_of[core.topology.preferred(core.topology.groups[number])]
     replica = core.replicas.get(number)
     if replica is None:
         return pb.GroupStatus(
@@ -57,7 +57,7 @@ def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.
         group=number,
         role=_ROLES[guard.role],
         term=guard.term,
-        leader_region=region_of[guard.leader] if guard.leader is not None else "",
+        leader_region=region_of.get(guard.leader, guard.leader) if guard.leader is not None else "",
         preferred_region=preferred,
         commit_revision=guard.commit_index,
         applied_revision=replica.table.applied,
@@ -92,5 +92,5 @@ def topology_response(
         response.nodes.add(name=one.name, region=one.region, address=one.client)
     place = {one.name: number for number, one in enumerate(topology.nodes)}
     for group in topology.groups:
-        response.groups.add(holders=[place[name] for name in group.replicas])
+        response.groups.add(holders=[place[name] for name in group.holders])
     return response

@@ -47,7 +47,7 @@ def addresses(config: Path | None, nodes: str) -> list[str]:
     if config is not None:
         from globaltable.server import config_file
 
-        return [str(region.client) for region in config_file.load(config).nodes]
+        return [str(node.client) for node in config_file.load(config).nodes]
     if not nodes:
         raise ConfigError("whom to ask? give --config FILE or --node HOST:PORT")
     return addresses_of(nodes)

@@ -7,7 +7,19 @@ from typing import Annotated, Any
 import typer
 
 import globaltable
-from globaltable.cli import backup, check, demo, node, plan, rebuild, recover, sessions, status
+from globaltable.cli import (
+    backup,
+    check,
+    demo,
+    drain,
+    member,
+    node,
+    plan,
+    rebuild,
+    recover,
+    sessions,
+    status,
+)
 from globaltable.cli.exits import ExitStatus, status_of
 from globaltable.errors import GlobalTableError
 
@@ -63,8 +75,10 @@ for _command in (
     backup.restore,
     check.check,
     recover.recover,
+    drain.drain,
 ):
     app.command()(_command)
+app.add_typer(member.member)
 
 
 def run(arguments: list[str] | None = None) -> int:

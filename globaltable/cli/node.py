@@ -17,6 +17,14 @@ def node(
             "--node", "-n", metavar="NAME", help="Its name; the region's, if it is the only one."
         ),
     ],
+    join: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="It was added to a cluster that exists (globaltable member add): it waits for the "
+            "others' word, and founds nothing. Later starts may leave this out.",
+        ),
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Only check the configuration, then end.")
     ] = False,
@@ -35,4 +43,4 @@ def node(
         return
     from globaltable.server.node import run
 
-    run(loaded, name)
+    run(loaded, name, join=join)

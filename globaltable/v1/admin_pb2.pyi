@@ -196,3 +196,93 @@ class DigestPart(_message.Message):
     result: DigestResult
     rows: bytes
     def __init__(self, standing: _Optional[_Union[DigestStanding, _Mapping]] = ..., result: _Optional[_Union[DigestResult, _Mapping]] = ..., rows: _Optional[bytes] = ...) -> None: ...
+
+class GetTopologyRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReplicaStanding(_message.Message):
+    __slots__ = ("group", "leads", "term", "leader", "voters", "learners", "committed", "removed", "refusal")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    LEADS_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    VOTERS_FIELD_NUMBER: _ClassVar[int]
+    LEARNERS_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    leads: bool
+    term: int
+    leader: str
+    voters: _containers.RepeatedScalarFieldContainer[str]
+    learners: _containers.RepeatedScalarFieldContainer[str]
+    committed: bool
+    removed: bool
+    refusal: str
+    def __init__(self, group: _Optional[int] = ..., leads: bool = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., committed: bool = ..., removed: bool = ..., refusal: _Optional[str] = ...) -> None: ...
+
+class TopologyStanding(_message.Message):
+    __slots__ = ("node", "json", "unsettled", "replicas")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    UNSETTLED_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    json: str
+    unsettled: _containers.RepeatedScalarFieldContainer[int]
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStanding]
+    def __init__(self, node: _Optional[str] = ..., json: _Optional[str] = ..., unsettled: _Optional[_Iterable[int]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStanding, _Mapping]]] = ...) -> None: ...
+
+class MemberNode(_message.Message):
+    __slots__ = ("name", "region", "peer", "client", "learner")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    LEARNER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    region: str
+    peer: str
+    client: str
+    learner: bool
+    def __init__(self, name: _Optional[str] = ..., region: _Optional[str] = ..., peer: _Optional[str] = ..., client: _Optional[str] = ..., learner: bool = ...) -> None: ...
+
+class ReplaceNode(_message.Message):
+    __slots__ = ("name", "node")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    node: MemberNode
+    def __init__(self, name: _Optional[str] = ..., node: _Optional[_Union[MemberNode, _Mapping]] = ...) -> None: ...
+
+class Drain(_message.Message):
+    __slots__ = ("where", "undo")
+    WHERE_FIELD_NUMBER: _ClassVar[int]
+    UNDO_FIELD_NUMBER: _ClassVar[int]
+    where: str
+    undo: bool
+    def __init__(self, where: _Optional[str] = ..., undo: bool = ...) -> None: ...
+
+class Leaders(_message.Message):
+    __slots__ = ("nodes",)
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, nodes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ChangeTopologyRequest(_message.Message):
+    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders")
+    ADD_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_FIELD_NUMBER: _ClassVar[int]
+    LEADERS_FIELD_NUMBER: _ClassVar[int]
+    add: MemberNode
+    remove: str
+    replace: ReplaceNode
+    replicas: int
+    drain: Drain
+    leaders: Leaders
+    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ...) -> None: ...

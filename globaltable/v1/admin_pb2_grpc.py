@@ -69,6 +69,16 @@ class AdminServiceStub(object):
                 request_serializer=globaltable_dot_v1_dot_admin__pb2.DigestRequest.SerializeToString,
                 response_deserializer=globaltable_dot_v1_dot_admin__pb2.DigestPart.FromString,
                 _registered_method=True)
+        self.GetTopology = channel.unary_unary(
+                '/globaltable.v1.AdminService/GetTopology',
+                request_serializer=globaltable_dot_v1_dot_admin__pb2.GetTopologyRequest.SerializeToString,
+                response_deserializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
+                _registered_method=True)
+        self.ChangeTopology = channel.unary_unary(
+                '/globaltable.v1.AdminService/ChangeTopology',
+                request_serializer=globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.SerializeToString,
+                response_deserializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -131,6 +141,24 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTopology(self, request, context):
+        """--- topology
+
+        The topology as this node knows it, and how far its replicas are on their way there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeTopology(self, request, context):
+        """Changes the topology, in one compare-and-set; groups follow by themselves. A node without a
+        replica of group 0 refuses: ask one that has. FAILED_PRECONDITION, too, if the change cannot be
+        made, or the last one is under way and this one does not undo it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -168,6 +196,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Digest,
                     request_deserializer=globaltable_dot_v1_dot_admin__pb2.DigestRequest.FromString,
                     response_serializer=globaltable_dot_v1_dot_admin__pb2.DigestPart.SerializeToString,
+            ),
+            'GetTopology': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTopology,
+                    request_deserializer=globaltable_dot_v1_dot_admin__pb2.GetTopologyRequest.FromString,
+                    response_serializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.SerializeToString,
+            ),
+            'ChangeTopology': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeTopology,
+                    request_deserializer=globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.FromString,
+                    response_serializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -359,6 +397,60 @@ class AdminService(object):
             '/globaltable.v1.AdminService/Digest',
             globaltable_dot_v1_dot_admin__pb2.DigestRequest.SerializeToString,
             globaltable_dot_v1_dot_admin__pb2.DigestPart.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTopology(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/globaltable.v1.AdminService/GetTopology',
+            globaltable_dot_v1_dot_admin__pb2.GetTopologyRequest.SerializeToString,
+            globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeTopology(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/globaltable.v1.AdminService/ChangeTopology',
+            globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.SerializeToString,
+            globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
             options,
             channel_credentials,
             insecure,

@@ -16,6 +16,8 @@ class AdminServiceStub:
     Import: grpc.UnaryUnaryMultiCallable[pb.ImportRequest, pb.ImportResponse]
     Barrier: grpc.UnaryUnaryMultiCallable[pb.BarrierRequest, pb.BarrierResponse]
     Digest: grpc.UnaryStreamMultiCallable[pb.DigestRequest, pb.DigestPart]
+    GetTopology: grpc.UnaryUnaryMultiCallable[pb.GetTopologyRequest, pb.TopologyStanding]
+    ChangeTopology: grpc.UnaryUnaryMultiCallable[pb.ChangeTopologyRequest, pb.TopologyStanding]
 
 class AdminServiceServicer:
     async def Describe(
@@ -33,6 +35,12 @@ class AdminServiceServicer:
         self, request: pb.BarrierRequest, context: _Context
     ) -> pb.BarrierResponse: ...
     async def Digest(self, request: pb.DigestRequest, context: _Context) -> None: ...
+    async def GetTopology(
+        self, request: pb.GetTopologyRequest, context: _Context
+    ) -> pb.TopologyStanding: ...
+    async def ChangeTopology(
+        self, request: pb.ChangeTopologyRequest, context: _Context
+    ) -> pb.TopologyStanding: ...
 
 def add_AdminServiceServicer_to_server(
     servicer: AdminServiceServicer, server: grpc.aio.Server | grpc.Server

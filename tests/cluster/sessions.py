@@ -103,6 +103,7 @@ class Writer:
         self._prefix = prefix
         self.acknowledged: dict[str, str] = {}
         self.longest_wait_s = 0.0
+        self.failures = 0
         self.stopping = False
 
     def run(self, most: int = 100_000) -> None:
@@ -116,5 +117,6 @@ class Writer:
                 try:
                     self.acknowledged[key] = client.bind(key, self._prefix).unit
                 except (Unavailable, DeadlineExceeded):
+                    self.failures += 1
                     continue
                 self.longest_wait_s = max(self.longest_wait_s, time.monotonic() - began)

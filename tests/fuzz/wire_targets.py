@@ -12,7 +12,7 @@ from globaltable.model import split_name
 from globaltable.server import config_file
 from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import check_hello, decode_hello, encode_hello
-from globaltable.server.peers import PeerLinks, _Link
+from globaltable.server.peers import Peer, PeerLinks, _Link
 from globaltable.store import identity
 from globaltable.wire.batches import decode_batch, encode_batch
 from globaltable.wire.frames import decode_frame, encode_frame
@@ -81,7 +81,7 @@ def _history() -> Subject:
 def _hello() -> Subject:
     def decode(body: bytes) -> Any:
         hello = decode_hello(body)
-        check_hello(hello, cluster="im", node="a", expected={"b", "c"})
+        check_hello(hello, cluster="im", node="a", expected={"b": 0, "c": 0})
         return hello
 
     def again(hello: Any) -> Any:
@@ -154,7 +154,7 @@ def _link() -> Subject:
             node="b",
             incarnation=1,
             listen=("127.0.0.1", 1),
-            peers={"a": ("127.0.0.1", 1), "c": ("127.0.0.1", 1)},
+            peers={"a": Peer("127.0.0.1", 1), "c": Peer("127.0.0.1", 1)},
             on_payload=lambda _, payload: _ignore(decode_frame(payload)),
             on_up=lambda _: None,
             on_down=lambda _: None,

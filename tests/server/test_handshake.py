@@ -9,6 +9,7 @@ from globaltable.server.handshake import (
     HELLO_BYTES_MAX,
     MAGIC,
     PROTOCOL_VERSION,
+    SINCE_UNKNOWN,
     Hello,
     check_hello,
     decode_hello,
@@ -16,12 +17,12 @@ from globaltable.server.handshake import (
 )
 from globaltable.wire.packing import pack
 
-GOOD = Hello(MAGIC, PROTOCOL_VERSION, "im", "a", "b", 7, 8)
+GOOD = Hello(MAGIC, PROTOCOL_VERSION, "im", "a", "b", 7, 8, 0)
 
 
 def _check(hello: Hello) -> None:
     """As node `b` of cluster `im`, which only `a` dials."""
-    check_hello(hello, cluster="im", node="b", expected={"a"})
+    check_hello(hello, cluster="im", node="b", expected={"a": 0})
 
 
 @pytest.mark.parametrize("to", ["b", ""])
@@ -42,15 +43,26 @@ def test_the_longest_names_fit_the_bound() -> None:
     ("hello", "reason"),
     [
         (GOOD._replace(magic="mysql"), "magic 'mysql' is not 'globaltable'"),
-        (GOOD._replace(version=3), "protocol version 3 is not 2, which 'b' speaks"),
-        (GOOD._replace(version=1), "protocol version 1 is not 2"),
+        (GOOD._replace(version=4), "protocol version 4 is not 3, which 'b' speaks"),
+        (GOOD._replace(version=1), "protocol version 1 is not 3"),
         (GOOD._replace(cluster="im2"), "cluster 'im2' is not 'im'"),
         (GOOD._replace(to="c"), "looking for node 'c', but this is 'b'"),
         (GOOD._replace(node="z"), r"node 'z' is not one of \['a'\]"),
         (GOOD._replace(node="b"), r"node 'b' is not one of \['a'\]"),
+        (GOOD._replace(since=4), "in the topology since version 4, here since 0"),
         (GOOD._replace(node=""), r"node '' is not one of \['a'\]"),
     ],
-    ids=["magic", "newer", "older", "cluster", "another's", "unknown", "itself", "nameless"],
+    ids=[
+        "magic",
+        "newer",
+        "older",
+        "cluster",
+        "another's",
+        "unknown",
+        "itself",
+        "namesake",
+        "nameless",
+    ],
 )
 def test_who_is_refused_and_why(hello: Hello, reason: str) -> None:
     with pytest.raises(ProtocolError, match=reason):
@@ -80,3 +92,14 @@ def test_what_is_no_handshake_is_refused(fields: object) -> None:
 def test_garbage_is_refused_and_nothing_worse(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         _check(decode_hello(data))
+
+
+def test_who_was_removed_is_refused_for_good() -> None:
+    def why_removed(name: str, since: int) -> str:
+        return "in version 7" if (name, since) == ("a", 0) else ""
+
+    with pytest.raises(ProtocolError, match=r"^removed: in version 7"):
+        check_hello(GOOD, cluster="im", node="b", expected={"a": 9}, why_removed=why_removed)
+    for since in (9, SINCE_UNKNOWN):
+        again = GOOD._replace(since=since)
+        check_hello(again, cluster="im", node="b", expected={"a": 9}, why_removed=why_removed)

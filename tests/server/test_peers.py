@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from globaltable.errors import ProtocolError
 from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import HELLO_BYTES_MAX, decode_hello, encode_hello
-from globaltable.server.peers import UNKNOWN_CONNECTIONS_MAX, PeerLinks
+from globaltable.server.peers import UNKNOWN_CONNECTIONS_MAX, Peer, PeerLinks
 from globaltable.testing.cluster import free_ports
 
 TIMEOUT_S = 5.0
@@ -38,7 +38,9 @@ class _Wire:
         self.received: list[tuple[str, bytes]] = []
         self.events: list[tuple[str, str]] = []
         self._moved = asyncio.Event()
-        peers = {peer: ("127.0.0.1", port) for peer, port in ports.items() if peer != name}
+        peers = {
+            peer: Peer("127.0.0.1", port, delay_s) for peer, port in ports.items() if peer != name
+        }
         self.links = PeerLinks(
             cluster=cluster,
             node=name,
@@ -53,7 +55,6 @@ class _Wire:
             reconnect_max_s=0.05,
             random=random.Random(1),
             plan=plan,
-            one_way_delay_s=dict.fromkeys(peers, delay_s),
             ping_interval_s=0.05,
             idle_timeout_s=idle_timeout_s,
         )

@@ -1,0 +1,86 @@
+"""The admin API's messages about the topology, and the values they stand for."""
+
+from globaltable.errors import ConfigError, InvalidArgument
+from globaltable.server.config import Address
+from globaltable.server.core import NodeCore
+from globaltable.server.live_topology import LiveTopology
+from globaltable.server.toml_section import as_name
+from globaltable.topology import Node, Topology
+from globaltable.topology_change import (
+    Change,
+    add,
+    drain,
+    lead,
+    remove,
+    replace_node,
+    with_replicas,
+)
+from globaltable.v1 import admin_pb2 as pb
+from globaltable.wire.topologies import encode_topology
+
+
+def change_asked(request: pb.ChangeTopologyRequest) -> Change:
+    """What is to be made of the topology. Raises `InvalidArgument`."""
+    what = request.WhichOneof("change")
+    if what is None:
+        raise InvalidArgument("no change is asked for; give one")
+
+    def change(topology: Topology) -> Topology:
+        match what:
+            case "add":
+                return add(topology, node)
+            case "remove":
+                return remove(topology, request.remove)
+            case "replace":
+                return replace_node(topology, request.replace.name, node)
+            case "replicas":
+                return with_replicas(topology, request.replicas)
+            case "drain":
+                return drain(topology, request.drain.where, undo=request.drain.undo)
+            case _:
+                return lead(topology, list(request.leaders.nodes))
+
+    node = Node("", "")
+    if what in ("add", "replace"):
+        node = _node(request.add if what == "add" else request.replace.node)
+    return change
+
+
+def _node(asked: pb.MemberNode) -> Node:
+    try:
+        return Node(
+            name=as_name("name", asked.name),
+            region=as_name("region", asked.region),
+            peer=str(Address.parse(asked.peer, "peer")),
+            client=str(Address.parse(asked.client, "client")),
+            learner=asked.learner,
+        )
+    except ConfigError as error:
+        raise InvalidArgument(str(error)) from error
+
+
+def topology_standing(core: NodeCore, live: LiveTopology) -> pb.TopologyStanding:
+    return pb.TopologyStanding(
+        node=core.node,
+        json=encode_topology(live.newest),
+        unsettled=sorted(live.unsettled),
+        replicas=[_standing(core, number) for number in sorted({*core.replicas, *core.failures})],
+    )
+
+
+def _standing(core: NodeCore, number: int) -> pb.ReplicaStanding:
+    replica = core.replicas.get(number)
+    if replica is None:
+        return pb.ReplicaStanding(group=number, refusal=core.refusal(number))
+    members = replica.members
+    return pb.ReplicaStanding(
+        group=number,
+        leads=replica.is_leader,
+        term=replica.guard.term,
+        leader=replica.guard.leader or "",
+        voters=members.voters if members is not None else (),
+        learners=members.learners if members is not None else (),
+        committed=replica.members_committed,
+        removed=replica.is_removed,
+        refusal=core.refusal(number),
+    )
