@@ -27,7 +27,17 @@ from typing import NamedTuple, Protocol
 
 from globaltable.history import History, HistoryRecord, Identity, answer_to, identity_of
 from globaltable.members import Members
-from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus, from_columns
+from globaltable.model import (
+    SYSTEM_TABLE,
+    Batch,
+    Binding,
+    Op,
+    OpKind,
+    Outcome,
+    OutcomeStatus,
+    from_columns,
+    qualified_name,
+)
 from globaltable.topology import slot_of, slots_of
 from globaltable.wire.rows import (
     HistoryRow,
@@ -39,6 +49,7 @@ from globaltable.wire.rows import (
 )
 
 SLOT_BYTES = 2
+_SYSTEM_PREFIX = qualified_name(SYSTEM_TABLE, "")
 _kind_of = itemgetter(Op._fields.index("kind"))
 _STALE = Outcome(
     OutcomeStatus.UNAVAILABLE, None, "the attempt was held up for too long and was not applied"
@@ -48,6 +59,11 @@ _STALE = Outcome(
 def row_key(name: bytes, slots: int) -> bytes:
     """Where a name's row stands: by slot, so that slots are ranges, then by name."""
     return slot_of(name, slots).to_bytes(SLOT_BYTES, "big") + name
+
+
+def is_system_row(key: bytes) -> bool:
+    """Whether a row key is of what the cluster keeps about itself."""
+    return key.startswith(_SYSTEM_PREFIX, SLOT_BYTES)
 
 
 def row_keys(names: Sequence[bytes], slots: int) -> list[bytes]:

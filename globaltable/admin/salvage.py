@@ -37,7 +37,7 @@ from globaltable.store import identity
 from globaltable.store.frozen import FrozenRows
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
-from globaltable.table import Table
+from globaltable.table import Table, is_system_row
 from globaltable.wire.batches import decode_batch
 from globaltable.wire.packing import pack
 
@@ -223,4 +223,5 @@ def _rows(survivor: _Survivor, group: int, table: Table) -> Iterator[list[tuple[
     with closing(survivor.table.open_rows(group)) as source:
         rows = FrozenRows(source, table.freeze())
         while chunk := rows.next_rows(_CHUNK_BYTES):
-            yield chunk
+            if callers := [row for row in chunk if not is_system_row(row[0])]:
+                yield callers
