@@ -1,4 +1,5 @@
-"""The report of a recorded run of all scenarios, once each; 2 cores, 10 ms."""
+"""The report of a recorded run of all scenarios, once each; 2 cores, 10 ms. That of several nodes
+in each region is of a later run by itself."""
 
 import io
 import re
@@ -23,6 +24,7 @@ TITLES = [
     "Commit latency",
     "Create latency",
     "Throughput",
+    "Nodes",
     "Beside etcd and ZooKeeper",
     "Contention",
     "Failover",
