@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PROTO := globaltable/v1/globaltable.proto globaltable/v1/admin.proto
+# Whose tests start no nodes: they may share the processors.
+IN_PROCESS := $(addprefix tests/,core raft interaction simulation server client fuzz backup admin)
 RESULTS = bench-results/$(shell date -u +%Y-%m-%dT%H%M)
 PEER_PROTO := globaltable/bench/systems/etcd.proto
 
@@ -15,7 +17,8 @@ demo: $(INSTALLED)  ## start three regions, race, kill one, check every binding
 	$(BIN)/globaltable demo
 
 test: $(INSTALLED)  ## all tests but those marked slow; under 4 minutes on 2 cores
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 $(IN_PROCESS)
+	$(BIN)/python -m pytest -q -m "not slow" $(addprefix --ignore=,$(IN_PROCESS))
 
 test-slow: $(INSTALLED)  ## the tests marked slow
 	$(BIN)/python -m pytest -q -m slow

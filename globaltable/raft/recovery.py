@@ -197,12 +197,20 @@ class Recovery:
         return list(named) or self._membership.peers
 
     def _forget_strangers(self) -> None:
-        """Whoever no other member names, and who does not answer again, may be one no more."""
+        """Who does not answer again, and is named by none of those who do, nor by whom they name,
+        may be a member no more: of several that were removed, each may have named the others."""
         long_ago = self._adaptor.now - 3 * _ASK_AGAIN * self._period_s
-        for peer, answer in list(self._answers.items()):
-            others = [a.members for other, a in self._answers.items() if other != peer]
-            if answer.at < long_ago and others and not any(peer in names for names in others):
-                del self._answers[peer]
+        present = [peer for peer, answer in self._answers.items() if answer.at >= long_ago]
+        if not present:
+            return
+        reached = set(present)
+        while present:
+            for name in self._answers[present.pop()].members:
+                if name not in reached and name in self._answers:
+                    reached.add(name)
+                    present.append(name)
+        for stranger in self._answers.keys() - reached:
+            del self._answers[stranger]
 
     def _begin_asking(self) -> None:
         self._phase = Phase.ASKING

@@ -50,8 +50,10 @@ def test_a_region_is_replaced_under_load_and_old_files_are_no_matter_afterwards(
         d.start(join=False)
         with connect(cluster, "b", "c") as client:
             client.bind("after", "X")
-            kept = {key: binding.unit for key, binding in client.scan()}
-            assert {**kept, **writer.acknowledged} == kept
+            # A local read may be behind for a moment after a start: these are not.
+            for key, unit in writer.acknowledged.items():
+                binding = client.get(key, linearizable=True)
+                assert binding is not None and binding.unit == unit, key
         assert "the file is older than the topology" in cluster.log_path("b").read_text()
 
 

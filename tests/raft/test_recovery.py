@@ -143,6 +143,22 @@ class TestAsking:
         assert _nonce(again) != _nonce(_asking())
 
 
+    def test_those_who_are_members_no_more_are_not_waited_for(self) -> None:
+        """They had answered, had named each other and one more, and were removed then."""
+        rig = _asking("abc")
+        nonce = _nonce(rig)
+        for gone in "xy":
+            rig.tell(gone, RecoverReply(nonce, 1, ("a", "b", "c", "x", "y", "z")))
+        assert "z" in rig.guard.recovery.waits_for
+        for _ in range(200):
+            for peer, message in rig.turn(TIMING.heartbeat_s):
+                if peer in "bc" and isinstance(message, Recover):
+                    rig.tell(peer, RecoverReply(nonce, 2, ("a", "b", "c")))
+            if rig.guard.recovery.phase is Phase.CATCHING_UP:
+                return
+        raise AssertionError(rig.guard.recovery.waits_for)
+
+
 class TestAnswering:
     def test_a_whole_replica_tells_its_term(self) -> None:
         assert Rig(1, term=7).answer("b", Recover(77)) == RecoverReply(77, 7, ("a", "b", "c"))
