@@ -13,7 +13,10 @@ from globaltable.server import config_file
 from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import check_hello, decode_hello, encode_hello
 from globaltable.server.peers import Peer, PeerLinks, _Link
+from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
 from globaltable.store import identity
+from globaltable.topology import Node, spread
+from globaltable.topology_change import drain, replace_node
 from globaltable.wire.batches import decode_batch, encode_batch
 from globaltable.wire.frames import decode_frame, encode_frame
 from globaltable.wire.packing import pack, unpack
@@ -23,6 +26,7 @@ from globaltable.wire.rows import (
     encode_history,
     encode_row,
 )
+from globaltable.wire.topologies import decode_topology, encode_topology
 from tests.fuzz import samples
 from tests.fuzz.directories import scratch
 from tests.fuzz.loops import new_runner
@@ -30,6 +34,12 @@ from tests.fuzz.mutations import Grammar
 from tests.fuzz.subject import Refused, Subject, Target
 
 _EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
+_FOUNDED = spread("im", [Node(n, n, f"{n}:1", f"{n}:2") for n in "abc"], 2, 3)
+_CHANGED = drain(replace_node(_FOUNDED, "a", Node("d", "d", "d:1", "d:2")), "b")
+_WORDS = [
+    encode_word(TopologyWord(7, 2**31, {0: 7, 1: 3}, "")),
+    encode_word(TopologyWord(1, 5, {}, encode_topology(_CHANGED))),
+]
 _HELLOS = [encode_hello("im", "b", "a", 2**61), encode_hello("im", "b", "", 1)]
 
 
@@ -90,11 +100,25 @@ def _hello() -> Subject:
     return Subject(_HELLOS, decode, again)
 
 
+def _word() -> Subject:
+    return Subject(_WORDS, decode_word, lambda word: decode_word(encode_word(word)))
+
+
+def _topology() -> Subject:
+    def decode(data: bytes) -> Any:
+        return decode_topology(data.decode(errors="surrogateescape"))
+
+    seeds = [encode_topology(topology).encode() for topology in (_FOUNDED, _CHANGED)]
+    return Subject(seeds, decode, lambda topology: decode_topology(encode_topology(topology)))
+
+
 def _stream() -> Subject:
     data = encode_frame([(0, message) for message in samples.messages()[:4]])
     seeds = [
         encode(kind, body)
-        for kind, body in zip(FrameKind, (_HELLOS[0], b"no", b"", bytes(8), data), strict=True)
+        for kind, body in zip(
+            FrameKind, (_HELLOS[0], b"no", b"", bytes(8), data, _WORDS[0]), strict=True
+        )
     ]
     seeds.append(b"".join(seeds))
 
@@ -156,6 +180,7 @@ def _link() -> Subject:
             listen=("127.0.0.1", 1),
             peers={"a": Peer("127.0.0.1", 1), "c": Peer("127.0.0.1", 1)},
             on_payload=lambda _, payload: _ignore(decode_frame(payload)),
+            on_topology=lambda _, body: _ignore(decode_word(body)),
             on_up=lambda _: None,
             on_down=lambda _: None,
             buffer_bytes_max=1_000_000,
@@ -224,6 +249,8 @@ TARGETS = (
     Target("peer stream", _stream, _PEER, Grammar.PLAIN),
     Target("peer link", _link, (Refused,), Grammar.PLAIN, 40, True),
     Target("handshake", _hello, _PEER, Grammar.MSGPACK),
+    Target("word of a topology", _word, _PEER, Grammar.MSGPACK),
+    Target("topology", _topology, _PEER, Grammar.TEXT, share=60, bytes_per_input_byte=512),
     Target("log batch", _batches, _PEER, Grammar.MSGPACK, share=150),
     Target("table row", _rows, _DISK, Grammar.MSGPACK),
     Target("history record", _history, _DISK, Grammar.MSGPACK, share=150),

@@ -14,11 +14,11 @@ from globaltable.raft.transfer import DiscardTable
 from globaltable.server.core import Effects, GroupJob, NodeCore
 from globaltable.store.log import HardState
 from globaltable.table import TableState
-from globaltable.topology import Group, spread
+from globaltable.topology import Group, one_node_each, spread
 from globaltable.wire.frames import encode_frame
 from tests.simulation.disk import Platter, SimLog, SimTable, _Generation
 
-TOPOLOGY = spread("im", ["a", "b", "c"], 1, 3, slots=16)
+TOPOLOGY = spread("im", one_node_each("abc"), 1, 3, slots=16)
 THREE = Members(("a", "b", "c"))
 
 
@@ -85,7 +85,7 @@ def test_a_founder_knows_the_founders_whatever_it_is_told_later() -> None:
     """The topology that a node is given at its next start may be a later one."""
     node = _Node("a")
     node.turn()
-    node.core.topology = spread("im", ["a", "x", "y"], 1, 3, slots=16)
+    node.core.topology = spread("im", one_node_each("axy"), 1, 3, slots=16)
     assert node.again().core.replicas[0].members == THREE
 
 
