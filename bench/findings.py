@@ -42,7 +42,7 @@ class Findings:
     """Answers by `BIN_S` since the start."""
     errors: Counter[str] = field(default_factory=Counter)
     won: list[str] = field(default_factory=list)
-    """Keys this process won, where several race for them."""
+    """Keys this process won, where it is asked which: several race for them, or they are minted."""
     traces: list[Trace] = field(default_factory=list)
     cpu_s: float = 0.0
     """Processor time of the process while it worked."""

@@ -33,6 +33,11 @@ def floor_ms(region: str, leader: str, regions: Sequence[str], round_trip_ms: Ro
     return min(max(there_and_back, by_held), there_and_back + at_the_leader)
 
 
+def nearest_majority_ms(region: str, regions: Sequence[str], round_trip_ms: RoundTripMs) -> float:
+    """What any protocol costs from `region` that outlives the loss of a minority, whoever leads."""
+    return floor_ms(region, region, regions, round_trip_ms)
+
+
 def floors_ms(
     region: str,
     leaders: Mapping[int, str],

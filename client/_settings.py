@@ -1,7 +1,6 @@
 """What a client is told once: addresses, timeouts and bounds, checked where they are made."""
 
 import enum
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +12,9 @@ TIMEOUT_S_DEFAULT: Final = 5.0
 ATTEMPT_TIMEOUT_S_DEFAULT: Final = 2.0
 PENDING_MAX_DEFAULT: Final = 65_536
 
+TIMEOUT_S_MAX: Final = 1e9
+"""Some thirty years. What is longer the system's own waits refuse, and the thread that keeps the
+time of all calls would die of one."""
 _ADDRESS_CHARACTERS_MAX: Final = 512
 _PORT_DIGITS_MAX: Final = 5
 
@@ -42,8 +44,10 @@ def require_timeout(what: str, timeout: float | None) -> None:
         return
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise InvalidArgument(f"{what} must be seconds or None, not {timeout!r}")
-    if not (timeout > 0 and math.isfinite(timeout)):
-        raise InvalidArgument(f"{what} must be above 0 seconds and finite, not {timeout!r}")
+    if not 0 < timeout <= TIMEOUT_S_MAX:
+        raise InvalidArgument(
+            f"{what} must be above 0 and at most {TIMEOUT_S_MAX:.0f} seconds, not {timeout!r}"
+        )
 
 
 def is_address(text: str) -> bool:
@@ -110,6 +114,8 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
+    # An error of a watch names a revision for each group, in its trailers.
+    ("grpc.max_metadata_size", 2_097_152),
     # Every retry is the exchange's: only it knows what an op's earlier attempts came to.
     ("grpc.enable_retries", 0),
     # Clients of one process share no connection, so that closing one cannot hurt another.

@@ -44,8 +44,9 @@ from globaltable.wire.rows import HistoryRow
 _SETTLE_S: Final = 1.0
 """How long a leader watches its preferred successor keep up before it hands over."""
 
-_DECODED_MAX: Final = 256
-"""Batches kept decoded between their check and their application."""
+_DECODED_OPS_MAX: Final = 65_536
+"""Ops kept decoded between their check and their application. Of batches that are never applied
+here, because their leader was deposed say, no more remains."""
 
 
 class _OwnBarrier:
@@ -88,6 +89,23 @@ class ReplicaLimits:
     pending_ops: int = 16_384
     log_entries: int = 8_192
     log_bytes: int = 67_108_864
+    """Beyond these the log is cut, as far as it is flushed and nobody needs it."""
+    unflushed_rows: int = 1_048_576
+    """Beyond this, or a log many times its bound, nothing more is taken until the disk of the table
+    has caught up."""
+
+    @property
+    def log_entries_at_most(self) -> int:
+        return 64 * self.log_entries
+
+    @property
+    def log_bytes_at_most(self) -> int:
+        return 8 * self.log_bytes
+
+
+def _weight(batch: Batch) -> int:
+    """In ops; a read barrier is kept too, and counts as one."""
+    return max(1, len(batch.ops))
 
 
 class Replica:
@@ -143,11 +161,16 @@ class Replica:
         self._convergence = Convergence(self._guard, node, timing)
         self._handing_over: tuple[str, float] | None = None
         self._successor_ready_since: float | None = None
+        self._without_room_since: float | None = None
         self._otherwise_minded: set[str] = set()
         """Peers that would have other nodes lead than this one would."""
         self._committed: Sequence[Entry] = ()
         self._decoded: dict[bytes, Batch] = {}
         """What this replica has made or checked already, by its bytes, until it is applied."""
+        self._decoded_ops = 0
+        self._under_way: set[bytes] = set()
+        """Ids of the batches that this replica appended as the leader of `_under_way_in`."""
+        self._under_way_in = 0
         self._own_barrier: _OwnBarrier | None = None
         self._barrier_attempt = -1
         self._to_freeze: dict[int, Callable[[Frozen | None], None]] = {}
@@ -269,14 +292,45 @@ class Replica:
         # What enters the log is applied by every replica, so it is checked before it does. If it
         # cannot be appended now it is dropped: who proposed it will propose it again.
         batch = decode_batch(payload)
-        if self.is_leader and self._handing_over is None and self._guard.can_append:
+        if self._may_append:
+            self._append(payload, batch)
+
+    @property
+    def _may_append(self) -> bool:
+        """As a leader: whether a batch may enter the log now."""
+        return (
+            self.is_leader
+            and self._handing_over is None
+            and self._guard.can_append
+            and self._guard.has_room
+        )
+
+    def _append(self, payload: bytes, batch: Batch) -> None:
+        """As a leader. What it has appended already it will apply, or lead no longer: who proposes
+        it again because it is slow, over a link or to a disk, would only make it slower."""
+        if self._under_way_in != self._guard.term:
+            self._under_way_in = self._guard.term
+            self._under_way.clear()
+        if batch.batch_id not in self._under_way:
+            self._under_way.add(batch.batch_id)
             self._keep_decoded(payload, batch)
             self._guard.append(payload)
 
     def _keep_decoded(self, payload: bytes, batch: Batch) -> None:
-        if len(self._decoded) >= _DECODED_MAX:
+        if payload in self._decoded:
+            return
+        if self._decoded_ops + _weight(batch) > _DECODED_OPS_MAX:
             self._decoded.clear()
+            self._decoded_ops = 0
         self._decoded[payload] = batch
+        self._decoded_ops += _weight(batch)
+
+    def _take_decoded(self, payload: bytes) -> Batch:
+        batch = self._decoded.pop(payload, None)
+        if batch is None:
+            return decode_batch(payload)
+        self._decoded_ops -= _weight(batch)
+        return batch
 
     def set_connected(self, peer: str, up: bool, *, same_plan: bool = True) -> None:
         """A peer came or went; one that plans otherwise is not handed leadership by preference."""
@@ -337,10 +391,12 @@ class Replica:
         self._propose_again(at_once)
         if may_hand_over:
             self._lead_by_preference()
+        self._lead_with_room_only()
         self._converge()
         self._continue_handover()
         self._committed = self._guard.tick()
         self._compact()
+        self._guard.has_room = not self._is_far_ahead_of_its_disk
         messages: list[tuple[str, Message]] = []
         durable = self._guard.journal.durable_index
         for peer, message in self._guard.take_outbox():
@@ -362,8 +418,8 @@ class Replica:
                 self.table.change_members(index, term, members_in(command))
                 self._freeze_if_wanted(index)
                 continue
-            payload = command[1:]
-            batch = self._decoded.pop(payload, None) or decode_batch(payload)
+            batch = self._take_decoded(command[1:])
+            self._under_way.discard(batch.batch_id)
             applied = self.table.apply(index, term, batch)
             self._freeze_if_wanted(index)
             changed.append(Changed(index, applied.rows))
@@ -388,8 +444,7 @@ class Replica:
         """Where a batch can go now: this node if it leads, or a leader that is connected."""
         leader = self._guard.leader
         if leader == self._node:
-            ready = self._handing_over is None and self._guard.can_append
-            return leader if ready and self.is_leader else None
+            return leader if self._may_append else None
         return leader if leader is not None and self._guard.is_connected(leader) else None
 
     def _submit_own_barrier(self) -> None:
@@ -415,7 +470,7 @@ class Replica:
         proposal.proposed_at = self._now
         proposal.proposed_to = (target, self._guard.term)
         if target == self._node:
-            self._guard.append(proposal.payload)
+            self._append(proposal.payload, proposal.batch)
         else:
             messages.append((target, Propose(proposal.payload)))
 
@@ -455,6 +510,16 @@ class Replica:
             self._successor_ready_since = None
             self.hand_over(preferred)
 
+    def _lead_with_room_only(self) -> None:
+        """A leader whose own disk is far behind would hold up all others. If theirs are as well,
+        none of them holds everything for long, and so nothing is handed over to and fro."""
+        if not self.is_leader or self._guard.has_room:
+            self._without_room_since = None
+        elif self._without_room_since is None:
+            self._without_room_since = self._now
+        elif self._now - self._without_room_since >= _SETTLE_S:
+            self.hand_over()
+
     def _converge(self) -> None:
         """Bring the members nearer to what is wanted; who is to go hands over before."""
         if self._convergence.wanted is None or self._handing_over is not None:
@@ -489,10 +554,28 @@ class Replica:
         if journal.size_bytes > self._limits.log_bytes:
             target = self.table.flushed
         oldest_transfer = self._guard.oldest_transfer
-        if oldest_transfer is not None:
+        if oldest_transfer is not None and not self._is_log_overfull:
+            # A transfer slow enough for that has been in vain; another one will have to follow.
             target = min(target, oldest_transfer)
         if target > journal.first_index:
             journal.compact_to(target)
+
+    @property
+    def _is_log_overfull(self) -> bool:
+        journal, limits = self._guard.journal, self._limits
+        return (
+            len(journal) > limits.log_entries_at_most
+            or journal.size_bytes > limits.log_bytes_at_most
+        )
+
+    @property
+    def _is_far_ahead_of_its_disk(self) -> bool:
+        """More has been applied and not been flushed than may be kept in memory. Nothing need be
+        known or done for that to end but a flush, so to take nothing meanwhile is no deadlock."""
+        table = self.table
+        return table.unflushed_rows > self._limits.unflushed_rows or (
+            self._is_log_overfull and table.applied > table.flushed
+        )
 
     @property
     def wants_flush(self) -> bool:

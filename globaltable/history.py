@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from globaltable.errors import Corrupt
-from globaltable.model import Outcome
-from globaltable.wire.rows import decode_history
+from globaltable.model import Op, OpKind, Outcome, OutcomeStatus
+from globaltable.wire.rows import HistoryRow, decode_history
 
 HISTORY_OPS_MAX: Final = 16_384
 """Ops kept in each group. Part of the replicated state: changing it is a format change."""
@@ -39,6 +39,23 @@ collector has nothing to walk here."""
 
 def identity_of(client_id: int, sequence: int) -> Identity:
     return client_id << _SEQUENCE_BITS | sequence
+
+
+_OF_ANOTHER_OP: Final = Outcome(
+    OutcomeStatus.INVALID_ARGUMENT,
+    None,
+    "client_id and sequence are those of another op that was answered before; each op needs a "
+    "sequence of its own, and each client, a forked process too, a client_id of its own",
+)
+
+
+def answer_to(op: Op, row: HistoryRow) -> Outcome:
+    """What an op is told whose identity is known: how it ended the first time. If that was another
+    op its caller has none to retry, and must not take that one's end for its own."""
+    same = (row.kind, row.name) == (op.kind, op.name)
+    if row.status is OutcomeStatus.APPLIED and op.kind is not OpKind.UNBIND:
+        same = same and row.unit == op.unit
+    return row.outcome if same else _OF_ANOTHER_OP
 
 
 class _Remembered(NamedTuple):
@@ -100,14 +117,25 @@ class History:
 
     def find(self, identity: Identity) -> Outcome | None:
         """The first outcome of an op, if it is remembered."""
-        revision = self._revision_by_op.get(identity)
-        if revision is None:
-            return None
-        record = next(self.records_after(revision - 1))
-        for row in decode_history(record.data):
-            if identity_of(row.client_id, row.sequence) == identity:
-                return row.outcome
-        raise AssertionError(f"op {identity:#x} is indexed at {revision}, but not there")
+        row = self.find_all([identity]).get(identity)
+        return row.outcome if row is not None else None
+
+    def find_all(self, identities: Iterable[Identity]) -> dict[Identity, HistoryRow]:
+        """How those of the ops ended that are remembered. A record is decoded once, however many
+        of its ops are asked for: a batch that was proposed twice asks for all of them."""
+        wanted: dict[int, set[Identity]] = {}
+        for identity in identities:
+            revision = self._revision_by_op.get(identity)
+            if revision is not None:
+                wanted.setdefault(revision, set()).add(identity)
+        found: dict[Identity, HistoryRow] = {}
+        for revision, here in wanted.items():
+            rows = decode_history(next(self.records_after(revision - 1)).data)
+            by_identity = {identity_of(row.client_id, row.sequence): row for row in rows}
+            missing = here - by_identity.keys()
+            assert not missing, f"ops {missing} are indexed at {revision}, but not there"
+            found.update((identity, by_identity[identity]) for identity in here)
+        return found
 
     def _forget_oldest(self) -> None:
         record, identities = self._remembered.popleft()

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from globaltable import limits
-from globaltable.history import History, identity_of
+from globaltable.history import History, answer_to, identity_of
 from globaltable.model import Batch, Op, Outcome, OutcomeStatus
 from globaltable.wire.batches import BATCH_ID_BYTES, encode_batch
 
@@ -183,8 +183,12 @@ class Proposals:
         """
         settled: list[Settled] = []
         for batch_id, proposal in list(self._sealed.items()):
+            ops = proposal.batch.ops
+            identities = [identity_of(op.client_id, op.sequence) for op in ops]
+            known = history.find_all(identities)
             found = [
-                history.find(identity_of(op.client_id, op.sequence)) for op in proposal.batch.ops
+                answer_to(op, known[identity]) if identity in known else None
+                for op, identity in zip(ops, identities, strict=True)
             ]
             outcomes = [outcome for outcome in found if outcome is not None]
             if found and len(outcomes) == len(found):

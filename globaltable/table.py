@@ -25,9 +25,19 @@ from itertools import repeat
 from operator import add, itemgetter
 from typing import NamedTuple, Protocol
 
-from globaltable.history import History, HistoryRecord, Identity, identity_of
+from globaltable.history import History, HistoryRecord, Identity, answer_to, identity_of
 from globaltable.members import Members
-from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus, from_columns
+from globaltable.model import (
+    SYSTEM_TABLE,
+    Batch,
+    Binding,
+    Op,
+    OpKind,
+    Outcome,
+    OutcomeStatus,
+    from_columns,
+    qualified_name,
+)
 from globaltable.topology import slot_of, slots_of
 from globaltable.wire.rows import (
     HistoryRow,
@@ -39,6 +49,7 @@ from globaltable.wire.rows import (
 )
 
 SLOT_BYTES = 2
+_SYSTEM_PREFIX = qualified_name(SYSTEM_TABLE, "")
 _kind_of = itemgetter(Op._fields.index("kind"))
 _STALE = Outcome(
     OutcomeStatus.UNAVAILABLE, None, "the attempt was held up for too long and was not applied"
@@ -48,6 +59,11 @@ _STALE = Outcome(
 def row_key(name: bytes, slots: int) -> bytes:
     """Where a name's row stands: by slot, so that slots are ranges, then by name."""
     return slot_of(name, slots).to_bytes(SLOT_BYTES, "big") + name
+
+
+def is_system_row(key: bytes) -> bool:
+    """Whether a row key is of what the cluster keeps about itself."""
+    return key.startswith(_SYSTEM_PREFIX, SLOT_BYTES)
 
 
 def row_keys(names: Sequence[bytes], slots: int) -> list[bytes]:
@@ -155,6 +171,11 @@ class Table:
     def dirty_rows(self) -> int:
         return len(self._dirty)
 
+    @property
+    def unflushed_rows(self) -> int:
+        """What is kept in memory because it is not known to be on the disk."""
+        return len(self._dirty) + (len(self._flushing.rows) if self._flushing is not None else 0)
+
     # --- changes ---------------------------------------------------------------------------------
 
     def advance(self, revision: int, term: int) -> None:
@@ -222,11 +243,11 @@ class Table:
         """
         rows: dict[Identity, HistoryRow] = {}
         not_new: dict[int, Outcome] = {}
+        known = self.history.find_all(identities)
         for at, (op, identity) in enumerate(zip(ops, identities, strict=True)):
-            if identity in rows:
-                not_new[at] = rows[identity].outcome
-            elif (outcome := self.history.find(identity)) is not None:
-                not_new[at] = outcome
+            first = rows.get(identity) or known.get(identity)
+            if first is not None:
+                not_new[at] = answer_to(op, first)
             else:
                 (rows[identity],) = self._apply_ops(revision, (op,))
         return Applied(revision, list(rows.values()), not_new), list(rows)
@@ -261,7 +282,7 @@ class Table:
         data = self._row_bytes(key)
         row = decode_row(data) if data is not None else None
 
-        if row is not None and row.client_id == op.client_id and row.sequence == op.sequence:
+        if row is not None and _is_made_by(row, op):
             # A retry from beyond the history, of the op that made this very row.
             return _history_row(op, OutcomeStatus.APPLIED, row.unit or "", row)
         if op.kind is OpKind.BIND:
@@ -300,34 +321,36 @@ class Table:
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding]]:
         """Bindings with `start <= row key < end`, ascending by row key."""
-        return self.scanner()(start, end)
+        for key, binding in self.scanner()(start, end):
+            if binding is not None:
+                yield key, binding
 
-    def scanner(self) -> Callable[[bytes, bytes], Iterator[tuple[bytes, Binding]]]:
+    def scanner(self) -> Callable[[bytes, bytes], Iterator[tuple[bytes, Binding | None]]]:
         """`scan` for many ranges, valid until the table changes: it sorts what is not yet flushed
-        only once."""
+        only once. Of names that were unbound it yields None, for to pass over them takes time."""
         over = self._unflushed()
         keys = sorted(over)
 
-        def scan(start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding]]:
+        def scan(start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding | None]]:
             fresh = keys[bisect_left(keys, start) : bisect_left(keys, end)]
             at = 0
             for key, data in self._flushed.scan(start, end):
                 while at < len(fresh) and fresh[at] < key:
-                    yield from _bound(fresh[at], over[fresh[at]])
+                    yield fresh[at], decode_row(over[fresh[at]]).binding
                     at += 1
                 if at < len(fresh) and fresh[at] == key:
                     at += 1
-                    yield from _bound(key, over[key])
+                    yield key, decode_row(over[key]).binding
                 else:
-                    yield from _bound(key, data)
+                    yield key, decode_row(data).binding
             for key in fresh[at:]:
-                yield from _bound(key, over[key])
+                yield key, decode_row(over[key]).binding
 
         return scan
 
     def freeze(self) -> Frozen:
         """This table at the revision it is at, whatever is applied next."""
-        state = TableState(self._applied, self._applied_term, self.history.floor)
+        state = TableState(self._applied, self._applied_term, self.history.floor, self.members)
         return Frozen(state, self._unflushed(), self.history.records())
 
     def _unflushed(self) -> dict[bytes, bytes]:
@@ -357,10 +380,11 @@ class Table:
         self._flushing = None
 
 
-def _bound(key: bytes, data: bytes) -> Iterator[tuple[bytes, Binding]]:
-    binding = decode_row(data).binding
-    if binding is not None:
-        yield key, binding
+def _is_made_by(row: Row, op: Op) -> bool:
+    """Whether the op is the last that changed the row. Its identity alone does not say so, for a
+    caller may have given it to another op."""
+    unit = None if op.kind is OpKind.UNBIND else op.unit
+    return (row.client_id, row.sequence, row.unit) == (op.client_id, op.sequence, unit)
 
 
 def _history_row(op: Op, status: OutcomeStatus, unit: str, row: Row | None) -> HistoryRow:

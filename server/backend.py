@@ -21,6 +21,9 @@ from globaltable.table import SLOT_BYTES, Table
 from globaltable.topology import Topology
 from globaltable.v1 import globaltable_pb2 as pb
 
+SCAN_ROWS_AT_ONCE: Final = 2_000
+"""Rows that a scan looks at before the node gets a turn."""
+
 _NOT_CONFIRMED: Final = "no majority confirmed the read in time; retry"
 
 
@@ -79,15 +82,12 @@ class NodeBackend:
     def _topology(self) -> Topology:
         return self._core.topology
 
-    def _met_damage(self, group: int, error: StorageError) -> NoQuorum:
-        """A record that proves damaged as it is read puts the group's replica out of service."""
-        self._core.fail(group, error)
-        self._driver.wake()
-        return NoQuorum(self._core.refusal(group))
-
     def _deadline(self, timeout_s: float | None) -> float:
-        bound = self._config.timeouts.request_s
-        return self._loop.time() + (bound if timeout_s is None else max(0.0, timeout_s))
+        # Whatever a caller asks for: one that has gone must not fill a queue for hours.
+        bound_s = self._config.timeouts.request_s
+        return self._loop.time() + (
+            bound_s if timeout_s is None else max(0.0, min(timeout_s, bound_s))
+        )
 
     def submit(self, ops: Sequence[Op], timeout_s: float | None, told: Told) -> None:
         self._driver.submit(ops, self._deadline(timeout_s), told)
@@ -122,19 +122,21 @@ class NodeBackend:
             try:
                 found.append((table.get(name), table.applied))
             except StorageError as error:
-                raise self._met_damage(group, error) from error
+                raise self._driver.met_damage(group, error) from error
         return found
 
     def scan(
         self, table: str, prefix: str, token: bytes, count: int, wanted: bytes = b""
     ) -> tuple[list[tuple[str, Binding]], bytes]:
         """Up to `count` entries of the slots wanted (`ScanRequest.slots`) after `token`, and the
-        next token: the last row key looked at."""
+        next token: the last row key looked at. It may be fewer while there are more, for most rows
+        may be of keys that were unbound."""
         slots = self._topology.slots
         first = int.from_bytes(token[:SLOT_BYTES], "big") if token else 0
         name = qualified_name(table, prefix)
         scanners: dict[int, Any] = {}
         entries: list[tuple[str, Binding]] = []
+        rows_left = SCAN_ROWS_AT_ONCE
         for slot in range(first, slots):
             if wanted and not (slot < 8 * len(wanted) and wanted[slot >> 3] >> (slot & 7) & 1):
                 continue
@@ -145,11 +147,13 @@ class NodeBackend:
             start = max(head + name, token + b"\0")
             try:
                 for key, binding in scanners[group](start, head + name + b"\xff"):
-                    entries.append((split_name(key[SLOT_BYTES:])[1], binding))
-                    if len(entries) == count:
+                    if binding is not None:
+                        entries.append((split_name(key[SLOT_BYTES:])[1], binding))
+                    rows_left -= 1
+                    if len(entries) == count or not rows_left:
                         return entries, key
             except StorageError as error:
-                raise self._met_damage(group, error) from error
+                raise self._driver.met_damage(group, error) from error
         return entries, b""
 
     def open_watch(

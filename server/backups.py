@@ -14,6 +14,7 @@ from globaltable.errors import Corrupt, NoQuorum
 from globaltable.server.core import FlushJob, GroupJob, NodeCore
 from globaltable.server.reading import TableReaders
 from globaltable.store.table import RowSource
+from globaltable.table import is_system_row
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.wire.packing import pack
 
@@ -85,8 +86,10 @@ class Backups:
         yield pb.BackupPart(begin=begin)
 
         def read() -> bytes:
-            rows = source.next_rows(CHUNK_BYTES)
-            return pack(rows) if rows else b""
+            while rows := source.next_rows(CHUNK_BYTES):
+                if callers := [row for row in rows if not is_system_row(row[0])]:
+                    return pack(callers)
+            return b""
 
         try:
             while payload := await self._readers.run(read):

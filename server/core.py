@@ -505,5 +505,6 @@ class NodeCore:
         self._ended = []
 
     def stop(self) -> list[Settled]:
-        """No turn will follow: end everything that waits."""
-        return self._ended + [s for replica in self.replicas.values() for s in replica.stop()]
+        """No turn will follow: end everything that waits. Called again, what has come since."""
+        ended, self._ended = self._ended, []
+        return ended + [s for replica in self.replicas.values() for s in replica.stop()]

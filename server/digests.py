@@ -63,7 +63,9 @@ class SlotDigests:
 def history_digest(frozen: Frozen) -> bytes:
     """Of what decides how ops that come again are answered."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    digest.update(pack([frozen.state, frozen.history]))
+    # Who the members are decides no answer, and a founder that never wrote it down has it not here.
+    where = frozen.state._replace(members=None)
+    digest.update(pack([where, frozen.history]))
     return digest.digest()
 
 

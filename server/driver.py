@@ -12,6 +12,7 @@ completes.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
+from globaltable.errors import NoQuorum, StorageError
 from globaltable.model import Op, Outcome, OutcomeStatus
 from globaltable.proposals import Settled
 from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore, ReplicaFailure, Turn
@@ -123,6 +124,13 @@ class Driver:
             status = OutcomeStatus.UNAVAILABLE if held else OutcomeStatus.ELSEWHERE
             return Outcome(status, None, refusal)
         return None if self._core.submit(group, ops, ticket, deadline) else _OVERLOADED
+
+    def met_damage(self, group: int, error: StorageError) -> NoQuorum:
+        """A record that proves damaged as it is read puts the group's replica out of service. What
+        to tell who asked for it."""
+        self._core.fail(group, error)
+        self.wake()
+        return NoQuorum(self._core.refusal(group))
 
     def wake(self) -> None:
         """Something has come: a turn is due, after what else comes in this pass of the loop."""

@@ -100,6 +100,8 @@ class Node:
                 pending_ops=config.limits.pending_ops_per_group,
                 log_entries=config.limits.log_entries_per_group,
                 log_bytes=config.limits.log_bytes_per_group,
+                # However large a flush is, the next one may gather while it is written.
+                unflushed_rows=max(ReplicaLimits().unflushed_rows, 4 * config.limits.flush_ops),
             ),
             flush_rows=config.limits.flush_ops,
             flush_interval_s=timeouts.flush_interval_s,
@@ -137,7 +139,9 @@ class Node:
         )
         self._links.set_peers(self._peers_of(topology))
         self._want_members()
-        watches = Watches(self._core.serving)
+        watches = Watches(
+            self._core.serving, lambda group, error: self._driver.met_damage(group, error)
+        )
         self._driver = Driver(
             core=self._core,
             clock=self._loop,

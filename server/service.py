@@ -34,6 +34,9 @@ from globaltable.validation import require_key
 
 ERROR_TRAILER: Final = "globaltable-error-bin"
 SCAN_PAGE_DEFAULT: Final = 1_000
+SCAN_LOOKS_MAX: Final = 64
+"""Looks that one page takes at most: it may be short, or empty, but comes before its caller has
+given it up. A full page of the largest size takes 20, if few of its keys were unbound."""
 READ_KEYS_AT_ONCE: Final = 512
 WATCH_PROGRESS_S: Final = 5.0
 KEY_WATCH_PROGRESS_S: Final = 60.0
@@ -212,7 +215,7 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                 )
             response = pb.ScanResponse(next_page_token=request.page_token)
             remaining = request.page_size or SCAN_PAGE_DEFAULT
-            while remaining:
+            for _ in range(SCAN_LOOKS_MAX):
                 # Some at a time, so that a large page does not hold up the node's turns.
                 entries, token = self._backend.scan(
                     request.table,
@@ -227,6 +230,8 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                 if not token:
                     break
                 remaining -= len(entries)
+                if not remaining:
+                    break
                 await asyncio.sleep(0)
         except (InvalidArgument, NoQuorum, Elsewhere) as error:
             await _abort(context, error)

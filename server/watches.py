@@ -13,15 +13,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from globaltable.errors import Compacted, Lagged
+from globaltable.errors import Compacted, Lagged, StorageError
 from globaltable.group import Changed, Replica
 from globaltable.model import OpKind, OutcomeStatus
 from globaltable.wire.rows import HistoryRow, decode_history
 
 QUEUE_CHANGES_MAX: Final = 2_048
-CATCH_UP_RECORDS: Final = 256
+CATCH_UP_OPS: Final = 4_096
 CATCH_UP_CHANGES: Final = 2_048
-"""History records read, and changes found, for one watcher before others get their turn."""
+"""Ops of the history read, and changes found, for one watcher before others get their turn: of ops,
+for a record holds up to thousands, and when a node is lost all its watchers come at once."""
 
 
 class Change(NamedTuple):
@@ -37,7 +38,8 @@ class Change(NamedTuple):
 
 def _changes(group: int, revision: int, rows: Iterable[HistoryRow]) -> Iterator[Change]:
     for row in rows:
-        if row.status is OutcomeStatus.APPLIED:
+        # A retry that comes when the history has forgotten the op is told what it did, and when.
+        if row.status is OutcomeStatus.APPLIED and row.revision == revision:
             yield Change(row.kind, row.name, row.unit, row.version, revision, group)
 
 
@@ -72,8 +74,14 @@ class Watcher:
 class Watches:
     """All watchers of a node."""
 
-    def __init__(self, replica: Callable[[int], Replica]) -> None:
+    def __init__(
+        self,
+        replica: Callable[[int], Replica],
+        met_damage: Callable[[int, StorageError], Exception] = lambda _group, error: error,
+    ) -> None:
+        """`met_damage` hears of a record of a group that cannot be read, and says what to raise."""
         self._replica = replica
+        self._met_damage = met_damage
         self._by_name: dict[bytes, set[Watcher]] = {}
         self._by_prefix: dict[bytes, set[Watcher]] = {}
         self._prefixes_by_length: Counter[int] = Counter()
@@ -165,15 +173,19 @@ class Watches:
     def _catch_up(self, watcher: Watcher) -> list[Change]:
         self._require_kept(watcher, Lagged)
         changes: list[Change] = []
-        budget = CATCH_UP_RECORDS
+        budget = CATCH_UP_OPS
         for group in watcher.position:
             table = self._replica(group).table
             position = watcher.position[group]
+            if watcher.exact and not self._has_changed(watcher, group):
+                # Its row says that there is nothing to be found in the history.
+                watcher.position[group] = max(position, table.applied)
+                continue
             for record in table.history.records_after(position):
-                if budget == 0 or len(changes) >= CATCH_UP_CHANGES:
+                if budget <= 0 or len(changes) >= CATCH_UP_CHANGES:
                     watcher.awake.set()
                     return changes
-                budget -= 1
+                budget -= record.ops
                 rows = decode_history(record.data)
                 found = _changes(group, record.revision, rows)
                 changes += [change for change in found if watcher.wants(change.name)]
@@ -183,16 +195,20 @@ class Watches:
         watcher.awake.clear()
         return changes
 
+    def _has_changed(self, watcher: Watcher, group: int) -> bool:
+        """Whether the one key that it watches has, since its position."""
+        try:
+            changed_at = self._replica(group).table.changed_at(watcher.start)
+        except StorageError as error:
+            raise self._met_damage(group, error) from error
+        return changed_at > watcher.position[group]
+
     def _require_kept(self, watcher: Watcher, error: type[Compacted] | type[Lagged]) -> None:
         oldest = {group: self._replica(group).table.history.floor for group in watcher.position}
         gone = [group for group, floor in oldest.items() if watcher.position[group] < floor]
         if gone and watcher.exact:
             # What its row says is enough: a key that has not changed since has no change to miss.
-            gone = [
-                group
-                for group in gone
-                if self._replica(group).table.changed_at(watcher.start) > watcher.position[group]
-            ]
+            gone = [group for group in gone if self._has_changed(watcher, group)]
             if not gone:
                 for group in watcher.position:
                     if watcher.position[group] < oldest[group]:

@@ -8,7 +8,7 @@ who sends more is held up by the stream's own flow control.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -32,6 +32,9 @@ RETRY_DELAY_MS: Final = 50
 STREAM_OPS_MAX: Final = 4 * limits.WRITE_OPS_MAX
 PART_DELAY_S: Final = 0.05
 """How long a decided op waits for the others of its request, to be answered in one message."""
+
+_Part = tuple[int, Sequence[int], Sequence[Outcome]]
+"""The number of a request, positions in it, and how the ops there ended."""
 
 _STOPPING: Final = Outcome(OutcomeStatus.UNAVAILABLE, None, "this node is stopping")
 
@@ -105,7 +108,7 @@ class WriteStream:
 
     def __init__(self, backend: WriteBackend) -> None:
         self._backend = backend
-        self._unsent: list[tuple[int, Sequence[int], Sequence[Outcome]]] = []
+        self._unsent: list[_Part] = []
         self._ops = 0
         """Under way or unsent."""
         self._awake = asyncio.Event()
@@ -172,17 +175,33 @@ class WriteStream:
                 self._timer.cancel()
                 self._timer = None
             unsent, self._unsent = self._unsent, []
-            if unsent:
-                yield stream_response(unsent)
-            self._ops -= sum(len(positions) for _, positions, _ in unsent)
-            if self._ops < STREAM_OPS_MAX:
-                self._room.set()
+            for ops, parts in _messages(unsent):
+                yield stream_response(parts)
+                self._ops -= ops
+                if self._ops < STREAM_OPS_MAX:
+                    self._room.set()
             if (self._read_all or self._draining) and not self._ops:
                 return
 
 
+def _messages(parts: Sequence[_Part]) -> Iterator[tuple[int, Sequence[_Part]]]:
+    """Parts that go into one message, and how many ops they have: no more than a request may have,
+    for what they are told may be long, and a message that is too large would end the stream."""
+    message: list[_Part] = []
+    ops = 0
+    for part in parts:
+        more = len(part[1])
+        if message and ops + more > limits.WRITE_OPS_MAX:
+            yield ops, message
+            message, ops = [], 0
+        message.append(part)
+        ops += more
+    if message:
+        yield ops, message
+
+
 def stream_response(
-    parts: Sequence[tuple[int, Sequence[int], Sequence[Outcome]]],
+    parts: Sequence[_Part],
 ) -> pb.WriteStreamResponse:
     response = pb.WriteStreamResponse()
     for number, positions, outcomes in parts:

@@ -59,11 +59,15 @@ async def create(
     try:
         won = await client.create(key, value)
     except Exception as error:
-        # Whatever the client of whichever system raises is a failed op, told by its type.
-        findings.errors[type(error).__name__] += 1
-        now_s = clock.now_s()
-        findings.record(FAILED, now_s - intended_s, now_s)
+        record_failure(error, intended_s, clock, findings)
         return None
     now_s = clock.now_s()
     findings.record(WON if won else LOST, now_s - intended_s, now_s)
     return won
+
+
+def record_failure(error: Exception, intended_s: float, clock: Clock, findings: Findings) -> None:
+    """Whatever the client of whichever system raises is a failed op, told by its type."""
+    findings.errors[type(error).__name__] += 1
+    now_s = clock.now_s()
+    findings.record(FAILED, now_s - intended_s, now_s)

@@ -6,14 +6,15 @@ from typing import Any, Final
 from globaltable.bench.activities.closed_loop import ClosedLoop
 from globaltable.bench.activities.gets import Gets
 from globaltable.bench.activities.idle_watches import IdleWatches
+from globaltable.bench.activities.mints import Mints
 from globaltable.bench.activities.open_loop import OpenLoop
 from globaltable.bench.activities.rounds import Rounds
 from globaltable.bench.activities.traced import Traced
 
-AnyActivity = ClosedLoop | OpenLoop | Rounds | Traced | Gets | IdleWatches
+AnyActivity = ClosedLoop | OpenLoop | Rounds | Traced | Gets | IdleWatches | Mints
 
 _BY_NAME: Final[dict[str, type[AnyActivity]]] = {
-    kind.__name__: kind for kind in (ClosedLoop, OpenLoop, Rounds, Traced, Gets, IdleWatches)
+    kind.__name__: kind for kind in (ClosedLoop, OpenLoop, Rounds, Traced, Gets, IdleWatches, Mints)
 }
 
 

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from globaltable.bench.report import create_latency
 from globaltable.bench.report.medians import Repeats, grouped, paired_ratios
 from globaltable.bench.results import Report
 from globaltable.bench.scenarios import (
@@ -35,6 +36,7 @@ class Goal:
 def goals(report: Report) -> list[Goal]:
     return [
         *_commit_latency(report),
+        *_create_latency(report),
         *_throughput(report),
         *_compare(report),
         *_contention(report),
@@ -74,6 +76,16 @@ def _over_limit(several: Repeats, region: str, percentile: str) -> list[float]:
     return paired_ratios(
         several, several, f"{percentile}_ms:{region}", f"limit_{percentile}_ms:{region}"
     )
+
+
+def _create_latency(report: Report) -> Iterator[Goal]:
+    for several in create_latency.repeats_of(report):
+        ratios = create_latency.over_floor(several, report.regions)
+        if ratios:
+            worst, region = max((ratio, region) for region, ratio in ratios.items())
+            what = f"create p50, one outstanding, over the floor, {create_latency.of(several)}"
+            limit = create_latency.ratio_max(several)
+            yield _at_most(f"{what}; worst is region {region}", limit, worst, " ×")
 
 
 def _throughput(report: Report) -> Iterator[Goal]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from globaltable.bench.histogram import Histogram
+from globaltable.bench.report import create_latency as create_latency_section
 from globaltable.bench.report.goals import Goal, goals
 from globaltable.bench.report.medians import Repeats, grouped, paired_ratios
 from globaltable.bench.report.plots.failover_timeline import failover_timeline
@@ -26,6 +27,7 @@ from globaltable.bench.scenarios import (
     commit_latency,
     compare,
     contention,
+    create_latency,
     failover,
     growth,
     nodes,
@@ -431,6 +433,7 @@ def _disturbed(report: Report) -> list[tuple[str, str]]:
 
 _BY_SCENARIO: Final[dict[str, Callable[[Report], Section]]] = {
     commit_latency.NAME: _commit_latency,
+    create_latency.NAME: create_latency_section.section,
     throughput.NAME: _throughput,
     nodes.NAME: _nodes,
     compare.NAME: _compare,

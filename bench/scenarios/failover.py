@@ -21,7 +21,6 @@ from globaltable.bench.network import Network
 from globaltable.bench.results import Measurement
 from globaltable.bench.scenarios.scenario import CannotMeasure, Scenario, Stage
 from globaltable.bench.systems.globaltable import GlobalTableRunning, GlobalTableSystem
-from globaltable.errors import GlobalTableError
 
 NAME: Final = "failover"
 KILL: Final = "kill"
@@ -33,10 +32,6 @@ _RETURN_TIMEOUT_S: Final = 30.0
 _PATIENCE_S: Final = 30.0
 _KEYS_PER_LANE: Final = 3_000
 _BIN_S: Final = 0.1
-
-
-class DidNotReturn(GlobalTableError):
-    """Leadership was not back in its preferred regions in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,7 @@ class Times:
 def play(stage: Stage, loss: Loss) -> tuple[Findings, Times, frozenset[str]]:
     """One trial: what the callers saw, when, and the lanes of the groups that the victim led."""
     running, victim = loss.running, loss.victim
-    _wait_returned(running)
+    running.wait_led_where_preferred(_RETURN_TIMEOUT_S)
     led = frozenset(str(g) for g, region in running.leaders(victim).items() if region == victim)
     staying = [region for region in stage.network.regions if region != victim]
     placements = []
@@ -99,21 +94,11 @@ def play(stage: Stage, loss: Loss) -> tuple[Findings, Times, frozenset[str]]:
         finally:
             joined_s = time.monotonic()
             loss.end()
-        returned_s = _wait_returned(running)
+        returned_s = running.wait_led_where_preferred(_RETURN_TIMEOUT_S)
         time.sleep(AFTER_S)
         team.stop()
         found = team.findings(_PATIENCE_S)
     return Findings.total(list(found.values())), Times(lost_s, joined_s, returned_s), led
-
-
-def _wait_returned(running: GlobalTableRunning) -> float:
-    """Until every group is led from its preferred region again; the moment."""
-    deadline_s = time.monotonic() + _RETURN_TIMEOUT_S
-    while time.monotonic() < deadline_s:
-        if running.leads_where_preferred():
-            return time.monotonic()
-        time.sleep(0.05)
-    raise DidNotReturn(f"leadership is not where it is preferred after {_RETURN_TIMEOUT_S:g} s")
 
 
 def resumed_s(traces: Sequence[Trace], lanes: frozenset[str], lost_s: float) -> float:

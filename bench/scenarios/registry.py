@@ -7,6 +7,7 @@ from globaltable.bench.scenarios import (
     commit_latency,
     compare,
     contention,
+    create_latency,
     failover,
     growth,
     nodes,
@@ -18,6 +19,7 @@ from globaltable.bench.scenarios.scenario import Scenario
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     commit_latency.SCENARIO,
+    create_latency.SCENARIO,
     throughput.SCENARIO,
     nodes.SCENARIO,
     compare.SCENARIO,

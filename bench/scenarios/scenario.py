@@ -41,6 +41,10 @@ class Stage:
         """The same stage, with the same pings, for more or fewer repeats."""
         return replace(self, repeats=repeats)
 
+    def over(self, network: Network) -> "Stage":
+        """The same run over other links, with pings of their own."""
+        return replace(self, network=network, pings={})
+
     def label(self, what: str) -> str:
         """Begins keys that nobody else has used."""
         return f"{self._run}:{next(self._labels)}:{what}"

@@ -6,6 +6,7 @@ and watches that only this system's scenarios ask for.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -15,6 +16,7 @@ import grpc
 
 from globaltable.bench.network import Network
 from globaltable.client import GlobalTable
+from globaltable.errors import GlobalTableError
 from globaltable.model import qualified_name
 from globaltable.server.config import InjectedLatency, Placement
 from globaltable.testing import LocalCluster
@@ -23,6 +25,11 @@ NAME: Final = "globaltable"
 TABLE: Final = "im.session"
 OP_TIMEOUT_S: Final = 10.0
 _WATCHES_STARTING_MAX: Final = 64
+_POLL_S: Final = 0.05
+
+
+class NotLedWherePreferred(GlobalTableError):
+    """A group is led from elsewhere, for longer than leadership takes to move."""
 
 
 class GlobalTableClient:
@@ -34,6 +41,12 @@ class GlobalTableClient:
 
     async def create(self, key: str, value: str) -> bool:
         return (await self._table.bind(key, value)).created
+
+    async def create_minted(self, prefix: str, value: str) -> str:
+        """A new session under a key that the library mints; the key."""
+        key, binding = await self._table.create(value, prefix=prefix)
+        assert binding.created, f"{key!r} was minted and is bound already"
+        return key
 
     async def get(self, keys: Sequence[str]) -> int:
         """Read them locally, in one call; how many are bound."""
@@ -104,13 +117,16 @@ class GlobalTableRunning:
     def groups(self) -> range:
         return range(len(self._topology.groups))
 
+    def group_of(self, key: str) -> int:
+        return self._topology.group_of(qualified_name(TABLE, key))
+
     def keys_of(self, group: int, prefix: str, count: int) -> list[str]:
         """So many keys that belong to a group."""
         keys: list[str] = []
         number = 0
         while len(keys) < count:
             key = f"{prefix}:{number}"
-            if self._topology.group_of(qualified_name(TABLE, key)) == group:
+            if self.group_of(key) == group:
                 keys.append(key)
             number += 1
         return keys
@@ -123,8 +139,17 @@ class GlobalTableRunning:
         """The region to which the leadership of each group returns."""
         return {g.group: g.preferred_region for g in self.cluster.status(asked).groups}
 
-    def leads_where_preferred(self) -> bool:
-        """Whether every group is led from its preferred region, as all nodes know it."""
+    def wait_led_where_preferred(self, timeout_s: float) -> float:
+        """Until every group is led from its preferred region, as all nodes know it; the moment, of
+        CLOCK_MONOTONIC. Raises `NotLedWherePreferred`."""
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            if self._leads_where_preferred():
+                return time.monotonic()
+            time.sleep(_POLL_S)
+        raise NotLedWherePreferred(f"leadership is not where it is preferred after {timeout_s:g} s")
+
+    def _leads_where_preferred(self) -> bool:
         try:
             return all(
                 self.leaders(region) == self.preferred(region) for region in self.cluster.regions

@@ -1,7 +1,7 @@
 """The nodes of one cluster, as their admin API describes them, and what their errors mean here."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -21,6 +21,8 @@ from globaltable.errors import (
 )
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.v1 import admin_pb2_grpc as pb_grpc
+from globaltable.v1 import globaltable_pb2 as api
+from globaltable.v1 import globaltable_pb2_grpc as api_grpc
 
 DESCRIBE_TIMEOUT_S: Final = 5.0
 _RETRY_DELAY_S: Final = 0.5
@@ -89,34 +91,57 @@ class Node(NamedTuple):
 class Nodes:
     """A cluster's nodes that could be reached. A context manager."""
 
-    def __init__(self, nodes: Sequence[Node], missing: Mapping[str, GlobalTableError]) -> None:
+    def __init__(self, nodes: list[Node], missing: dict[str, GlobalTableError]) -> None:
         self.nodes = nodes
         self.missing = missing
         """By address, why nothing was heard of a node."""
         self._channels: list[grpc.Channel] = []
+        self._topologies: list[api.TopologyResponse] = []
 
     @classmethod
     def connect(cls, addresses: Iterable[str]) -> Self:
-        """Raises `ConnectFailed` if none answers, `ConfigError` if they are of several clusters."""
-        nodes: list[Node] = []
-        missing: dict[str, GlobalTableError] = {}
-        channels = []
-        for address in addresses:
-            channel = grpc.insecure_channel(address, options=_OPTIONS)
-            channels.append(channel)
-            stub = pb_grpc.AdminServiceStub(channel)
-            try:
-                nodes.append(Node(address, stub, describe(address, stub)))
-            except GlobalTableError as error:
-                missing[address] = error
-        connected = cls(nodes, missing)
-        connected._channels = channels
+        """All nodes that there are by the word of those at `addresses`, which need not be all, and
+        may be of nodes that were removed.
+
+        Raises `ConnectFailed` if none answers, `ConfigError` if they are of several clusters.
+        """
+        connected = cls([], {})
         try:
+            for address in dict.fromkeys(addresses):
+                connected._connect(address)
+            connected._require_one_cluster()
+            connected._connect_present()
             connected._require_one_cluster()
         except BaseException:
             connected.close()
             raise
         return connected
+
+    def _connect(self, address: str) -> None:
+        channel = grpc.insecure_channel(address, options=_OPTIONS)
+        self._channels.append(channel)
+        stub = pb_grpc.AdminServiceStub(channel)
+        try:
+            self.nodes.append(Node(address, stub, describe(address, stub)))
+        except GlobalTableError as error:
+            self.missing[address] = error
+        else:
+            self._topologies.append(_topology(address, channel, self.nodes[-1].description))
+
+    def _connect_present(self) -> None:
+        """Whom the latest topology names, and nobody else."""
+        present = max(self._topologies, key=lambda one: one.version).nodes
+        if not present:
+            return
+        where = {node.name: node.address for node in present}
+        self.nodes[:] = [node for node in self.nodes if node.name in where]
+        heard = {node.name for node in self.nodes}
+        named = set(where.values())
+        for address in self.missing.keys() - named:
+            del self.missing[address]
+        for name, address in where.items():
+            if name not in heard and address not in self.missing:
+                self._connect(address)
 
     def _require_one_cluster(self) -> None:
         if not self.nodes:
@@ -157,6 +182,16 @@ class Nodes:
 def describe(address: str, stub: pb_grpc.AdminServiceStub) -> pb.DescribeResponse:
     with asking(address):
         return stub.Describe(pb.DescribeRequest(), timeout=DESCRIBE_TIMEOUT_S)
+
+
+def _topology(
+    address: str, channel: grpc.Channel, description: pb.DescribeResponse
+) -> api.TopologyResponse:
+    stub = api_grpc.GlobalTableServiceStub(channel)
+    with asking(address):
+        request = api.TopologyRequest(table=description.tables[0])
+        answer: api.TopologyResponse = stub.Topology(request, timeout=DESCRIBE_TIMEOUT_S)
+        return answer
 
 
 def _shape(description: pb.DescribeResponse) -> tuple[str, str, int, int]:

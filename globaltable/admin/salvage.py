@@ -37,7 +37,7 @@ from globaltable.store import identity
 from globaltable.store.frozen import FrozenRows
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
-from globaltable.table import Table
+from globaltable.table import Table, is_system_row
 from globaltable.wire.batches import decode_batch
 from globaltable.wire.packing import pack
 
@@ -56,7 +56,7 @@ class _Whose(TypedDict):
 class Standing(NamedTuple):
     """One survivor's replica of a group."""
 
-    region: str
+    node: str
     last_term: int
     last_index: int
     flushed: int
@@ -79,17 +79,17 @@ class Found(NamedTuple):
 
 
 class _Survivor:
-    def __init__(self, config: Config, region: NodeConfig) -> None:
-        self.region = region
-        self.log = LmdbLogStore(region.data_dir / "log")
-        self.table = LmdbTableStore(region.data_dir / "table")
+    def __init__(self, config: Config, node: NodeConfig) -> None:
+        self.node = node
+        self.log = LmdbLogStore(node.data_dir / "log")
+        self.table = LmdbTableStore(node.data_dir / "table")
 
     def close(self) -> None:
         self.table.close()
         self.log.close()
 
     def standing(self, group: int) -> Standing:
-        name = self.region.name
+        name = self.node.name
         try:
             image = self.log.load(group)
             if image.hard_state.rebuilding:
@@ -127,25 +127,25 @@ def _batch(command: bytes) -> Batch | None:
 class Salvage:
     """The survivors' directories, held. A context manager."""
 
-    def __init__(self, config: Config, regions: Sequence[str]) -> None:
+    def __init__(self, config: Config, nodes: Sequence[str]) -> None:
         """Raises `ConfigError` if a directory is another's or in use, `StorageError` if it cannot
         be read."""
         self.config = config
         self._stack = ExitStack()
         self._survivors: dict[str, _Survivor] = {}
-        self._regions = [config.node(name) for name in regions]
+        self._nodes = [config.node(name) for name in nodes]
         successors = set()
         try:
-            for region in self._regions:
-                if not region.data_dir.is_dir():
+            for node in self._nodes:
+                if not node.data_dir.is_dir():
                     raise ConfigError(
-                        f"{region.data_dir} does not exist: region {region.name} is no survivor"
+                        f"{node.data_dir} does not exist: node {node.name} is no survivor"
                     )
-                lock = identity.claim(region.data_dir, if_retired=True, **self._whose(region))
+                lock = identity.claim(node.data_dir, if_retired=True, **self._whose(node))
                 self._stack.callback(os.close, lock)
-                successors.add(identity.successor(region.data_dir))
-                survivor = self._stack.enter_context(closing(_Survivor(config, region)))
-                self._survivors[region.name] = survivor
+                successors.add(identity.successor(node.data_dir))
+                survivor = self._stack.enter_context(closing(_Survivor(config, node)))
+                self._survivors[node.name] = survivor
         except BaseException:
             self.close()
             raise
@@ -153,10 +153,10 @@ class Salvage:
         self.successor_id = named[0] if named else secrets.token_hex(_ID_BYTES)
         """Of the cluster to come. A recovery that is done again names the same."""
 
-    def _whose(self, region: NodeConfig) -> _Whose:
+    def _whose(self, node: NodeConfig) -> _Whose:
         return _Whose(
             cluster=self.config.fence,
-            node=region.name,
+            node=node.name,
             groups=self.config.groups,
             slots=self.config.slots,
         )
@@ -168,7 +168,7 @@ class Salvage:
             standings = [survivor.standing(group) for survivor in self._survivors.values()]
             usable = [standing for standing in standings if not standing.reason]
             if not usable:
-                reasons = "; ".join(f"{one.region}: {one.reason}" for one in standings)
+                reasons = "; ".join(f"{one.node}: {one.reason}" for one in standings)
                 raise Corrupt(f"nothing of group {group} can be used: {reasons}")
             chosen = max(usable, key=lambda one: (one.last_term, one.last_index))
             others = tuple(one for one in standings if one is not chosen)
@@ -192,9 +192,9 @@ class Salvage:
         )
         writer = BackupWriter(file.write, header)
         for group, chosen, _ in found:
-            survivor = self._survivors[chosen.region]
+            survivor = self._survivors[chosen.node]
             table = survivor.replayed(group, config.slots)
-            writer.begin_group(Begin(group, table.applied, chosen.last_term, chosen.region))
+            writer.begin_group(Begin(group, table.applied, chosen.last_term, chosen.node))
             for rows in _rows(survivor, group, table):
                 writer.rows(pack(rows))
                 progress(writer.contents.tally.rows, 0)
@@ -205,9 +205,9 @@ class Salvage:
 
     def retire(self) -> None:
         """No node of the old cluster starts on these directories again."""
-        for region in self._regions:
-            whose = self._whose(region)
-            identity.retire(region.data_dir, successor=self.successor_id, **whose)
+        for node in self._nodes:
+            whose = self._whose(node)
+            identity.retire(node.data_dir, successor=self.successor_id, **whose)
 
     def close(self) -> None:
         self._stack.close()
@@ -223,4 +223,5 @@ def _rows(survivor: _Survivor, group: int, table: Table) -> Iterator[list[tuple[
     with closing(survivor.table.open_rows(group)) as source:
         rows = FrozenRows(source, table.freeze())
         while chunk := rows.next_rows(_CHUNK_BYTES):
-            yield chunk
+            if callers := [row for row in chunk if not is_system_row(row[0])]:
+                yield callers

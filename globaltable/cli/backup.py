@@ -45,9 +45,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 def addresses(config: Path | None, nodes: str) -> list[str]:
     """Of the nodes to ask, from one option or the other."""
     if config is not None:
-        from globaltable.server import config_file as configuration
+        from globaltable.server import config_file
 
-        return [str(node.client) for node in configuration.load(config).nodes]
+        return [str(node.client) for node in config_file.load(config).nodes]
     if not nodes:
         raise ConfigError("whom to ask? give --config FILE or --node HOST:PORT")
     return addresses_of(nodes)

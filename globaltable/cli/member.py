@@ -61,6 +61,7 @@ def list_members(endpoints: Endpoints = ENDPOINTS_DEFAULT, as_json: AsJson = Fal
     else:
         console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
         console.print(_nodes(now))
+        console.print()
         console.print(_groups(now))
     if not all(group.leader for group in now.groups):
         raise typer.Exit(ExitStatus.UNAVAILABLE)
@@ -260,7 +261,7 @@ def _nodes(now: "ClusterProgress") -> Table:
 
 
 def _groups(now: "ClusterProgress") -> Table:
-    table = Table(box=None, pad_edge=False, padding=(1, 3, 0, 0), collapse_padding=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for title in ("GROUP", "LEADER", "MEMBERS", "WANTED", "WAITS FOR"):
         table.add_column(title)
     for group in now.groups:

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from globaltable.admin.salvage import Found
+    from globaltable.topology import Group
 
 _WARNING = """\
 THIS GIVES UP THE CLUSTER {cluster}, AND MAY LOSE WRITES THAT WERE ACKNOWLEDGED.
 
-A majority of its regions must be lost FOR GOOD: if one more than these survivors can be brought
+A majority of its nodes must be lost FOR GOOD: if one more than these survivors can be brought
 back, bring it back instead, and nothing is lost. What is lost otherwise are the last writes that
-the lost regions acknowledged and that had not reached a survivor; what the survivors hold of
+the lost nodes acknowledged and that had not reached a survivor; what the survivors hold of
 writes whose end is not known takes effect. See to it that no node of the old cluster is started
 again where clients can reach it: it would answer them.
 """
@@ -32,10 +33,10 @@ def recover(
         Path,
         typer.Option("--config", "-c", metavar="FILE", help="The file of the cluster that was."),
     ],
-    regions: Annotated[
+    nodes: Annotated[
         list[str],
         typer.Option(
-            "--region", "-r", metavar="NAME", help="A survivor; repeat it, name all there are."
+            "--node", "-n", metavar="NAME", help="A survivor; repeat it, name all there are."
         ),
     ],
     yes: Annotated[
@@ -58,18 +59,17 @@ def recover(
     from globaltable.admin.files import created
     from globaltable.admin.salvage import Salvage
     from globaltable.cli.backup import show
-    from globaltable.server import config_file as configuration
+    from globaltable.server import config_file
 
-    loaded = configuration.load(config)
-    if len(set(regions)) != len(regions):
-        raise ConfigError(f"--region {', '.join(regions)}: a region is named twice")
+    loaded = config_file.load(config)
+    if len(set(nodes)) != len(nodes):
+        raise ConfigError(f"--node {', '.join(nodes)}: a node is named twice")
     if yes and yes != loaded.cluster:
         raise ConfigError(f"--yes-i-may-lose-writes {yes}: the cluster is named {loaded.cluster}")
-    with Salvage(loaded, regions) as salvage:
-        if 2 * len(regions) > loaded.replicas:
+    with Salvage(loaded, nodes) as salvage:
+        if all(_has_majority(group, nodes) for group in loaded.topology().groups):
             raise ConfigError(
-                f"{len(regions)} of {loaded.replicas} regions survive, which is a majority: "
-                "nothing is lost; start them"
+                f"{', '.join(nodes)} are a majority of every group: nothing is lost; start them"
             )
         found = salvage.survey()
         print(_WARNING.format(cluster=loaded.cluster), file=sys.stderr)
@@ -88,6 +88,10 @@ def recover(
     )
 
 
+def _has_majority(group: "Group", survivors: "Sequence[str]") -> bool:
+    return 2 * len(set(group.replicas) & set(survivors)) > len(group.replicas)
+
+
 def _ask(cluster: str) -> None:
     if not sys.stdin.isatty():
         raise ConfigError(
@@ -102,12 +106,12 @@ def _lines(found: "Sequence[Found]") -> list[str]:
     lines = []
     for group, chosen, others in found:
         lines += [
-            f"group {group}: from {chosen.region}, whose log ends at {chosen.last_index} in term "
+            f"group {group}: from {chosen.node}, whose log ends at {chosen.last_index} in term "
             f"{chosen.last_term}; of its last {chosen.tail} entries it is not known whether they "
             "were acknowledged"
         ]
         lines += [
-            f"  not from {one.region}: "
+            f"  not from {one.node}: "
             + (one.reason or f"its log ends at {one.last_index} in term {one.last_term}")
             for one in others
         ]

@@ -39,6 +39,7 @@ def status(
     elif statuses:
         console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
         console.print(_nodes(statuses))
+        console.print()
         console.print(_groups(statuses))
     led = {g.group for one in statuses.values() for g in one.groups if g.leader_region}
     wanted = {g.group for one in statuses.values() for g in one.groups}
@@ -94,7 +95,7 @@ def _standing(replica: "GroupStatus") -> str:
 
 def _groups(statuses: "dict[str, Status]") -> Table:
     """One line a group: its leader, and how far each node has applied it that has a replica."""
-    table = Table(box=None, pad_edge=False, padding=(1, 3, 0, 0), collapse_padding=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for title in ("GROUP", "LEADER", "TERM"):
         table.add_column(title)
     for one in statuses.values():

@@ -55,6 +55,9 @@ class Follower:
         """What others have told to hold durably, as far as it agrees with the leader."""
         self._told: dict[str, int] = {}
         """What others have been told to be held here, over the present link to each."""
+        self.has_room = True
+        """Without it no append is taken, as if it had been lost: its leader hears that this replica
+        lives, and sends again what is missing once an append is answered."""
 
     def _heed(self, term: int) -> None:
         """What is known of an earlier term's leader, and of who agreed with it, says nothing of
@@ -75,7 +78,7 @@ class Follower:
         self._send(sender, Ack(term, attempt, 0, success=False, reset=False))
 
     def on_append(self, sender: str, message: Append) -> None:
-        if self._snapshots.installing:
+        if self._snapshots.installing or not self.has_room:
             self.on_heartbeat(sender, message.term, message.round)
             return
         plan = reconcile(self._journal, message.prev_index, message.prev_term, message.entries)

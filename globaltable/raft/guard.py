@@ -210,6 +210,15 @@ class Guard:
     def installing(self) -> bool:
         return self._snapshot_receiver.installing
 
+    @property
+    def has_room(self) -> bool:
+        """Whether entries are taken, of the leader or as one. Whoever applies them says so."""
+        return self._follower.has_room
+
+    @has_room.setter
+    def has_room(self, room: bool) -> None:
+        self._follower.has_room = room
+
     def match_index(self, peer: str) -> int:
         return self._adaptor.match_index(peer)
 

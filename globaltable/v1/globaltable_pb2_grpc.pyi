@@ -16,6 +16,7 @@ class GlobalTableServiceStub:
     Watch: grpc.UnaryStreamMultiCallable[pb.WatchRequest, pb.WatchResponse]
     Status: grpc.UnaryUnaryMultiCallable[pb.StatusRequest, pb.StatusResponse]
     Placement: grpc.UnaryUnaryMultiCallable[pb.PlacementRequest, pb.PlacementResponse]
+    Topology: grpc.UnaryUnaryMultiCallable[pb.TopologyRequest, pb.TopologyResponse]
 
 class GlobalTableServiceServicer:
     async def Write(self, request: pb.WriteRequest, context: _Context) -> pb.WriteResponse: ...

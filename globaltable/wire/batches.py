@@ -43,12 +43,12 @@ def _decode_op(kind: Any, name: Any, unit: Any, version: Any, client_id: Any, se
     known = _KINDS.get(kind)
     if (
         known is None
+        or type(kind) is not int
         or type(name) is not bytes
         or not 3 <= len(name) <= _NAME_BYTES_MAX
         or not is_name(name)
         or type(unit) is not str
-        or len(unit)
-        > (limits.UNIT_BYTES_MAX if name != TOPOLOGY_NAME else limits.TOPOLOGY_BYTES_MAX)
+        or ((len(unit) > limits.UNIT_BYTES_MAX or not unit.isascii()) and not _fits(name, unit))
         or not (unit or known is OpKind.UNBIND or known is OpKind.IMPORT)
         or type(version) is not int
         or not (known is OpKind.IMPORT) <= version <= limits.VERSION_MAX
@@ -59,3 +59,9 @@ def _decode_op(kind: Any, name: Any, unit: Any, version: Any, client_id: Any, se
     ):
         raise ProtocolError(f"not an op: {shown([kind, name, unit, version, client_id, sequence])}")
     return Op(known, name, unit, version, client_id, sequence)
+
+
+def _fits(name: bytes, unit: str) -> bool:
+    """The cluster's topology is kept as a unit (`topology`), and longer than any caller's."""
+    most = limits.TOPOLOGY_BYTES_MAX if name == TOPOLOGY_NAME else limits.UNIT_BYTES_MAX
+    return len(unit.encode()) <= most

@@ -19,14 +19,21 @@ shown: Final = reprlib.repr
 """A decoded value for an error's message: short, however large or deeply nested it is."""
 
 
-_packer: Final = msgpack.Packer(use_bin_type=True)
-"""One for all threads: plain values are packed within one call, which holds the interpreter, and
-what a call leaves behind, even one that fails, is nothing. To make one costs more than a call."""
+_idle: Final[list[msgpack.Packer]] = []
+"""Packers that nobody uses, for to make one costs more than a call. Each is used by one call at a
+time: what is packed may be a tuple of a class of its own, to walk it takes an iterator, and to make
+one may start the cyclic collector, which runs finalizers in the midst of the call. They are Python,
+so they may pack something themselves, or let another thread do so."""
 
 
 def pack(value: Any) -> bytes:
     """Encode plain values. Tuples become arrays."""
-    packed: bytes = _packer.pack(value)
+    try:
+        packer = _idle.pop()
+    except IndexError:
+        packer = msgpack.Packer(use_bin_type=True)
+    packed: bytes = packer.pack(value)
+    _idle.append(packer)
     return packed
 
 

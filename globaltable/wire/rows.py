@@ -53,8 +53,9 @@ def decode_row(data: bytes) -> Row:
 
 
 class HistoryRow(NamedTuple):
-    """How one op of a batch ended. With status APPLIED it is a change; `unit` is then the new unit
-    (unbind: the unit it was bound to), otherwise that of the binding the op ran into."""
+    """How one op of a batch ended. With status APPLIED and the batch's revision it is a change, and
+    `unit` the new unit (unbind: the unit it was bound to). Otherwise it is of the binding that the
+    op ran into, or, of a retry, had made."""
 
     kind: OpKind
     name: bytes

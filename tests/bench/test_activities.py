@@ -7,11 +7,12 @@ import pytest
 
 from globaltable.bench.activities import open_loop, registry
 from globaltable.bench.activities.closed_loop import ClosedLoop
+from globaltable.bench.activities.mints import MINTED, Mints
 from globaltable.bench.activities.open_loop import OpenLoop
 from globaltable.bench.activities.rounds import Rounds
 from globaltable.bench.activities.traced import Traced
 from globaltable.bench.findings import FAILED, LOST, WON, Findings, Trace
-from tests.bench.clients import TableInMemory, started
+from tests.bench.clients import MintingTable, TableInMemory, minting, started
 
 
 def counted_above(findings: Findings, what: str, latency_ms: float) -> int:
@@ -149,12 +150,46 @@ async def test_a_trace_holds_every_op_of_every_lane() -> None:
     assert all(clock.start_s <= t.began_s <= t.ended_s and t.done for t in findings.traces)
 
 
+async def test_keys_are_minted_and_given_in_turn_and_the_minted_ones_told() -> None:
+    table = MintingTable()
+    clock, findings = started()
+    await Mints(ops=4).run(minting(table), "k", clock, findings)
+    assert table.asked == ["create", "bind"] * 4
+    assert findings.won == table.minted and len(set(table.minted)) == 4
+    assert all(key.startswith("k:") for key in table.minted)
+    assert findings.latencies[MINTED].count == findings.latencies[WON].count == 4
+    assert findings.answers == 8 and not findings.failed
+
+
+async def test_a_create_that_fails_is_counted_and_the_next_begun() -> None:
+    table = MintingTable(fails=ConnectionResetError())
+    clock, findings = started()
+    await Mints(ops=3).run(minting(table), "k", clock, findings)
+    assert findings.errors == {"ConnectionResetError": 3}
+    assert findings.latencies[FAILED].count == findings.latencies[WON].count == 3
+    assert MINTED not in findings.latencies and not findings.won
+
+
+async def test_a_minted_key_that_is_bound_already_is_a_failure() -> None:
+    clock, findings = started()
+    await Mints(ops=1).run(minting(MintingTable(created=False)), "k", clock, findings)
+    assert findings.errors == {"AssertionError": 1}
+
+
+async def test_what_warms_up_is_not_counted() -> None:
+    table = MintingTable()
+    await Mints(ops=1, warm_up_ops=2).prepare(minting(table), "k")
+    assert sorted(table.asked) == ["bind", "bind", "create", "create"]
+    assert all(":warm:" in key for key in table.minted)
+
+
 def test_activities_cross_as_json() -> None:
     for activity in (
         ClosedLoop(3, 1.0),
         OpenLoop(5.0, 1.0),
         Rounds("r", 2, 3, 0.1, True),
         Traced({"1": ["a"]}),
+        Mints(7),
     ):
         assert registry.from_json(registry.to_json(activity)) == activity
 

@@ -9,6 +9,7 @@ from globaltable.bench.activities.closed_loop import ClosedLoop
 from globaltable.bench.injected import Injected
 from globaltable.bench.round_trips import RoundTrips
 from globaltable.bench.scenarios.registry import SCENARIOS
+from globaltable.bench.scenarios.scenario import PINGS_AT_A_TIME
 from globaltable.bench.systems.globaltable import GlobalTableTarget
 
 
@@ -74,6 +75,33 @@ def test_a_tiny_run_writes_its_results_and_its_page(tmp_path: Path) -> None:
     assert all(h.percentile_ms(0) >= 2.0 for h in report.pings.values())
     assert one.figures["limit_p50_ms:a"] >= 2.0
     assert "Commit latency" in files["html"].read_text()
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_run_over_links_alike_is_played_over_unequal_ones_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "results.json"
+    words = ["create-latency", "--network", "injected", "--round-trip-ms", "2"]
+    words += ["--unequal-ms", "2,8,9", "--ops", "3", "--repeats", "1", "--json", str(path)]
+    assert command.main(words) == 0
+    report = results.load(path)
+    played = [(one.case["round_trips"], one.case["leaders"]) for one in report.measurements]
+    assert played == [
+        ("2 ms", "planned"),
+        ("a-b 2, a-c 8, b-c 9 ms", "planned"),
+        ("a-b 2, a-c 8, b-c 9 ms", "in turn"),
+    ]
+    for one in report.measurements:
+        assert {what: h.count for what, h in one.latencies.items()} == {
+            f"{kind}, {region}": 3 for kind in ("minted", "given") for region in "abc"
+        }
+    # Pings of the other links are held against their own sessions only.
+    assert report.round_trips_ms == {"a-b": 2.0, "a-c": 2.0, "b-c": 2.0}
+    assert {seen.count for seen in report.pings.values()} == {2 * PINGS_AT_A_TIME}
+    assert report.measurements[1].figures["floor_ms:c"] >= 0.999 * 8.0
+    assert "a-b 2, a-c 8, b-c 9 ms, leaders in turn" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.cluster

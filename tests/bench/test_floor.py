@@ -23,6 +23,23 @@ def test_of_three_one_round_trip_to_the_leader_or_its_nearest(
     assert floor.floor_ms(region, leader, "abc", round_trip_ms) == floor_ms
 
 
+def test_no_leader_makes_it_less_than_the_nearest_majority() -> None:
+    for region, nearest_ms in (("a", 5.0), ("b", 5.0), ("c", 25.0)):
+        least_ms = floor.nearest_majority_ms(region, "abc", round_trip_ms)
+        assert least_ms == nearest_ms
+        assert least_ms == min(floor.floor_ms(region, led, "abc", round_trip_ms) for led in "abc")
+
+
+def test_of_five_the_second_nearest_region_makes_a_majority() -> None:
+    places = {"a": 0.0, "b": 1.0, "c": 3.0, "d": 7.0, "e": 20.0}
+
+    def apart_ms(a: str, b: str) -> float:
+        return abs(places[a] - places[b])
+
+    nearest = {one: floor.nearest_majority_ms(one, "abcde", apart_ms) for one in "abcde"}
+    assert nearest == {"a": 3.0, "b": 2.0, "c": 3.0, "d": 6.0, "e": 17.0}
+
+
 def test_of_five_alike_a_follower_waits_three_one_way_delays() -> None:
     """Follower, leader, third, follower (the `held` rule); the leader one round trip."""
     alike = lambda a, b: 0.0 if a == b else 10.0  # noqa: E731

@@ -1,13 +1,16 @@
 """What a failed attempt means, and that nobody is told "it did not happen" of what may have."""
 
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from globaltable.client._async_stream import failure_of_error
 from globaltable.client._attempts import (
     DETAIL_KEY,
     RETRY_DELAY_S_MAX,
@@ -125,6 +128,33 @@ def test_grpc_still_words_a_refused_connection_so_that_it_is_told_from_a_lost_on
     error: Any = refused.value
     failed = failure_of(error.code(), error.details(), error.trailing_metadata())
     assert failed.kind is FailureKind.UNREACHED
+
+
+async def test_an_error_that_names_a_revision_for_each_of_many_groups_is_read() -> None:
+    """gRPC refuses trailers of a few kilobytes unless told otherwise; then a watcher would never
+    be told that what it resumes from is gone, and try for ever."""
+    oldest = {group: 2**40 + group for group in range(65_536)}
+    places = [pb.GroupRevision(group=group, revision=at) for group, at in oldest.items()]
+    detail = pb.ErrorDetail(reason=Reason.REASON_COMPACTED, message="gone", oldest=places)
+
+    async def watch(_request: bytes, context: Any) -> AsyncIterator[bytes]:
+        await context.abort(Code.OUT_OF_RANGE, "", ((DETAIL_KEY, detail.SerializeToString()),))
+        yield b""
+
+    server = grpc.aio.server()
+    handlers = {"Watch": grpc.unary_stream_rpc_method_handler(watch)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Nodes", handlers),))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(address, options=list(CHANNEL_OPTIONS)) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await channel.unary_stream("/Nodes/Watch", None, None)(b"", timeout=10).read()
+    finally:
+        await server.stop(grace=None)
+    failed = failure_of_error(refused.value)
+    assert isinstance(failed.error, Compacted)
+    assert failed.error.oldest == oldest
 
 
 OLDEST = {0: 40, 7: 2**40}

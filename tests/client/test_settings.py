@@ -75,7 +75,13 @@ class TestAddresses:
 
 
 _NO_SPAN = [0, -1, -0.5, float("nan"), float("inf"), float("-inf")]
+_TOO_LONG = [1e9 + 1, 1e308, 2**63, 10**400]
+"""More than a thread can wait for; the last is not even a float."""
 _NO_NUMBER = [True, False, "5", b"5", [5], USE_CLIENT_DEFAULT]
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:20]
 
 
 class TestTimeouts:
@@ -84,7 +90,9 @@ class TestTimeouts:
         require_timeout("timeout", timeout)
         assert Settings(("a:1",), TABLE, timeout_s=timeout).timeout_s == timeout
 
-    @pytest.mark.parametrize("timeout", _NO_SPAN + _NO_NUMBER, ids=repr)
+    @pytest.mark.parametrize(
+        "timeout", _NO_SPAN + _TOO_LONG + _NO_NUMBER, ids=lambda value: repr(value)[:20]
+    )
     @pytest.mark.parametrize("name", ["timeout", "attempt_timeout"])
     def test_anything_else_is_refused_by_name_and_value(self, name: str, timeout: Any) -> None:
         with pytest.raises(InvalidArgument) as refused:

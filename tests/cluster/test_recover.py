@@ -46,15 +46,15 @@ def test_all_that_a_survivor_holds_goes_on_in_a_new_cluster(tmp_path: Path) -> N
         for region in "abc":
             cluster.kill(region)
 
-        started = ("--config", cluster.config_path, "--region", "c")
+        started = ("--config", cluster.config_path, "--node", "c")
         asked = command("recover", file, *started)
         assert asked.returncode == 2 and "no terminal to ask at" in asked.stderr
         wrong = command("recover", file, *started, "--yes-i-may-lose-writes", "else")
         assert wrong.returncode == 2 and "is named local" in wrong.stderr
-        both = command("recover", file, *started, "--region", "a", *REALLY)
-        assert both.returncode == 2 and "a majority: nothing is lost" in both.stderr
+        both = command("recover", file, *started, "--node", "a", *REALLY)
+        assert both.returncode == 2 and "a majority of every group: nothing is lost" in both.stderr
         assert not file.exists()
-        _recover(cluster, file, "--region", "c", *REALLY)
+        _recover(cluster, file, "--node", "c", *REALLY)
 
         # The survivor's directory was given up; to recover once more names the same successor.
         again = command("node", *started)
@@ -106,12 +106,12 @@ def test_of_each_group_the_survivor_with_the_most_counts(tmp_path: Path) -> None
             cluster.kill(region)
         with Salvage(cluster.config, ["d", "e"]) as salvage:
             survey = salvage.survey()
-        assert [found.chosen.region for found in survey] == ["e", "e"]
-        assert [found.others[0].region for found in survey] == ["d", "d"]
+        assert [found.chosen.node for found in survey] == ["e", "e"]
+        assert [found.others[0].node for found in survey] == ["d", "d"]
         for found, seen in zip(survey, applied, strict=True):
             assert found.others[0].last_index < seen <= found.chosen.last_index
             assert found.chosen.tail == found.chosen.last_index - found.chosen.flushed
-        _recover(cluster, file, "--region", "d", "--region", "e", *REALLY)
+        _recover(cluster, file, "--node", "d", "--node", "e", *REALLY)
     recovered = told(command("verify", file, "--json"))
     assert recovered["bindings"] == 120
     assert recovered["header"]["origin"] == "salvage"

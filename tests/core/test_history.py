@@ -6,7 +6,7 @@ from globaltable import history
 from globaltable.errors import Corrupt
 from globaltable.history import HISTORY_OPS_MAX, History, HistoryRecord, identity_of
 from globaltable.model import Binding, OpKind, Outcome, OutcomeStatus
-from globaltable.wire.rows import HistoryRow, encode_history
+from globaltable.wire.rows import HistoryRow, decode_history, encode_history
 
 
 def _row(client: int, sequence: int, version: int = 1, revision: int = 2) -> HistoryRow:
@@ -43,6 +43,27 @@ def test_an_op_is_found_by_client_and_sequence_together() -> None:
         is past.find(identity_of(1, 7))
         is None
     )
+
+
+def test_a_record_is_decoded_once_however_many_of_its_ops_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When each op had it decoded again, 200 ops of a record of 4,096 took 1.1 s."""
+    past = History(1)
+    _append(past, 2, *[_row(7, sequence) for sequence in range(50)])
+    _append(past, 3, *[_row(8, sequence) for sequence in range(50)])
+    decoded: list[bytes] = []
+
+    def counted(data: bytes) -> list[HistoryRow]:
+        decoded.append(data)
+        return decode_history(data)
+
+    monkeypatch.setattr(history, "decode_history", counted)
+    asked = [identity_of(client, sequence) for client in (7, 8, 9) for sequence in range(50)]
+    found = past.find_all(asked)
+    assert list(found) == asked[:100]
+    assert [row.sequence for row in found.values()] == 2 * list(range(50))
+    assert len(decoded) == 2
 
 
 def test_ids_of_full_width_do_not_run_into_each_other() -> None:

@@ -77,6 +77,14 @@ def test_a_reader_does_not_pass_because_an_earlier_attempt_of_an_op_is_known(
     }
 
 
+def test_an_op_is_not_settled_by_another_one_that_has_its_id(proposals: Proposals) -> None:
+    row = HistoryRow(OpKind.BIND, b"t\x00other", 7, 1, OutcomeStatus.APPLIED, "u", 1, 2)
+    proposals.submit([BIND], "op", 9.0)
+    _sealed(proposals)
+    settled = proposals.settle_by_history(History(1, [HistoryRecord(2, 1, encode_history([row]))]))
+    assert _endings(settled) == {"op": [OutcomeStatus.INVALID_ARGUMENT]}
+
+
 def test_readers_count_until_they_have_ended(proposals: Proposals) -> None:
     for number in range(16):
         assert proposals.submit([], number, 9.0)

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 )
 
 from globaltable import history
+from globaltable.history import identity_of
 from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus, qualified_name
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.store.table import ROOT_STATE, TableStore
@@ -155,6 +156,45 @@ class TestOnce:
         first, second = desk.apply(op, op)
         assert first == second
         assert desk.table.get(K) == Binding("A", 1, 2)
+
+    @pytest.mark.parametrize("at_once", [False, True])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"name": qualified_name("t", "other")},
+            {"kind": OpKind.UNBIND, "unit": "", "version": 1},
+            {"unit": "B"},
+        ],
+    )
+    def test_another_op_is_not_told_the_end_of_the_one_whose_id_it_has(
+        self, desk: Desk, change: dict[str, Any], at_once: bool
+    ) -> None:
+        """A caller that numbers no ops, or was forked, would believe a key bound that is not."""
+        op = desk.op(OpKind.BIND, unit="A")
+        other = op._replace(**change)
+        told = desk.apply(op, other) if at_once else [*desk.apply(op), *desk.apply(other)]
+        assert [one.status for one in told] == [
+            OutcomeStatus.APPLIED,
+            OutcomeStatus.INVALID_ARGUMENT,
+        ]
+        assert desk.table.get(K) == Binding("A", 1, 2)
+        assert desk.table.get(qualified_name("t", "other")) is None
+
+    def test_beyond_the_history_only_the_op_that_made_the_row_is_its_retry(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(history, "HISTORY_OPS_MAX", 4)
+        op = desk.op(OpKind.BIND, unit="A")
+        first = desk.apply(op)
+        for _ in range(8):
+            desk.apply()
+        assert desk.table.history.find(identity_of(op.client_id, op.sequence)) is None
+        assert desk.apply(op) == first
+        for _ in range(8):
+            desk.apply()
+        unbind = op._replace(kind=OpKind.UNBIND, unit="", version=1)
+        assert desk.apply(unbind) == [Outcome(OutcomeStatus.APPLIED, Binding("A", 2, 20))]
+        assert desk.table.get(K) is None
 
     def test_a_retry_after_a_restart_too(self, desk: Desk) -> None:
         op = desk.op(OpKind.BIND, unit="A")

@@ -4,8 +4,9 @@ Bytes of a peer raise `ProtocolError`, bytes of a disk `Corrupt`: nothing else, 
 """
 
 import pickle
+import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, get_args
 
 import hypothesis.strategies as st
@@ -270,11 +271,14 @@ def _op(**change: object) -> list[object]:
         _op(kind=5),
         _op(kind=4, version=0),
         _op(kind=[1]),
+        _op(kind=True),
+        _op(kind=1.0),
         _op(name="t\0k"),
         _op(name=b"tk"),
         _op(name=b"t\0" + b"k" * 400),
         _op(unit=b"A"),
         _op(unit="A" * (limits.UNIT_BYTES_MAX + 1)),
+        _op(unit="Ä" * (limits.UNIT_BYTES_MAX // 2 + 1)),
         _op(version=-1),
         _op(version=2**63),
         _op(version=True),
@@ -419,3 +423,33 @@ class TestWhatWouldStopWhoUsesIt:
         finally:
             tracemalloc.stop()
         assert peak < 2_500_000
+
+
+@pytest.mark.parametrize("on_another_thread", [False, True])
+def test_what_is_packed_amid_a_call_that_packs_is_no_part_of_it(on_another_thread: bool) -> None:
+    """A tuple of a class of its own is walked by an iterator; making one may run finalizers, which
+    may pack or let another thread do so. Here it does so whenever it is walked."""
+    amid: list[bytes] = []
+
+    def pack_another() -> None:
+        amid.append(pack(["another"]))
+
+    class Walked(tuple[int, ...]):
+        def __iter__(self) -> Iterator[int]:
+            if on_another_thread:
+                thread = threading.Thread(target=pack_another)
+                thread.start()
+                thread.join()
+            else:
+                pack_another()
+            return super().__iter__()
+
+    assert pack(["before", Walked((1, 2)), "after"]) == pack(["before", [1, 2], "after"])
+    assert amid == [pack(["another"])]
+
+
+def test_a_value_that_cannot_be_packed_leaves_nothing_behind() -> None:
+    for _ in range(3):
+        with pytest.raises(TypeError):
+            pack(["before", object()])
+        assert unpack(pack([1])) == [1]

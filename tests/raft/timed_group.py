@@ -5,7 +5,7 @@ and syncs can be read off exactly.
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from globaltable.group import Ready, Replica, ReplicaLimits
@@ -32,6 +32,7 @@ class TimedGroup:
         *,
         leader: str,
         sync_s: float = 0.0,
+        limits: ReplicaLimits | None = None,
     ) -> None:
         """`way_s` has the way from the first to the second of each ordered pair."""
         self._way_s = way_s
@@ -44,6 +45,7 @@ class TimedGroup:
         self.sent: list[tuple[str, str, Message]] = []
         """Sender, receiver and message, in the order in which they left."""
         self._logs = {name: SimLog(Platter()) for name in voters}
+        self._tables = {name: SimTable(Platter()) for name in voters}
         self.replicas = {
             name: Replica(
                 group=Group(0, (leader, *(other for other in voters if other != leader))),
@@ -51,9 +53,9 @@ class TimedGroup:
                 node=name,
                 slots=16,
                 image=log.load(0),
-                store=SimTable(Platter()),
+                store=self._tables[name],
                 timing=TIMING,
-                limits=ReplicaLimits(),
+                limits=limits or ReplicaLimits(),
                 rng=random.Random(name),
                 now=self._timeline.now,
             )
@@ -68,8 +70,20 @@ class TimedGroup:
         assert [name for name in voters if self.replicas[name].is_leader] == [leader]
         assert len({replica.guard.commit_index for replica in self.replicas.values()}) == 1
 
+    @property
+    def now(self) -> float:
+        return self._timeline.now
+
     def run(self, seconds: float) -> None:
         self._timeline.run_until(self._timeline.now + seconds)
+
+    def flush(self, name: str) -> None:
+        """Nothing is flushed but here."""
+        flush = self.replicas[name].begin_flush()
+        if flush is not None:
+            self._tables[name].flush([(0, flush)])
+            self._tables[name].refresh()
+            self.replicas[name].table.end_flush()
 
     def cut(self, a: str, b: str) -> None:
         """The link is down, and both ends know; what is on its way is lost."""
@@ -78,16 +92,26 @@ class TimedGroup:
             self.replicas[name].set_connected(peer, False)
             self._turn(name)
 
-    def bind_s(self, entry: str) -> float:
-        """How long after a bind has entered at a replica it is answered there."""
+    def bind(self, entry: str) -> int:
+        """Have a bind enter at a replica; its number, under which it is `told`."""
         self._ops += 1
         key = f"key {self._ops}"
         op = Op(OpKind.BIND, qualified_name("t", key), "unit", 0, 1, self._ops)
-        began = self._timeline.now
-        assert self.replicas[entry].submit([op], op, began + _PATIENCE_S)
+        assert self.replicas[entry].submit([op], op, self._timeline.now + _PATIENCE_S)
         self._turn(entry)
+        return op.sequence
+
+    @property
+    def told(self) -> Collection[int]:
+        """The binds that were answered."""
+        return self._told_at.keys()
+
+    def bind_s(self, entry: str) -> float:
+        """How long after a bind has entered at a replica it is answered there."""
+        began = self._timeline.now
+        number = self.bind(entry)
         self.run(HEARTBEAT_S * 3)
-        return self._told_at.pop(op.sequence) - began
+        return self._told_at[number] - began
 
     def _pass_time(self, names: Iterable[str]) -> None:
         for name in names:

@@ -98,6 +98,17 @@ def test_who_was_to_be_told_in_the_turn_in_which_it_stops_is_told(
     assert (ticket, outcome.status) == ("ticket", OutcomeStatus.UNAVAILABLE)
 
 
+def test_a_core_that_is_stopped_twice_tells_nobody_twice() -> None:
+    """As a node is that fails: once at once, and once when all else has ended."""
+    core = _core()
+    op = Op(OpKind.BIND, qualified_name("t", "k"), "A", 0, 1, 1)
+    core.submit(0, [op], "of the replica that failed", 100.0)
+    core.submit(1, [op], "of another", 100.0)
+    core.fail(0, Corrupt("row k"))
+    assert [end.ticket for end in core.stop()] == ["of the replica that failed", "of another"]
+    assert core.stop() == []
+
+
 def test_a_replica_that_is_rebuilt_serves_nobody() -> None:
     core = _core(rebuilding=0)
     assert core.refusal(0) == "group 0 is being rebuilt on a"

@@ -213,7 +213,7 @@ class TestTheTablesWorker:
 
 def _backend(desk: _Desk, links: PeerLinks) -> NodeBackend:
     """Over a core that nobody turns."""
-    watches = Watches(desk.core.serving)
+    watches = Watches(desk.core.serving, lambda group, error: driver.met_damage(group, error))
     driver = Driver(
         core=desk.core,
         clock=asyncio.get_running_loop(),
@@ -239,8 +239,10 @@ class TestTheBackend:
         [
             lambda backend: backend.read([_name(1)]),
             lambda backend: backend.scan(TABLE, "", b"", 100),
+            lambda backend: backend.watches.take(backend.open_watch(_name(1), True, {})),
+            lambda backend: backend.open_watch(_name(1), True, {1: 0}),
         ],
-        ids=["get", "scan"],
+        ids=["get", "scan", "watch", "watch that resumes"],
     )
     async def test_a_row_that_is_read(
         self, desk: _Desk, backend: NodeBackend, read: Callable[[NodeBackend], Any]

@@ -13,7 +13,12 @@ from globaltable import limits
 from globaltable.errors import NoQuorum, Overloaded
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
 from globaltable.server.driver import Told
-from globaltable.server.service import ERROR_TRAILER, SCAN_PAGE_DEFAULT, GlobalTableService
+from globaltable.server.service import (
+    ERROR_TRAILER,
+    SCAN_LOOKS_MAX,
+    SCAN_PAGE_DEFAULT,
+    GlobalTableService,
+)
 from globaltable.server.watches import Watcher, Watches
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
@@ -305,6 +310,26 @@ class TestScan:
         assert len(page.entries) == SCAN_PAGE_DEFAULT
         assert page.next_page_token
         assert max(caller.node.scanned) <= 500
+
+    async def test_a_page_comes_though_nothing_is_found_for_long(
+        self, caller: _Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where most keys were unbound it takes many looks to fill a page, and its caller would
+        give it up, and ask another node for the same."""
+        looks = 0
+
+        def scan(
+            table: str, prefix: str, token: bytes, count: int, wanted: bytes
+        ) -> tuple[list[Any], bytes]:
+            nonlocal looks
+            looks += 1
+            return [], b"%d" % looks
+
+        monkeypatch.setattr(caller.node, "scan", scan)
+        page = await caller.scan(table=TABLE)
+        assert (len(page.entries), page.next_page_token) == (0, b"%d" % SCAN_LOOKS_MAX)
+        page = await caller.scan(table=TABLE, page_token=page.next_page_token)
+        assert page.next_page_token == b"%d" % (2 * SCAN_LOOKS_MAX)
 
     async def test_a_page_over_the_limit_is_refused(self, caller: _Caller) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from globaltable import history
 from globaltable.errors import Compacted, Lagged
 from globaltable.model import Op, OpKind, qualified_name
-from globaltable.server.watches import CATCH_UP_RECORDS, QUEUE_CHANGES_MAX, Change, Watcher
+from globaltable.server import watches
+from globaltable.server.watches import QUEUE_CHANGES_MAX, Change, Watcher
+from globaltable.wire.rows import HistoryRow, decode_history
 from tests.server.tables import TABLE, Tables
 
 
@@ -60,6 +62,23 @@ class TestWhatIsWanted:
         for prefix, watcher in watchers.items():
             wanted = [key for key in keys if key.startswith(prefix)]
             assert _keys(_take_all(tables, watcher)) == wanted, prefix
+
+    @pytest.mark.parametrize("live", [False, True])
+    def test_a_retry_of_an_op_that_the_history_has_forgotten_is_no_change(
+        self, monkeypatch: pytest.MonkeyPatch, live: bool
+    ) -> None:
+        monkeypatch.setattr(history, "HISTORY_OPS_MAX", 4)
+        tables = Tables()
+        op = Op(OpKind.BIND, qualified_name(TABLE, "1"), "A", 0, 7, 1)
+        first = tables.apply([op])
+        for _ in range(8):
+            tables.apply([])
+        watcher = _watch(tables)
+        if live:
+            assert _take_all(tables, watcher) == []
+        assert tables.apply([op]) == first
+        tables.bind("2")
+        assert _keys(_take_all(tables, watcher)) == ["2"]
 
     def test_the_empty_prefix_is_the_table_and_no_other(self) -> None:
         tables = Tables()
@@ -190,16 +209,43 @@ class TestLagged:
         assert _keys(_take_all(tables, watcher)) == keys
 
 
-def test_a_long_history_is_read_in_portions() -> None:
+def test_a_long_history_is_read_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ops, however many a record holds, and whether or not they match."""
+    monkeypatch.setattr(watches, "CATCH_UP_OPS", 20)
     tables = Tables()
-    keys = [f"k{number}" for number in range(2 * CATCH_UP_RECORDS + 1)]
-    for key in keys:
-        tables.bind(key)
-    watcher = _watch(tables, after={0: 1})
-    first = tables.watches.take(watcher)
-    assert len(first) == CATCH_UP_RECORDS
-    assert watcher.awake.is_set(), "there is more"
-    assert _keys(first + _take_all(tables, watcher)) == keys
+    for batch in range(10):
+        tables.bind(*(f"{batch}:{number}" for number in range(9)), f"k{batch}")
+    watcher = _watch(tables, prefix="k", after={0: 1})
+    portions = []
+    while not watcher.live:
+        portions.append(_keys(tables.watches.take(watcher)))
+        assert watcher.live or watcher.awake.is_set(), "there is more"
+    assert len(portions) == 5
+    assert [key for portion in portions for key in portion] == [f"k{n}" for n in range(10)]
+
+
+def test_for_a_key_that_has_not_changed_the_history_is_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Thousands of watchers may come at once, of which next to none has missed anything."""
+    tables = Tables()
+    seen = tables.bind("k", "other")
+    tables.bind(*map(str, range(1_000)))
+    decoded: list[bytes] = []
+
+    def counted(data: bytes) -> list[HistoryRow]:
+        decoded.append(data)
+        return decode_history(data)
+
+    monkeypatch.setattr(watches, "decode_history", counted)
+    watcher = _watch(tables, key="k", after={0: seen})
+    assert tables.watches.take(watcher) == []
+    assert watcher.position == {0: seen + 1}
+    assert decoded == []
+    tables.apply([Op(OpKind.MOVE, qualified_name(TABLE, "k"), "B", 1, 1, 1)])
+    again = _watch(tables, key="k", after={0: seen})
+    assert _keys(_take_all(tables, watcher)) == _keys(_take_all(tables, again)) == ["k"]
+    assert len(decoded) == 2, "the second has missed what is now in the history"
 
 
 def test_one_that_was_removed_is_offered_nothing() -> None:

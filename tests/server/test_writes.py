@@ -17,7 +17,7 @@ from globaltable.server import writes
 from globaltable.server.driver import Told
 from globaltable.server.service import GlobalTableService
 from globaltable.server.watches import Watcher, Watches
-from globaltable.server.writes import PART_DELAY_S
+from globaltable.server.writes import PART_DELAY_S, WriteStream
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 from tests.columns import outcomes_in, stream_request
@@ -494,6 +494,30 @@ class TestDrain:
                     assert not response.changes
                 assert await watch.code() is grpc.StatusCode.OK
         assert len(served.node.watches) == 0
+
+
+async def test_no_message_is_too_large_for_its_stream() -> None:
+    """Of a group that is out of service each op is told at once why, at some length."""
+    node = _Node()
+    stream = WriteStream(node)
+    ops = [_bind(str(number), sequence=number) for number in range(limits.WRITE_OPS_MAX)]
+    write = pb.WriteRequest(table=TABLE, client_id=7, ops=ops)
+
+    async def requests() -> AsyncIterator[pb.WriteStreamRequest]:
+        for number in range(4):
+            yield stream_request(number, write, 1_000)
+
+    reading = asyncio.create_task(stream.read(requests()))
+    await node.until_submitted(4)
+    refused = Outcome(OutcomeStatus.UNAVAILABLE, None, "x" * 1_000)
+    for submitted in node.submitted:
+        submitted.decide(*range(limits.WRITE_OPS_MAX // 2), outcome=refused)
+    for submitted in node.submitted:
+        submitted.decide(*range(limits.WRITE_OPS_MAX // 2, limits.WRITE_OPS_MAX), outcome=refused)
+    messages = [message async for message in stream.answers()]
+    await reading
+    assert sum(len(part.positions) for m in messages for part in m.parts) == 4 * len(ops)
+    assert max(message.ByteSize() for message in messages) < limits.GRPC_MESSAGE_BYTES_MAX
 
 
 class TestCallersWhoGo:

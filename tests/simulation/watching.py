@@ -8,7 +8,7 @@ begin anew at the present, as a client that scans would.
 import random
 from typing import TYPE_CHECKING, Final
 
-from globaltable.errors import NoQuorum, WatchError
+from globaltable.errors import Elsewhere, NoQuorum, WatchError
 from globaltable.model import OutcomeStatus
 from globaltable.server.watches import Change, Watcher
 from tests.simulation.checks import Checks, require
@@ -67,7 +67,7 @@ class Watching:
     def _take(self, life: "Life", watcher: Watcher) -> None:
         try:
             changes = life.watches.take(watcher)
-        except NoQuorum:
+        except (NoQuorum, Elsewhere):
             self._at = None
             return
         except WatchError as error:

@@ -137,7 +137,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "persist, then send: that entries were deleted",
         lambda: [(Journal, "take_write", _forget_truncation)],
         1,
-        first_seed=65,
+        first_seed=66,
         fixed={"nodes": 3, "groups": 1, "clients": 4, "faults": _TAIL_REPLACED},
     ),
     "nothing persisted": Mutant(
