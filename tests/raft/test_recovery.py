@@ -142,7 +142,6 @@ class TestAsking:
         assert again.guard.recovery.phase is Phase.ASKING
         assert _nonce(again) != _nonce(_asking())
 
-
     def test_those_who_are_members_no_more_are_not_waited_for(self) -> None:
         """They had answered, had named each other and one more, and were removed then."""
         rig = _asking("abc")
