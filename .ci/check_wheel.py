@@ -3,7 +3,7 @@
 import sys
 import zipfile
 
-PARTS = {"bench", "cli", "client", "demo", "raft", "server", "store", "testing", "v1", "wire"}
+PARTS = set("admin backup bench cli client demo raft server store testing v1 wire".split())
 
 
 def main(path: str) -> None:
