@@ -3,7 +3,22 @@
 import sys
 import zipfile
 
-PARTS = set("admin backup bench cli client demo raft server store testing v1 wire".split())
+PARTS = set(
+    [
+        "admin",
+        "backup",
+        "bench",
+        "cli",
+        "client",
+        "demo",
+        "raft",
+        "server",
+        "store",
+        "testing",
+        "v1",
+        "wire",
+    ]
+)
 
 
 def main(path: str) -> None:
