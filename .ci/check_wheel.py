@@ -3,22 +3,14 @@
 import sys
 import zipfile
 
-PARTS = set(
-    [
-        "admin",
-        "backup",
-        "bench",
-        "cli",
-        "client",
-        "demo",
-        "raft",
-        "server",
-        "store",
-        "testing",
-        "v1",
-        "wire",
-    ]
-)
+PARTS = {"admin", "backup", "bench", "cli", "client", "demo"} | {
+    "raft",
+    "server",
+    "store",
+    "testing",
+    "v1",
+    "wire",
+}
 
 
 def main(path: str) -> None:
