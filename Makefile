@@ -16,7 +16,7 @@ PEER_PROTO := globaltable/bench/systems/etcd.proto
 demo: $(INSTALLED)  ## start three regions, race, kill one, check every binding
 	$(BIN)/globaltable demo
 
-test: $(INSTALLED)  ## all tests but those marked slow; under 4 minutes on 2 cores
+test: $(INSTALLED)  ## all tests but those marked slow
 	$(BIN)/python -m pytest -q -m "not slow" -n 2 $(IN_PROCESS)
 	$(BIN)/python -m pytest -q -m "not slow" $(addprefix --ignore=,$(IN_PROCESS))
 
@@ -35,7 +35,7 @@ faults: $(INSTALLED)  ## an hour of faults on real nodes, under clients whose hi
 fuzz: $(INSTALLED)  ## a million bad inputs to every decoder
 	$(BIN)/python -m tests.fuzz --inputs 1000000 --jobs 2
 
-bench: $(INSTALLED)  ## beside etcd and ZooKeeper, and all else; some 10 minutes; bench-results/
+bench: $(INSTALLED)  ## beside etcd and ZooKeeper, and all else; bench-results/
 	$(BIN)/python -m globaltable.bench all --json $(RESULTS).json --html $(RESULTS).html
 
 lint: $(INSTALLED)

@@ -3,13 +3,9 @@
 import sys
 import zipfile
 
-PARTS = {"admin", "backup", "bench", "cli", "client", "demo"} | {
-    "raft",
-    "server",
-    "store",
-    "testing",
-    "v1",
-    "wire",
+PARTS = {
+    *("admin", "backup", "bench", "cli", "client", "demo"),
+    *("raft", "server", "store", "testing", "v1", "wire"),
 }
 
 
