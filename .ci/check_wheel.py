@@ -5,7 +5,7 @@ import zipfile
 
 PARTS = {
     *("admin", "backup", "bench", "cli", "client", "demo"),
-    *("raft", "server", "store", "testing", "v1", "wire"),
+    *("raft", "routing", "server", "store", "testing", "v1", "wire"),
 }
 
 

@@ -17,7 +17,7 @@ import globaltable
 ROOT: Final = Path(globaltable.__file__).parent
 
 LAYERS: Final = (
-    ("limits", "model"),
+    ("deal", "limits", "model"),
     ("errors",),
     ("members", "validation"),
     ("topology", "wire", "wire.packing"),
@@ -51,6 +51,7 @@ ABOVE_THE_CORE: Final = (
     "bench",
     "cli",
     "demo",
+    "routing",
     "testing",
     "v1",
     "__main__",
