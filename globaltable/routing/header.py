@@ -195,14 +195,19 @@ class HeaderVerifier:
     def _verify(self, header: bytes, now_s: float) -> Route:
         size = len(header)
         if size > HEADER_BYTES_MAX:
-            raise HeaderRefused(
-                Refusal.OVERSIZED, f"{size} bytes, of {HEADER_BYTES_MAX} at most"
-            )
+            raise HeaderRefused(Refusal.OVERSIZED, f"{size} bytes, of {HEADER_BYTES_MAX} at most")
         if size < _HEAD.size:
             raise HeaderRefused(Refusal.MALFORMED, f"{size} bytes, of {_HEAD.size} at least")
-        version_of_format, tag, key_id, issued_at_s, expires_at_s, version, in_dimension, in_unit = (
-            _HEAD.unpack_from(header)
-        )
+        (
+            version_of_format,
+            tag,
+            key_id,
+            issued_at_s,
+            expires_at_s,
+            version,
+            in_dimension,
+            in_unit,
+        ) = _HEAD.unpack_from(header)
         if version_of_format != FORMAT_VERSION:
             raise HeaderRefused(Refusal.MALFORMED, f"format {version_of_format}")
         if tag != self._tag:

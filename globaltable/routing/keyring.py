@@ -162,9 +162,7 @@ class Keyring:
     def signing(self, now_s: float) -> RingKey | None:
         """The key to sign with now: of those that may, the one that began last."""
         able = [key for key in self._keys.values() if key.signs and key.record.signs_at(now_s)]
-        return max(
-            able, key=lambda key: (key.record.not_before_s, key.record.key_id), default=None
-        )
+        return max(able, key=lambda key: (key.record.not_before_s, key.record.key_id), default=None)
 
     def __repr__(self) -> str:
         return f"Keyring({self.audience!r}, keys={sorted(self.records)})"

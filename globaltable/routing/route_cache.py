@@ -234,4 +234,3 @@ def _size(slot: _Slot) -> int:
         if slot.cached.header is not None:
             size += sys.getsizeof(slot.cached.header)
     return size
-
