@@ -1,6 +1,6 @@
 """Which sessions make most of the load, and which of them to move.
 
-Responsible for counting the hottest keys in little memory, and for proposals. Nothing is moved here.
+Responsible for counting the hottest keys in little memory, and for proposals. It moves nothing.
 
 Counting is Space-Saving (Metwally, Agrawal, El Abbadi: Efficient Computation of Frequent and Top-k
 Elements in Data Streams, ICDT 2005): `capacity` counters; a key without one takes over the least.
@@ -22,16 +22,16 @@ K = TypeVar("K")
 
 
 class Hot(NamedTuple, Generic[K]):
-    """A key that may be hot: between `count - error` and `count` hits."""
+    """A key that may be hot: it has had `hits - error` to `hits` hits."""
 
     key: K
-    count: int
+    hits: int
     error: int
 
     @property
     def sure(self) -> int:
         """Hits that it has had for certain."""
-        return self.count - self.error
+        return self.hits - self.error
 
 
 class SpaceSaving(Generic[K]):

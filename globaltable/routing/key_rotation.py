@@ -76,13 +76,15 @@ def plan(
     algorithm: Algorithm,
     schedule: Schedule,
     now_s: float,
+    last_id: int,
 ) -> list[Publish | Remove]:
-    """What to do now so that keys of `algorithm` sign on."""
+    """What to do now so that keys of `algorithm` sign on. `last_id` is the highest number that was
+    ever seen, also of a record that is gone, or that only a later version can read."""
     steps: list[Publish | Remove] = []
     covered_s = _covered_until(records, algorithm, now_s)
     if covered_s <= now_s + schedule.publish_ahead_s:
         # If nobody signs now it begins at once, although not all units know it yet: they ask.
-        steps.append(publish(records, schedule, int(covered_s)))
+        steps.append(publish(last_id + 1, schedule, int(covered_s)))
     steps += [
         Remove(key_id)
         for key_id, record in sorted(records.items())
@@ -100,10 +102,10 @@ def _covered_until(records: Mapping[int, KeyRecord], algorithm: Algorithm, now_s
     return covered_s
 
 
-def publish(records: Mapping[int, KeyRecord], schedule: Schedule, begins_s: int) -> Publish:
-    """A next key, which signs from then on."""
+def publish(key_id: int, schedule: Schedule, begins_s: int) -> Publish:
+    """A key that signs from then on."""
     ends_s = begins_s + schedule.sign_s
-    return Publish(max(records, default=0) + 1, begins_s, ends_s, ends_s + schedule.lifetime_s)
+    return Publish(key_id, begins_s, ends_s, ends_s + schedule.lifetime_s)
 
 
 def new_record(step: Publish, root: RootSecret, algorithm: Algorithm, audience: str) -> KeyRecord:

@@ -4,9 +4,9 @@ Responsible for keeping a `Keyring` that is as new as GlobalTable lets it be, fo
 use it, and for carrying out `key_rotation`. It goes on with the last ring it knows for as long as
 GlobalTable cannot be reached, and begins with one from a file.
 
-Invariants: what was learned of a record is never replaced by an older version of it; a ring is handed
-out only when it differs from the one before; a record that does not decode is left out and logged,
-and the others count.
+Invariants: what was learned of a record is never replaced by an older version of it; a ring is
+handed out only when it differs from the one before; a record that does not decode is left out and
+logged, and the others count.
 """
 
 import asyncio
@@ -22,12 +22,10 @@ from typing import Final, NamedTuple, Self
 from globaltable.client import ClientClosed, GlobalTable
 from globaltable.errors import (
     Corrupt,
-    DeadlineExceeded,
     GlobalTableError,
+    InvalidArgument,
     NotBound,
     StorageError,
-    Unavailable,
-    VersionConflict,
 )
 from globaltable.routing.client import kept_file
 from globaltable.routing.key_rotation import Publish, Remove, Schedule, new_record, plan
@@ -37,6 +35,7 @@ from globaltable.routing.keyring import (
     Keyring,
     decode_record,
     encode_record,
+    key_id_of_name,
     record_name,
     record_prefix,
 )
@@ -67,12 +66,15 @@ class Records:
         self._audience = audience
         self._versions: dict[str, int] = {}
         self._records: dict[str, KeyRecord] = {}
+        self.last_id = 0
+        """The highest number ever seen: what is gone, or cannot be read here, is not used again."""
 
     def learn(self, name: str, version: int, unit: str | None) -> bool:
         """Take in a version of a record, None for unbound; whether the ring changes by it."""
         if version <= self._versions.get(name, 0):
             return False
         self._versions[name] = version
+        self.last_id = max(self.last_id, key_id_of_name(self._audience, name))
         record = None
         if unit is not None:
             try:
@@ -93,9 +95,7 @@ class Records:
         """Begin with records of which no version is known: whatever is learned replaces them."""
         for record in records:
             self._records.setdefault(record_name(self._audience, record.key_id), record)
-
-    def version(self, key_id: int) -> int:
-        return self._versions.get(record_name(self._audience, key_id), 0)
+            self.last_id = max(self.last_id, record.key_id)
 
     @property
     def by_id(self) -> dict[int, KeyRecord]:
@@ -125,7 +125,7 @@ class HeaderKeys:
         """`meta` is an open client of `META_TABLE`. With `rotation`, new keys are made here, from
         the first of `roots`. `kept_in` is a file for the ring to begin with at the next start."""
         if rotation is not None and not tuple(roots):
-            raise StorageError(f"header keys of {audience!r} are to be rotated without a root")
+            raise InvalidArgument(f"header keys of {audience!r} are to be rotated without a root")
         self._meta: Final = meta
         self._audience: Final = audience
         self._roots: Final = tuple(roots)
@@ -156,6 +156,8 @@ class HeaderKeys:
             self._tasks.append(
                 asyncio.create_task(self._rotate_forever(self._rotation), name="key rotation")
             )
+        for task in self._tasks:
+            task.add_done_callback(_log_end)
         return self
 
     async def __aexit__(
@@ -178,7 +180,10 @@ class HeaderKeys:
     async def rotate(self, rotation: Rotation) -> None:
         """Publish the next key, and remove old ones, if it is time. Raises what the client does."""
         await self.wait_read()
-        steps = plan(self._records.by_id, rotation.algorithm, rotation.schedule, self._clock())
+        records = self._records
+        steps = plan(
+            records.by_id, rotation.algorithm, rotation.schedule, self._clock(), records.last_id
+        )
         for step in steps:
             match step:
                 case Publish():
@@ -214,7 +219,7 @@ class HeaderKeys:
                 wait_s = pause_s
             except ClientClosed:
                 return
-            except (Unavailable, DeadlineExceeded, VersionConflict) as error:
+            except GlobalTableError as error:
                 _log.warning("header keys were not rotated, and will be: %s", error)
                 wait_s = min(pause_s, _PAUSE_MAX_S)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
@@ -252,7 +257,7 @@ class HeaderKeys:
             self._renew()
         # The node that was scanned may be behind the one that is watched, and what is gone is seen
         # by nobody who looks for what is there. So it is asked for by name, and currently.
-        last = max(self._records.by_id, default=0)
+        last = self._records.last_id
         names = {record_name(self._audience, last + n) for n in range(1, 1 + _AHEAD)}
         names |= known | scanned
         current = await self._meta.get_many(sorted(names), linearizable=True)
@@ -306,3 +311,8 @@ class HeaderKeys:
             await asyncio.to_thread(kept_file.replace, self._kept_in, content)
         except StorageError as error:
             _log.warning("header keys are not kept for the next start: %s", error)
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("%s ended, and should not have", task.get_name(), exc_info=error)
