@@ -136,6 +136,7 @@ class HeaderKeys:
         self._ring = Keyring(audience)
         self._listeners: list[Listener] = []
         self._has_read: Final = asyncio.Event()
+        self._has_changed: Final = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -222,7 +223,11 @@ class HeaderKeys:
             except GlobalTableError as error:
                 _log.warning("header keys were not rotated, and will be: %s", error)
                 wait_s = min(pause_s, _PAUSE_MAX_S)
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
+            # A ring that changes may be one in which nobody signs any more.
+            self._has_changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s * random.uniform(0.5, 1.0)):
+                    await self._has_changed.wait()
 
     # --- following -------------------------------------------------------------------------------
 
@@ -284,6 +289,7 @@ class HeaderKeys:
                 *(len(records), self._audience, KEYS_MAX),
             )
         self._ring = Keyring(self._audience, records[:KEYS_MAX], self._roots)
+        self._has_changed.set()
         if self._ring.unusable:
             _log.warning(
                 "header keys %s of %s cannot be used: no root secret here has made them",

@@ -1,8 +1,8 @@
 """Root secrets from a file: one in each line, as base64url; the first signs what is new.
 
 Responsible for reading that file, and for what a line holds. It is brought to every signer, and
-with HMAC to every verifier, by the same way as their other secrets. To replace a root, put a new line
-behind the old one everywhere, then before it, and take the old one out once its keys are gone.
+with HMAC to every verifier, by the same way as their other secrets. To replace a root, put a new
+line behind the old one everywhere, then before it, and take the old one out once its keys are gone.
 """
 
 import base64
