@@ -111,11 +111,8 @@ def test_names_cannot_flow_into_each_other(algorithm: Algorithm) -> None:
 
 def forged(algorithm: Algorithm) -> bytes:
     """Of somebody who knows everything but the root."""
-    return header_of(
-        Keyring(
-            AUDIENCE, [record(algorithm=algorithm, root=RootSecret(b"x" * 32))], [RootSecret(b"x" * 32)]
-        )
-    )  # fmt: skip
+    root = RootSecret(b"x" * 32)
+    return header_of(Keyring(AUDIENCE, [record(algorithm=algorithm, root=root)], [root]))
 
 
 def foreign(algorithm: Algorithm) -> bytes:
@@ -274,7 +271,7 @@ def test_a_header_does_not_outlive_the_record_of_its_key() -> None:
         [type(short)(1, short.algorithm, short.public, NOW_S - 100, NOW_S + 100, NOW_S + 500)],
         [ROOT],
     )
-    with pytest.raises(InvalidArgument, match="outlive|after key"):
+    with pytest.raises(InvalidArgument, match="after key 1"):
         header_of(keys)
 
 
