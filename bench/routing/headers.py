@@ -1,8 +1,8 @@
 """What a route header costs: bytes, the signature, the check, and the checks that are spared.
 
 In one process, without a network, in processor time: others at work on the machine do not count,
-though the caches they leave cold do. An operation is timed in batches, large enough for the clock to
-matter little; percentiles are of the batches' means. A header that is looked up is a new object
+though the caches they leave cold do. An operation is timed in batches, large enough for the clock
+to matter little; percentiles are of the batches' means. A header that is looked up is a new object
 each time, as it is when it comes from a network, so that its hash is paid for. Beside ours stand
 the bare cryptographic calls on as many bytes, in the same run.
 """

@@ -12,6 +12,7 @@ from globaltable.cli import (
     check,
     demo,
     drain,
+    header_keys,
     member,
     node,
     plan,
@@ -79,6 +80,7 @@ for _command in (
 ):
     app.command()(_command)
 app.add_typer(member.member)
+app.add_typer(header_keys.keys)
 
 
 def run(arguments: list[str] | None = None) -> int:

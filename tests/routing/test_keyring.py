@@ -149,6 +149,19 @@ def test_roots_come_from_a_file_of_the_owners(tmp_path: Path) -> None:
     assert first.public(HMAC, AUDIENCE, 1, 1) == public != second.public(HMAC, AUDIENCE, 1, 1)
 
 
+def test_a_file_of_roots_is_made_and_added_to_for_the_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "roots"
+    assert roots.add(path) == 1
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text(path.read_text().rstrip("\n"))
+    for count in range(2, roots.ROOTS_MAX + 1):
+        assert roots.add(path) == count == len(roots.load(path))
+    for refused in (path, tmp_path / "none" / "roots"):
+        with pytest.raises(ConfigError):
+            roots.add(refused)
+    assert len(roots.load(path)) == roots.ROOTS_MAX
+
+
 @pytest.mark.parametrize(
     ("content", "mode"),
     [
