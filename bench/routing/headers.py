@@ -25,11 +25,11 @@ from nacl.signing import SigningKey
 from globaltable.bench import machine
 from globaltable.routing.header import HeaderSigner, HeaderVerifier
 from globaltable.routing.hotspots import SpaceSaving
-from globaltable.routing.key_rotation import Publish, new_record
+from globaltable.routing.key_rotation import new_record
 from globaltable.routing.keyring import Keyring
 from globaltable.routing.route import Route
 from globaltable.routing.route_cache import RouteCache
-from globaltable.routing.signatures import Algorithm, RootSecret
+from globaltable.routing.signatures import Algorithm, KeyTerms, RootSecret
 from globaltable.routing.verified import VerifiedHeaders
 
 SUMMARY: Final = "what it costs to sign, check and find routes; no network"
@@ -187,8 +187,8 @@ def _route(number: int) -> Route:
 
 def _ring(algorithm: Algorithm) -> Keyring:
     root = RootSecret(_SECRET)
-    step = Publish(1, _NOW_S - 60, _NOW_S + 60, _NOW_S + 90_000)
-    return Keyring(AUDIENCE, [new_record(step, root, algorithm, AUDIENCE)], [root])
+    terms = KeyTerms(1, _NOW_S - 60, _NOW_S + 60, _NOW_S + 90_000)
+    return Keyring(AUDIENCE, [new_record(terms, root, algorithm, AUDIENCE)], [root])
 
 
 def _headers(algorithm: Algorithm, count: int) -> list[bytes]:

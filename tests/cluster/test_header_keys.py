@@ -16,10 +16,10 @@ from globaltable.cli.main import run
 from globaltable.client import GlobalTable, SyncGlobalTable
 from globaltable.routing.client.keys import META_TABLE, HeaderKeys, Rotation
 from globaltable.routing.header import HeaderRefused, HeaderSigner, HeaderVerifier, Refusal
-from globaltable.routing.key_rotation import Publish, Schedule, new_record
+from globaltable.routing.key_rotation import Schedule, new_record
 from globaltable.routing.keyring import encode_record, record_name
 from globaltable.routing.route import Route
-from globaltable.routing.signatures import Algorithm, RootSecret
+from globaltable.routing.signatures import Algorithm, KeyTerms, RootSecret
 from globaltable.routing.verified import VerifiedHeaders
 from globaltable.testing import LocalCluster
 
@@ -137,8 +137,8 @@ def test_the_shell_lists_and_revokes_keys(
     here = ["--audience", "shell/key", "--endpoints", endpoints]
     with SyncGlobalTable.connect(cluster.addresses.values(), table=META_TABLE) as table:
         for key_id, begins_s in enumerate((now_s - 5_000, now_s - 1_000, now_s + 500), 1):
-            step = Publish(key_id, begins_s, begins_s + 1_500, begins_s + 90_000)
-            made = new_record(step, ROOT, Algorithm.ED25519, "shell/key")
+            terms = KeyTerms(key_id, begins_s, begins_s + 1_500, begins_s + 90_000)
+            made = new_record(terms, ROOT, Algorithm.ED25519, "shell/key")
             table.bind(record_name("shell/key", key_id), encode_record(made))
         table.bind(record_name("shell/key", 4), "2x")
     assert run(["keys", "list", *here, "--json"]) == 0
