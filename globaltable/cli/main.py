@@ -93,7 +93,8 @@ def run(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "globaltable":
             raise
-        _complain(f"{error.name} is not installed; pip install 'globaltable[server]'")
+        extra = "routing" if (error.name or "").startswith("nacl") else "server"
+        _complain(f"{error.name} is not installed; pip install 'globaltable[{extra}]'")
         return ExitStatus.FAILED
     except BrokenPipeError:
         # Whoever read the output has seen enough; the interpreter must not flush it once more.
