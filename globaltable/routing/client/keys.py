@@ -124,11 +124,14 @@ class HeaderKeys:
     ) -> None:
         """`meta` is an open client of `META_TABLE`. With `rotation`, new keys are made here, from
         the first of `roots`. `kept_in` is a file for the ring to begin with at the next start."""
-        if rotation is not None and not tuple(roots):
-            raise InvalidArgument(f"header keys of {audience!r} are to be rotated without a root")
+        self._roots: Final = tuple(roots)
+        if rotation is not None and not self._roots:
+            raise InvalidArgument(
+                f"header keys of {audience!r} are to be rotated without a root secret; give what"
+                " `globaltable keys new-root` makes"
+            )
         self._meta: Final = meta
         self._audience: Final = audience
-        self._roots: Final = tuple(roots)
         self._rotation: Final = rotation
         self._kept_in: Final = kept_in
         self._clock: Final = clock
