@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 from globaltable import limits
-from globaltable.errors import InvalidArgument, LimitExceeded, NoQuorum, Rejected
+from globaltable.errors import Elsewhere, InvalidArgument, LimitExceeded, NoQuorum, Rejected
 from globaltable.model import (
     SYSTEM_TABLE,
     Binding,
@@ -107,6 +107,8 @@ class Restores:
         self._sequence += 1
         op = Op(kind, MARK, unit, version, self._client_id, self._sequence)
         (outcome,) = await decided(self._backend, [op])
+        if outcome.status is OutcomeStatus.ELSEWHERE:
+            raise Elsewhere(outcome.detail)
         if outcome.status in _UNDECIDED:
             raise NoQuorum(outcome.detail)
         return outcome

@@ -13,6 +13,7 @@ from globaltable.topology_change import (
     lead,
     remove,
     replace_node,
+    with_geo_regions,
     with_replicas,
 )
 from globaltable.v1 import admin_pb2 as pb
@@ -37,6 +38,9 @@ def change_asked(request: pb.ChangeTopologyRequest) -> Change:
                 return with_replicas(topology, request.replicas)
             case "drain":
                 return drain(topology, request.drain.where, undo=request.drain.undo)
+            case "geo_regions":
+                asked = request.geo_regions
+                return with_geo_regions(topology, asked.name, list(asked.regions))
             case _:
                 return lead(topology, list(request.leaders.nodes))
 

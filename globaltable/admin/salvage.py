@@ -157,14 +157,14 @@ class Salvage:
         return _Whose(
             cluster=self.config.fence,
             node=node.name,
-            groups=self.config.groups,
+            groups=self.config.groups_in_all,
             slots=self.config.slots,
         )
 
     def survey(self) -> list[Found]:
         """Raises `Corrupt` if there is a group of which nothing can be used."""
         found = []
-        for group in range(self.config.groups):
+        for group in range(self.config.groups_in_all):
             standings = [survivor.standing(group) for survivor in self._survivors.values()]
             usable = [standing for standing in standings if not standing.reason]
             if not usable:
@@ -186,7 +186,7 @@ class Salvage:
             successor_id=self.successor_id,
             tables=config.tables,
             slots=config.slots,
-            groups=config.groups,
+            groups=config.groups_in_all,
             begun_at_ms=int(time.time() * 1_000),
             made_by=globaltable.__version__,
         )

@@ -44,9 +44,9 @@ def rebuild(
 
     loaded = config_file.load(config)
     own = loaded.node(name)
-    unknown = sorted(set(groups or ()) - set(range(loaded.groups)))
+    unknown = sorted(set(groups or ()) - set(range(loaded.groups_in_all)))
     if unknown:
-        raise ConfigError(f"--group {unknown[0]}: the groups are 0 to {loaded.groups - 1}")
+        raise ConfigError(f"--group {unknown[0]}: the groups are 0 to {loaded.groups_in_all - 1}")
     if groups and everything:
         raise ConfigError("--group and --all: give one of them")
     if check:
@@ -64,7 +64,7 @@ def _claim(loaded: "Config", own: "NodeConfig", *, if_damaged: bool = False) -> 
         own.data_dir,
         cluster=loaded.fence,
         node=own.name,
-        groups=loaded.groups,
+        groups=loaded.groups_in_all,
         slots=loaded.slots,
         if_damaged=if_damaged,
     )
@@ -74,7 +74,7 @@ def _verify(loaded: "Config", own: "NodeConfig") -> "Report":
     """What is stored, told as it is found. The directory is held."""
     from globaltable.store import verification
 
-    report = verification.verify(own.data_dir, loaded.groups)
+    report = verification.verify(own.data_dir, loaded.groups_in_all)
     for finding in report.findings:
         print(_line(finding))
     return report
@@ -127,17 +127,17 @@ def _discard_all(loaded: "Config", own: "NodeConfig") -> None:
 
     lock = _claim(loaded, own, if_damaged=True)
     try:
-        replacement.discard_all(own.data_dir, loaded.groups)
+        replacement.discard_all(own.data_dir, loaded.groups_in_all)
         identity.write(
             own.data_dir,
             cluster=loaded.fence,
             node=own.name,
-            groups=loaded.groups,
+            groups=loaded.groups_in_all,
             slots=loaded.slots,
         )
     finally:
         os.close(lock)
-    _tell(own.name, list(range(loaded.groups)))
+    _tell(own.name, list(range(loaded.groups_in_all)))
 
 
 def _tell(region: str, discarded: list[int]) -> None:

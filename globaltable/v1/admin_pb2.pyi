@@ -271,18 +271,28 @@ class Leaders(_message.Message):
     nodes: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class GeoRegions(_message.Message):
+    __slots__ = ("name", "regions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REGIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    regions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., regions: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ChangeTopologyRequest(_message.Message):
-    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders")
+    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders", "geo_regions")
     ADD_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     LEADERS_FIELD_NUMBER: _ClassVar[int]
+    GEO_REGIONS_FIELD_NUMBER: _ClassVar[int]
     add: MemberNode
     remove: str
     replace: ReplaceNode
     replicas: int
     drain: Drain
     leaders: Leaders
-    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ...) -> None: ...
+    geo_regions: GeoRegions
+    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ..., geo_regions: _Optional[_Union[GeoRegions, _Mapping]] = ...) -> None: ...
