@@ -166,20 +166,20 @@ class Topology:
         """The number of the group that owns a qualified name."""
         if not self.geos:
             return group_of_slot(slot_of(name, self.slots), len(self.groups))
-        (number,) = self.groups_of((name,))
-        return number
+        owners = self._owners[name.partition(SEPARATOR)[0]]
+        return owners[group_of_slot(slot_of(name, self.slots), len(owners))]
 
     def groups_of(self, names: Iterable[bytes]) -> list[int]:
         """`group_of` for many names."""
         if not self.geos:
             groups = len(self.groups)
             return [group_of_slot(slot, groups) for slot in slots_of(names, self.slots)]
-        numbers = []
-        owners_of = self._owners
-        for name in names:
-            owners = owners_of[name[: name.index(SEPARATOR)]]
-            numbers.append(owners[group_of_slot(slot_of(name, self.slots), len(owners))])
-        return numbers
+        # As above: without a call for each.
+        owners_of, slots = self._owners, self.slots
+        return [
+            (owners := owners_of[name.partition(SEPARATOR)[0]])[crc32(name) % slots % len(owners)]
+            for name in names
+        ]
 
     @cached_property
     def plan_digest(self) -> int:
