@@ -90,9 +90,10 @@ def planned_leaders(
 ) -> tuple[str, ...]:
     """The node that should lead each group, by the group's number: see the module's head.
 
-    `weights` are the shares of the writes that enter at each region, in any unit, none of them
-    below 0; without them, and where all are 0, regions count alike. `leader_regions` name, by geo
-    ("" the default one), the region that is to lead.
+    A node that is drained leads nothing, if another can. `weights` are the shares of the writes
+    that enter at each region, in any unit, none of them below 0; without them, and where all are 0,
+    regions count alike. `leader_regions` name, by geo ("" the default one), the region that is to
+    lead.
     """
     region_of = topology.region_of
 
@@ -116,11 +117,13 @@ def planned_leaders(
             if (name, voters, group.geo) not in known:
                 mean = mean_s(name, voters, topology.geo_of_group(group))
                 known[name, voters, group.geo] = mean
-        least_s = min(known[name, voters, group.geo] for name in group.replicas)
-        equals = [n for n in group.replicas if _is_near(known[n, voters, group.geo], least_s)]
+        ready = [n for n in group.replicas if not topology.node_by_name[n].drained]
+        ready = ready or list(group.replicas)
+        least_s = min(known[name, voters, group.geo] for name in ready)
+        equals = [n for n in ready if _is_near(known[n, voters, group.geo], least_s)]
         wanted = (leader_regions or {}).get(group.geo, "")
         leader = next(
-            (name for name in group.replicas if region_of[name] == wanted),
+            (name for name in ready if region_of[name] == wanted),
             min(equals, key=leads.__getitem__),
         )
         leads[leader] += 1

@@ -178,7 +178,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
     async def GetTopology(  # noqa: N802
         self, request: pb.GetTopologyRequest, context: Context
     ) -> pb.TopologyStanding:
-        return topology_standing(self._core, self._live)
+        return topology_standing(self._core, self._live, self._backend.round_trips())
 
     async def ChangeTopology(  # noqa: N802
         self, request: pb.ChangeTopologyRequest, context: Context
@@ -186,6 +186,6 @@ class AdminService(pb_grpc.AdminServiceServicer):
         try:
             change = change_asked(request)
             await self._changes.make(change, context.time_remaining())
-            return topology_standing(self._core, self._live)
+            return topology_standing(self._core, self._live, self._backend.round_trips())
         except GlobalTableError as error:
             await _abort(context, error)

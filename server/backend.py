@@ -22,6 +22,7 @@ from globaltable.server.core import NodeCore
 from globaltable.server.distances import Distances
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
+from globaltable.server.round_trip import RoundTrip
 from globaltable.server.status import placement_response, status_response, topology_response
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
@@ -187,6 +188,11 @@ class NodeBackend:
         ]
         uptime_s = self._loop.time() - self._started_at
         return status_response(self._core, self.tables, uptime_s, peers)
+
+    def round_trips(self) -> list[tuple[str, RoundTrip]]:
+        """To the other nodes, where it has been measured."""
+        measured = [(n.name, self._links.round_trip(n.name)) for n in self._topology.nodes]
+        return [(name, round_trip) for name, round_trip in measured if round_trip.samples]
 
     def topology(self, table: str, known_version: int) -> pb.TopologyResponse:
         return topology_response(self._topology, self._node, table, known_version)
