@@ -145,7 +145,15 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self, request: pb.BeginRestoreRequest, context: Context
     ) -> pb.RestoreStanding:
         try:
-            return await self._restores.begin(request.backup_id)
+            return await self._restores.begin(request)
+        except GlobalTableError as error:
+            await _abort(context, error)
+
+    async def FindRow(  # noqa: N802
+        self, request: pb.FindRowRequest, context: Context
+    ) -> pb.FindRowResponse:
+        try:
+            return await self._restores.find(request.group)
         except GlobalTableError as error:
             await _abort(context, error)
 

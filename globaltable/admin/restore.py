@@ -22,6 +22,7 @@ from globaltable.backup.reading import BackupReader
 from globaltable.backup.records import Origin
 from globaltable.errors import InvalidArgument, NoQuorum, Rejected, Unavailable
 from globaltable.model import SYSTEM_TABLE, qualified_name, split_name
+from globaltable.server.restores import not_empty
 from globaltable.v1 import admin_pb2 as pb
 
 UNDER_WAY_MAX: Final = 8
@@ -89,8 +90,7 @@ class _Restore:
         self._stop = threading.Event()
 
     def run(self) -> Restored:
-        begin = pb.BeginRestoreRequest(backup_id=self._backup.backup_id)
-        standing = self._begin(begin)
+        standing = self._begin()
         resumed_at = standing.chunks
         if not standing.done:
             standing = self._import_all(standing)
@@ -152,7 +152,34 @@ class _Restore:
         with asking(self._noting.address):
             return self._noting.stub.NoteRestore(request, timeout=REQUEST_TIMEOUT_S)
 
-    def _begin(self, request: pb.BeginRestoreRequest) -> pb.RestoreStanding:
+    def _begin(self) -> pb.RestoreStanding:
+        """Begin it, if every group is empty; or go on with it."""
+        request = pb.BeginRestoreRequest(backup_id=self._backup.backup_id)
+        standing = self._begin_at_any(request)
+        if standing.version == 0:
+            self._require_empty()
+            request.found_empty = True
+            standing = self._begin_at_any(request)
+        return standing
+
+    def _require_empty(self) -> None:
+        for group, holders in enumerate(self._holders):
+            row = self._find_row(group, [n for n in self._nodes if n.name in holders])
+            if row.found:
+                raise Rejected(not_empty(row.table, row.key))
+
+    def _find_row(self, group: int, nodes: Sequence[Node]) -> pb.FindRowResponse:
+        last: Unavailable = NoQuorum(f"no node that holds group {group} has answered")
+        for node in nodes:
+            try:
+                with asking(node.address):
+                    request = pb.FindRowRequest(group=group)
+                    return node.stub.FindRow(request, timeout=REQUEST_TIMEOUT_S)
+            except Unavailable as error:
+                last = error
+        raise last
+
+    def _begin_at_any(self, request: pb.BeginRestoreRequest) -> pb.RestoreStanding:
         """At the first node that can: who holds no replica of the mark's group cannot."""
         for node in self._nodes:
             try:

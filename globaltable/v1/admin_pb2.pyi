@@ -79,10 +79,28 @@ class BackupPart(_message.Message):
     def __init__(self, begin: _Optional[_Union[BackupBegin, _Mapping]] = ..., rows: _Optional[bytes] = ..., end: _Optional[_Union[BackupEnd, _Mapping]] = ...) -> None: ...
 
 class BeginRestoreRequest(_message.Message):
-    __slots__ = ("backup_id",)
+    __slots__ = ("backup_id", "found_empty")
     BACKUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FOUND_EMPTY_FIELD_NUMBER: _ClassVar[int]
     backup_id: str
-    def __init__(self, backup_id: _Optional[str] = ...) -> None: ...
+    found_empty: bool
+    def __init__(self, backup_id: _Optional[str] = ..., found_empty: bool = ...) -> None: ...
+
+class FindRowRequest(_message.Message):
+    __slots__ = ("group",)
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    def __init__(self, group: _Optional[int] = ...) -> None: ...
+
+class FindRowResponse(_message.Message):
+    __slots__ = ("found", "table", "key")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    table: str
+    key: str
+    def __init__(self, found: bool = ..., table: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
 
 class NoteRestoreRequest(_message.Message):
     __slots__ = ("backup_id", "version", "chunks", "done")

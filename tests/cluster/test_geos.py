@@ -100,6 +100,14 @@ def test_a_backup_is_restored_into_other_geos(cluster: LocalCluster, tmp_path: P
     with LocalCluster(
         ("p", "q", "r", "s", "t"), tables=TABLES, groups=1, replicas=3, geos=geos
     ) as new:
+        with _client(new, "t") as client:
+            # In a group that the first nodes to be asked do not hold.
+            client.bind("not empty", "U")
+            refused = command("restore", file, "--config", new.config_path)
+            assert (
+                refused.returncode == 1 and "'not empty' of 'eu.session' is bound" in refused.stderr
+            )
+            client.unbind("not empty", version=1)
         restored = told(command("restore", file, "--config", new.config_path, "--json"))
         assert restored["imported"] == taken["rows"]
         with _client(new, "p") as client:
