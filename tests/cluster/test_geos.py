@@ -91,6 +91,8 @@ def test_list_and_what_is_refused(cluster: LocalCluster) -> None:
 def test_a_backup_is_restored_into_other_geos(cluster: LocalCluster, tmp_path: Path) -> None:
     file = tmp_path / "all"
     with _client(cluster, "a") as client:
+        for number in range(60):
+            client.bind(f"backed-up:{number}", UNIT)
         wanted = dict(client.scan())
     taken = told(command("backup", file, "--config", cluster.config_path, "--json"))
     geos = (
@@ -123,6 +125,7 @@ def test_a_geo_moves_to_another_region_while_it_serves(cluster: LocalCluster) ->
     """And whoever it leaves discards its replicas."""
     with _client(cluster, "a") as client, joiner(cluster, "e") as new:
         new.start()
+        client.bind("before", UNIT)
         added = ask(cluster, "member", "add", *new.options)
         assert added[-1]["done"]
         (*_, eu) = ask(cluster, "geo", "list")
@@ -132,7 +135,7 @@ def test_a_geo_moves_to_another_region_while_it_serves(cluster: LocalCluster) ->
         (*_, eu) = ask(cluster, "geo", "list")
         assert (eu["regions"], eu["held_in"], eu["waits_for"]) == ([*"bce"], [*"bce"], {})
         assert client.bind("after", UNIT).created
-        assert client.get("somewhere") is not None
+        assert client.get("before", linearizable=True) is not None
         until(lambda: not {2, 3} & {g.group for g in cluster.status("a").groups})
         # The file is older than that, and no reason to refuse it.
         cluster.terminate("a")
