@@ -20,7 +20,7 @@ from tests.simulation.clients import Attempt, Client
 from tests.simulation.faults import KINDS, heal
 from tests.simulation.library import LibraryClient
 from tests.simulation.network import Network
-from tests.simulation.node import LIMITS, SimNode
+from tests.simulation.node import LIMITS, TIMING, Life, SimNode
 from tests.simulation.schedule import FAULT_SECONDS, LEADER, NODES, Change, Fault, Schedule
 from tests.simulation.timeline import Timeline
 from tests.simulation.watching import Watching
@@ -73,6 +73,7 @@ class World:
         self._digest = hashlib.blake2b(digest_size=16)
         self._trace: deque[tuple[float, tuple[Any, ...]]] = deque(maxlen=TRACE_LINES)
         self.checks = Checks(LIMITS)
+        self.timing, self.limits = TIMING, LIMITS
         self.rebuilds = 0
         self.attempts: list[Attempt] = []
         """All that processes have got."""
@@ -98,13 +99,18 @@ class World:
             node.clock_rate = 1 + schedule.drift * (2 * self.rng.random() - 1)
         self.clients = [Client(self, number) for number in range(schedule.clients)]
         self.libraries = [LibraryClient(self, number) for number in range(LIBRARIES)]
-        self._watchers = [Watching(self, number) for number in range(WATCHERS)]
+        groups = [group.number for group in self.topology.groups]
+        self._watchers = [Watching(self, number, groups, names) for number in range(WATCHERS)]
 
     def note(self, who: str, what: str, *details: Any) -> None:
         """A line of the trace. All of them make the digest; the last ones are kept."""
         line = (who, what, *details)
         self._trace.append((self.timeline.now, line))
         self._digest.update(repr((self.timeline.now, line)).encode())
+
+    def topology_answer(self, life: Life, request: bytes) -> bytes:
+        """Nothing: members change here without a new topology."""
+        return b""
 
     # --- the run ---------------------------------------------------------------------------------
 
