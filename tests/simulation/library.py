@@ -62,6 +62,8 @@ class _Connection:
         self._rng = rng
         self._one_way_s = one_way_s
         self.life = life
+        self.silent = False
+        """What is sent is lost: the link was cut."""
         self.broken = False
         self._free_at = {True: 0.0, False: 0.0}
 
@@ -72,7 +74,7 @@ class _Connection:
         self._timeline.after(at - now, self._arrive, to_node, action, *args)
 
     def _arrive(self, to_node: bool, action: Callable[..., object], *args: Any) -> None:
-        if self.broken:
+        if self.broken or self.silent:
             return
         if to_node:
             self.life.clock.run(action, *args)
@@ -282,6 +284,8 @@ class LibraryClient:
                 connection.carry(False, self._broken, connection, node)
 
     def _broken(self, connection: _Connection, node: int) -> None:
+        if connection.broken:
+            return
         connection.broken = True
         del self._connections[node]
         failure = Failure(FailureKind.UNKNOWN, "the connection was reset")

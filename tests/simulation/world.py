@@ -116,11 +116,11 @@ class World:
 
     def run(self) -> Result:
         violation: str | None = None
-        with _small_limits(), _without_collector():
+        with _small_limits(), without_collector():
             try:
                 self._run()
             except Exception as error:
-                violation = _describe(error)
+                violation = describe(error)
         return Result(
             self.schedule.seed,
             violation,
@@ -279,7 +279,7 @@ class World:
         return "\n  ".join(lines)
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """A violation speaks for itself; anything else is told with its place."""
     if isinstance(error, Violation):
         return f"{type(error).__name__}: {error}"
@@ -305,7 +305,7 @@ def _small_limits() -> Iterator[None]:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """A run is short, and its memory is given back as a whole: collecting amid it is in vain."""
     enabled = gc.isenabled()
     gc.disable()
