@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument(
         "--callers", type=comma_separated(int), default=[3, 24, 96, 384, 1536], help="of binds"
     )
+    own.add_argument("--bind-groups", type=int, default=0, help="of binds (as many as regions)")
     own.add_argument(
         "--sessions", type=comma_separated(int), default=[100_000, 1_000_000], help="of disk"
     )
@@ -80,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"costs: {error}", file=sys.stderr)
         return 2
     print(", ".join(f"{name} {value}" for name, value in report["machine"].items()))
+    print(
+        f"{len(options.regions)} regions, {options.round_trip_ms:g} ms apart, a node in each; "
+        f"heartbeats every {options.heartbeat_ms:g} ms"
+    )
     show(costs)
     return 0
 
@@ -88,7 +93,9 @@ def _measured(stage: Stage, options: argparse.Namespace) -> Iterator[Cost]:
     timeouts = Timeouts(heartbeat_s=options.heartbeat_ms / 1_000)
     for kind in options.kinds or KINDS:
         if kind == "binds":
-            yield from unit_costs.binds(stage, options.callers, options.seconds, timeouts)
+            yield from unit_costs.binds(
+                stage, options.callers, options.seconds, timeouts, options.bind_groups
+            )
         elif kind == "gets":
             yield from unit_costs.gets(stage, options.seconds)
         elif kind == "disk":
@@ -107,7 +114,7 @@ def show(costs: Iterable[Cost], console: Console | None = None) -> None:
         by_kind.setdefault(cost.what, []).append(cost)
     for kind, cases in by_kind.items():
         table = Table(title=kind, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("")
+        table.add_column("", no_wrap=True)
         for cost in cases:
             table.add_column(cost.case, justify="right")
         for name in dict.fromkeys(name for cost in cases for name in cost.figures):

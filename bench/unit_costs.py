@@ -102,12 +102,13 @@ def _load(
 
 
 def binds(
-    stage: Stage, callers: Sequence[int], seconds: float, timeouts: Timeouts
+    stage: Stage, callers: Sequence[int], seconds: float, timeouts: Timeouts, groups: int
 ) -> Iterator[Cost]:
     """Of new keys, by callers in all regions together, each of which awaits the outcome. What the
     nodes take while nobody asks is measured first, and `above_idle` is without it."""
     regions = len(stage.network.regions)
-    with GlobalTableSystem(timeouts=timeouts).start(stage.network) as running:
+    system = GlobalTableSystem(timeouts=timeouts, groups=groups or regions)
+    with system.start(stage.network) as running:
         idle_share, _ = _idle_share(running, seconds)
         _load(stage, running, ClosedLoop(max(callers) // regions or 1, _QUIET_S), _QUIET_S)
         for number in callers:
@@ -133,14 +134,14 @@ def binds(
                 ),
                 "failed": float(load.findings.failed),
             }
-            yield Cost("binds", f"{regions} regions, {number} callers", figures)
+            yield Cost("binds", f"{number} callers", figures)
 
 
 def gets(stage: Stage, seconds: float) -> Iterator[Cost]:
     """Local ones: a key a call, by a few callers and by many, and many keys a call."""
     with GlobalTableSystem().start(stage.network) as running:
         for batch, callers in ((1, 1), (1, 64), (GETS_BATCH, 4)):
-            case = f"{batch} keys a call, {callers} callers a region"
+            case = f"{callers} callers a region, {batch} keys a call"
             stage.say(f"gets, {case}")
             load = _load(stage, running, Gets(_KEYS, batch, callers, seconds), seconds)
             found = load.findings.answers
@@ -166,13 +167,13 @@ def disk(stage: Stage, sessions: Sequence[int]) -> Iterator[Cost]:
             memory = max(memory_mb(cluster.pid(node)) for node in cluster.nodes)
             table_mb, log_mb = disk_mb(directory / "table"), disk_mb(directory / "log")
             figures = {
-                "table_mb": table_mb,
-                "table_bytes_per_session": table_mb * 1e6 / number,
-                "log_mb": log_mb,
-                "memory_mb": memory,
-                "memory_bytes_per_session": memory * 1e6 / number,
+                "a_nodes_table_mb": table_mb,
+                "a_nodes_table_bytes_per_session": table_mb * 1e6 / number,
+                "a_nodes_log_mb": log_mb,
+                "a_nodes_memory_mb": memory,
+                "a_nodes_memory_bytes_per_session": memory * 1e6 / number,
             }
-            yield Cost("disk", f"{number:,} sessions, a node", figures)
+            yield Cost("disk", f"{number:,} sessions", figures)
 
 
 def _idle_share(running: GlobalTableRunning, seconds: float) -> tuple[float, Carried]:
@@ -210,4 +211,4 @@ def idle(stage: Stage, groups: Sequence[int], seconds: float, timeouts: Timeouts
             figures["cpu_ms_per_s_and_replica_more"] = (share - before[1]) / more * 1_000
             figures["memory_kb_per_replica_more"] = (memory - before[2]) / more * 1_000
         before = (replicas, share, memory)
-        yield Cost("idle", f"{regions} regions, {number} groups", figures)
+        yield Cost("idle", f"{number} groups", figures)

@@ -112,5 +112,5 @@ def test_all_kinds_are_measured_on_real_nodes(tmp_path: Path) -> None:
     assert few["peers_payload_bytes_per_bind"] > 50
     assert few["peers_wire_bytes_per_bind"] > few["peers_payload_bytes_per_bind"]
     assert 0 < many["nodes_cpu_s_per_1000"] < few["nodes_cpu_s_per_1000"]
-    assert by_kind["disk"][0]["table_bytes_per_session"] > 100
+    assert by_kind["disk"][0]["a_nodes_table_bytes_per_session"] > 100
     assert by_kind["idle"][1]["peers_payload_bytes_per_s"] > 0

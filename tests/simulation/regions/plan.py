@@ -66,8 +66,12 @@ SMALL: Final = WHOLE._replace(
 """Its heartbeats are rarer than production's, for they are most of what a run costs."""
 
 
+_RARE_HEARTBEAT_S: Final = 0.15
+
+
 def draw(seed: int, size: Plan = WHOLE) -> Plan:
-    """The plan of a seed. Every second loses power, every third has three replicas a group."""
+    """The plan of a seed. Every second loses power, every third has three replicas a group, and of
+    four two have the rarest heartbeats that production's elections allow."""
     rng = random.Random(f"regions {seed}")
     return size._replace(
         seed=seed,
@@ -76,4 +80,5 @@ def draw(seed: int, size: Plan = WHOLE) -> Plan:
         lost=rng.choice(REGIONS),
         delay_s=rng.choice((0.005, 0.01, 0.02)),
         sync_s=rng.choice((0.0005, 0.002, 0.005)),
+        heartbeat_s=_RARE_HEARTBEAT_S if seed % 4 >= 2 else size.heartbeat_s,
     )
