@@ -47,8 +47,8 @@ def _offer_every_group(self: Watches, watcher: Watcher, change: Change) -> None:
         watcher.offer(change)
 
 
-_POWER: Final = SMALL._replace(seed=2, replicas=3, lost="c")
-_LINKS: Final = SMALL._replace(seed=5, replicas=3, lost="d", loss=Loss.LINKS)
+_POWER: Final = SMALL._replace(seed=2, replicas=3, lost=("c",))
+_LINKS: Final = SMALL._replace(seed=5, replicas=3, lost=("d",), loss=Loss.LINKS)
 
 
 def _mutant(rule: str, *patches: tuple[Any, str, Any]) -> Mutant:

@@ -1,4 +1,4 @@
-"""How large a cluster is, and how it loses a region: drawn from a seed."""
+"""How large a cluster is, and how it loses a region or two: drawn from a seed."""
 
 import enum
 import random
@@ -11,9 +11,9 @@ REGIONS: Final = ("a", "b", "c", "d", "e")
 
 class Loss(enum.Enum):
     POWER = "power"
-    """All nodes of the region end at once, and what they had not synced is gone."""
+    """All nodes there end at once, and what they had not synced is gone."""
     LINKS = "links"
-    """The region's nodes and callers reach each other, and nobody else."""
+    """A region's nodes and callers reach each other, and nobody else."""
 
 
 class Plan(NamedTuple):
@@ -24,8 +24,8 @@ class Plan(NamedTuple):
     """Of each group, each in a region of its own."""
     callers_per_region: int
     loss: Loss
-    lost: str
-    """The region."""
+    lost: tuple[str, ...]
+    """The regions: as many as are a minority of a group's, and all at once."""
     delay_s: float
     """One way, between regions; each pair has its own, around this."""
     sync_s: float
@@ -46,7 +46,7 @@ WHOLE: Final = Plan(
     replicas=5,
     callers_per_region=4,
     loss=Loss.POWER,
-    lost="a",
+    lost=("a",),
     delay_s=0.01,
     sync_s=0.002,
     heartbeat_s=Timeouts().heartbeat_s,
@@ -70,14 +70,15 @@ _RARE_HEARTBEAT_S: Final = 0.15
 
 
 def draw(seed: int, size: Plan = WHOLE) -> Plan:
-    """The plan of a seed. Every second loses power, every third has three replicas a group, and of
-    four two have the rarest heartbeats that production's elections allow."""
+    """The plan of a seed. Every second loses power, every third has three replicas a group, some
+    with five lose two regions, and of four two have the rarest heartbeats that elections allow."""
     rng = random.Random(f"regions {seed}")
+    replicas = 3 if seed % 3 == 2 else 5
     return size._replace(
         seed=seed,
-        replicas=3 if seed % 3 == 2 else 5,
+        replicas=replicas,
         loss=Loss.LINKS if seed % 2 else Loss.POWER,
-        lost=rng.choice(REGIONS),
+        lost=tuple(sorted(rng.sample(REGIONS, 2 if replicas == 5 and seed % 5 in (1, 4) else 1))),
         delay_s=rng.choice((0.005, 0.01, 0.02)),
         sync_s=rng.choice((0.0005, 0.002, 0.005)),
         heartbeat_s=_RARE_HEARTBEAT_S if seed % 4 >= 2 else size.heartbeat_s,

@@ -1,5 +1,5 @@
-"""A region of five may be lost: nothing acknowledged is, nothing is bound twice, all groups are led
-again in time, no call of those who have a majority fails, and the region takes its part again."""
+"""A minority of regions may be lost: nothing acknowledged is, nothing is bound twice, all groups are
+led again in time, no call of those who have a majority fails, and who returns takes part again."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_twenty_nodes_and_256_groups(seed: int) -> None:
     ran = run_seed(seed, WHOLE)
     assert ran.result.violation is None, report(ran)
     assert ran.plan.loss is (Loss.LINKS if seed else Loss.POWER)
-    assert len(ran.plan.lost) == 1
+    assert len(ran.plan.lost) == 1 + seed
     assert ran.result.told > 3_000
 
 

@@ -135,17 +135,17 @@ class RegionsWorld:
 
     def joined(self, a: str, b: str) -> bool:
         """Whether anything comes through from one region to another."""
-        return a == b or not (self._lost and self.schedule.lost in (a, b))
+        return a == b or not (self._lost and {a, b} & {*self.schedule.lost})
 
     def has_power(self, region: str) -> bool:
         plan = self.schedule
-        return not (self._lost and plan.loss is Loss.POWER and plan.lost == region)
+        return not (self._lost and plan.loss is Loss.POWER and region in plan.lost)
 
     def owes(self, region: str, asked_at: float) -> bool:
         """Whether a caller in a region was owed an outcome in time: not if its region was lost
         before the call's deadline."""
         within = self._lost_at - TIMEOUT_S <= asked_at <= self._returned_at
-        return not (region == self.schedule.lost and within)
+        return not (region in self.schedule.lost and within)
 
     # --- the run ---------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class RegionsWorld:
                 led_s, back_s = self._run()
             except Exception as error:
                 violation = describe(error)
-        callers = [c for c in self.libraries if c.region != self.schedule.lost]
+        callers = [c for c in self.libraries if c.region not in self.schedule.lost]
         return Result(
             self.schedule.seed,
             violation,
@@ -188,7 +188,8 @@ class RegionsWorld:
             watcher.start()
         self.timeline.run_until(self.timeline.now + plan.settle_s)
         self._lose()
-        led_s = self._within(LED_S_MAX, self._leaderless, f"groups are not led without {plan.lost}")
+        lost = " and ".join(plan.lost)
+        led_s = self._within(LED_S_MAX, self._leaderless, f"groups are not led without {lost}")
         self.timeline.run_until(self._lost_at + plan.away_s)
         self._return()
         back_s = self._within(
@@ -211,23 +212,22 @@ class RegionsWorld:
 
     # --- loss and return -------------------------------------------------------------------------
 
-    def _in_lost_region(self) -> Iterator[SimNode]:
-        for node in self.nodes.values():
-            if self.topology.region_of[node.name] == self.schedule.lost:
-                yield node
-
     def _border(self) -> Iterator[tuple[str, str]]:
-        lost = [node.name for node in self._in_lost_region()]
-        return product(lost, [name for name in self.nodes if name not in lost])
+        """The pairs of nodes whose link is lost with a region."""
+        region_of, lost = self.topology.region_of, self.schedule.lost
+        for a, b in combinations(self.nodes, 2):
+            if region_of[a] != region_of[b] and {region_of[a], region_of[b]} & {*lost}:
+                yield a, b
 
     def _lose(self) -> None:
         plan = self.schedule
         self._lost, self._lost_at = True, self.timeline.now
-        self.note("region", plan.lost, "loses", plan.loss.value)
+        self.note("regions", *plan.lost, "lose", plan.loss.value)
         if plan.loss is Loss.POWER:
-            for node in self._in_lost_region():
-                node.down_s = plan.away_s + self._rng.random()
-                node.crash()
+            for name, node in self.nodes.items():
+                if self.topology.region_of[name] in plan.lost:
+                    node.down_s = plan.away_s + self._rng.random()
+                    node.crash()
             return
         for a, b in self._border():
             self.network.cut(a, b)
@@ -238,7 +238,7 @@ class RegionsWorld:
 
     def _return(self) -> None:
         self._lost, self._returned_at = False, self.timeline.now
-        self.note("region", self.schedule.lost, "returns")
+        self.note("regions", *self.schedule.lost, "return")
         if self.schedule.loss is Loss.LINKS:
             for a, b in self._border():
                 self.network.heal(a, b)
@@ -251,7 +251,7 @@ class RegionsWorld:
         leaders = {}
         for name in group.replicas:
             core = self.nodes[name].core
-            lost = self._lost and self.topology.region_of[name] == self.schedule.lost
+            lost = self._lost and self.topology.region_of[name] in self.schedule.lost
             if core is None or lost or group.number not in core.replicas:
                 continue
             guard = core.replicas[group.number].guard
