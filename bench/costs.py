@@ -26,25 +26,44 @@ from globaltable.errors import GlobalTableError
 from globaltable.server.config import Timeouts
 
 KINDS: Final = ("binds", "gets", "disk", "idle")
+_SECONDS_MAX: Final = 3_600
 _COMMAND: Final = "python -m globaltable.bench.costs"
 
 
 def parser() -> argparse.ArgumentParser:
     own = argparse.ArgumentParser(prog=_COMMAND, description=__doc__)
     own.add_argument("kinds", nargs="*", metavar="KIND", help=f"{', '.join(KINDS)} (all)")
-    own.add_argument("--regions", type=comma_separated(str), default=["a", "b", "c"])
+    own.add_argument(
+        "--regions",
+        type=comma_separated(str),
+        default=["a", "b", "c"],
+        help="three or five, a node in each (a,b,c)",
+    )
     own.add_argument(
         "--round-trip-ms", type=float, default=10.0, help="between any two (%(default)s)"
     )
-    own.add_argument("--seconds", type=float, default=8.0, help="of each load (%(default)s)")
+    own.add_argument("--seconds", type=_seconds, default=8.0, help="of each load (%(default)s)")
     own.add_argument(
-        "--callers", type=comma_separated(int), default=[3, 24, 96, 384, 1536], help="of binds"
+        "--callers",
+        type=comma_separated(_count),
+        default=[3, 24, 96, 384, 1536],
+        help="of binds, in all regions together (3,24,96,384,1536)",
     )
-    own.add_argument("--bind-groups", type=int, default=0, help="of binds (as many as regions)")
     own.add_argument(
-        "--sessions", type=comma_separated(int), default=[100_000, 1_000_000], help="of disk"
+        "--bind-groups", type=_count, help="of the nodes, for binds (as many as regions)"
     )
-    own.add_argument("--groups", type=comma_separated(int), default=[3, 48, 192], help="of idle")
+    own.add_argument(
+        "--sessions",
+        type=comma_separated(_count),
+        default=[100_000, 1_000_000],
+        help="of disk (100000,1000000)",
+    )
+    own.add_argument(
+        "--groups",
+        type=comma_separated(_count),
+        default=[3, 48, 192],
+        help="of idle, each more than the last (3,48,192)",
+    )
     own.add_argument(
         "--heartbeat-ms",
         type=float,
@@ -55,11 +74,30 @@ def parser() -> argparse.ArgumentParser:
     return own
 
 
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(f"{number} is not a number of things that there are")
+    return number
+
+
+def _seconds(text: str) -> float:
+    if not 1 <= (seconds := float(text)) <= _SECONDS_MAX:
+        raise ValueError(f"{seconds} s: loads last from 1 to {_SECONDS_MAX} s")
+    return seconds
+
+
+_count.__name__ = "number from 1 on"
+_seconds.__name__ = "time in seconds, from 1 on"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(words)
     if unknown := [kind for kind in options.kinds if kind not in KINDS]:
         print(f"costs: {unknown[0]!r} is none of {', '.join(KINDS)}", file=sys.stderr)
+        return 2
+    if len(set(options.groups)) != len(options.groups):
+        print(f"costs: --groups {options.groups}: each must be another", file=sys.stderr)
         return 2
     report: dict[str, Any] = {
         "machine": machine.describe(),

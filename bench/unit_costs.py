@@ -102,7 +102,7 @@ def _load(
 
 
 def binds(
-    stage: Stage, callers: Sequence[int], seconds: float, timeouts: Timeouts, groups: int
+    stage: Stage, callers: Sequence[int], seconds: float, timeouts: Timeouts, groups: int | None
 ) -> Iterator[Cost]:
     """Of new keys, by callers in all regions together, each of which awaits the outcome. What the
     nodes take while nobody asks is measured first, and `above_idle` is without it."""

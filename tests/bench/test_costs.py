@@ -89,6 +89,22 @@ def test_a_kind_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -
     assert "'bind' is none of binds, gets, disk, idle" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--seconds", "0"], "invalid time in seconds, from 1 on value: '0'"),
+        (["--callers", "3,0"], "invalid list value: '3,0'"),
+        (["--sessions", "many"], "invalid list value: 'many'"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_starts(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        costs.main(words)
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.cluster
 def test_all_kinds_are_measured_on_real_nodes(tmp_path: Path) -> None:

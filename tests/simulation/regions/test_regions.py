@@ -1,5 +1,5 @@
-"""A minority of regions may be lost: nothing acknowledged is, nothing is bound twice, all groups are
-led again in time, no call of those who have a majority fails, and who returns takes part again."""
+"""A minority of regions may be lost: nothing acknowledged is, nothing is bound twice, all groups
+are led again in time, no call of those who have a majority fails, and who returns takes part."""
 
 import pytest
 
