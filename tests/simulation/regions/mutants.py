@@ -5,12 +5,13 @@ from typing import Any, Final, NamedTuple
 
 from globaltable.client._exchange import Exchange
 from globaltable.group import Replica
+from globaltable.raft.elections import Elections
 from globaltable.server.watches import Change, Watcher, Watches
 from globaltable.topology import SLOTS_DEFAULT, Group, Node, Topology
 from tests.simulation.mutants import durability, telling
 from tests.simulation.mutants.mutant import Mutant
 from tests.simulation.regions import world
-from tests.simulation.regions.plan import SMALL, Loss, Plan
+from tests.simulation.regions.plan import SMALL, Loss, Plan, draw
 
 
 class RegionMutant(NamedTuple):
@@ -35,6 +36,10 @@ def _regardless_of_regions(
 
 def _stay_where_it_is(self: Replica) -> None:
     """Leadership is not handed back."""
+
+
+def _give_no_way(self: Elections, rival: str) -> None:
+    """Of several who are granted a pre-vote all campaign."""
 
 
 def _learn_nothing(self: Exchange, node: int, data: bytes, now: float) -> None:
@@ -72,6 +77,14 @@ MUTANTS: Final[dict[str, RegionMutant]] = {
         ),
         _LINKS,
         "led where they should not be",
+    ),
+    "rivals that give no way": RegionMutant(
+        _mutant(
+            "of several who would campaign one goes first",
+            (Elections, "_give_way", _give_no_way),
+        ),
+        draw(9, SMALL),
+        "though a majority was there",
     ),
     "a client that learns nothing": RegionMutant(
         _mutant("an op goes to a node that holds its group", (Exchange, "_learn", _learn_nothing)),
