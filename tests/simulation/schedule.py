@@ -76,6 +76,8 @@ class Schedule(NamedTuple):
     spares: int = 0
     """Nodes that found nothing, but may become members."""
     changes: tuple[Change, ...] = ()
+    rivals: bool = False
+    """None gives way to another who would campaign: more elections are split than in production."""
 
 
 def draw(seed: int) -> Schedule:
@@ -93,6 +95,7 @@ def draw(seed: int) -> Schedule:
         clients=rng.randint(2, 4),
         faults=tuple(sorted(faults)),
         drift=rng.choice((0.0, 0.0, 0.1)),
+        rivals=rng.random() < 0.5,
     )
     return with_changes(schedule) if seed % CHANGING == CHANGING - 1 else schedule
 

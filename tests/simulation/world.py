@@ -14,6 +14,7 @@ from globaltable.client._lanes import WriteLane
 from globaltable.errors import StorageError
 from globaltable.members import Members
 from globaltable.raft import guard, progress
+from globaltable.raft.elections import Elections
 from globaltable.topology import Topology, one_node_each, spread
 from tests.simulation.checks import Checks, Violation
 from tests.simulation.clients import Attempt, Client
@@ -116,7 +117,7 @@ class World:
 
     def run(self) -> Result:
         violation: str | None = None
-        with _small_limits(), without_collector():
+        with _small_limits(), _rivals(self.schedule.rivals), without_collector():
             try:
                 self._run()
             except Exception as error:
@@ -302,6 +303,21 @@ def _small_limits() -> Iterator[None]:
     finally:
         for module, name, value in kept:
             setattr(module, name, value)
+
+
+@contextmanager
+def _rivals(wanted: bool) -> Iterator[None]:
+    kept = Elections._give_way
+    if wanted:
+        Elections._give_way = _give_no_way  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Elections._give_way = kept  # type: ignore[method-assign]
+
+
+def _give_no_way(self: Elections, rival: str) -> None:
+    """All go on who are granted a pre-vote."""
 
 
 @contextmanager
