@@ -39,9 +39,22 @@ def test_what_was_assumed_gives_way_to_what_is_known() -> None:
     assert records.learn(NAME, 1, encode_record(other))
     records.assume([ONE])
     assert records.by_id[1] == other
-    assert records.missing([record_name(AUDIENCE, 2), record_name(AUDIENCE, 3)])
-    assert not records.missing([record_name(AUDIENCE, 2)])
+    asked = records.versions_of([record_name(AUDIENCE, 2), record_name(AUDIENCE, 3)])
+    assert records.missing(asked)
+    assert not records.missing(asked)
     assert records.by_id == {1: other}
+
+
+def test_an_answer_from_before_a_key_was_published_does_not_remove_it() -> None:
+    """The key is bound, and known, while the question whether it is there is under way."""
+    records = Records(AUDIENCE)
+    asked = records.versions_of([NAME])
+    records.learn(NAME, 1, encode_record(ONE))
+    assert not records.missing(asked) and records.by_id == {1: ONE}
+    asked = records.versions_of([NAME])
+    records.learn(NAME, 2, None)
+    records.learn(NAME, 3, encode_record(ONE))
+    assert not records.missing(asked) and records.by_id == {1: ONE}
 
 
 @pytest.mark.parametrize(
