@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from globaltable.errors import InvalidArgument, LimitExceeded
@@ -120,7 +120,6 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=200)
 @given(steps=st.lists(STEPS, max_size=60), entries_max=st.integers(1, 6))
 def test_while_a_key_is_kept_its_version_never_falls(
     steps: list[tuple[str, str, int, int]], entries_max: int
