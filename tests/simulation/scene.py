@@ -33,6 +33,11 @@ class Drawn(Protocol):
         """Of members."""
         ...
 
+    @property
+    def wipes(self) -> bool:
+        """Who is to rebuild deletes all there is, and joins."""
+        ...
+
 
 class Scene(Protocol):
     timeline: Timeline
