@@ -35,7 +35,7 @@ class Drawn(Protocol):
 
     @property
     def wipes(self) -> bool:
-        """Who is to rebuild deletes all there is, and joins."""
+        """Whether who is to rebuild has the node join anew."""
         ...
 
 
