@@ -10,7 +10,7 @@ from tests.cluster.growing import ask, until
 from tests.cluster.sessions import connect, wait_equal
 from tests.cluster.test_backup import command
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 
 def _lose_disk(cluster: LocalCluster, node: str) -> None:
@@ -58,7 +58,6 @@ def test_a_founder_with_an_empty_disk_ends_and_is_rebuilt() -> None:
         assert wait_equal(cluster).keys() >= keys
 
 
-@pytest.mark.slow
 def test_a_voter_that_joins_with_an_empty_disk_asks_first() -> None:
     """It was not removed, so its group counts on it, and so might a leader of before."""
     with LocalCluster(("a", "b", "c", "d", "e"), groups=2) as cluster:
