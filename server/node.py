@@ -43,6 +43,7 @@ from globaltable.server.peers import Peer, PeerLinks
 from globaltable.server.persister import Persister
 from globaltable.server.service import GlobalTableService
 from globaltable.server.starting import Start, begin, begin_joining
+from globaltable.server.tls import Certificates, certificates_of
 from globaltable.server.topology_changes import TOPOLOGY_GROUP
 from globaltable.server.topology_word import decode_word
 from globaltable.server.watches import Watches
@@ -70,8 +71,11 @@ log = structlog.get_logger(__name__)
 class Node:
     """A running node. `start`, then `wait_failed` or `stop`."""
 
-    def __init__(self, config: Config, name: str, start: Start) -> None:
+    def __init__(
+        self, config: Config, name: str, start: Start, certificates: Certificates | None = None
+    ) -> None:
         self._config = config
+        self._certificates = certificates
         self._own = config.node(name)
         self._name = name
         self._may_be_needless = start.is_fresh
@@ -127,6 +131,7 @@ class Node:
             reconnect_min_s=timeouts.reconnect_min_s,
             reconnect_max_s=timeouts.reconnect_max_s,
             random=random.Random(rng.getrandbits(64)),
+            certificates=certificates,
         )
         self._live = LiveTopology(
             node=name,
@@ -210,7 +215,10 @@ class Node:
         reflection.enable_server_reflection(names, self._server)
         address = str(self._own.client)
         try:
-            self._server.add_insecure_port(address)
+            if self._certificates is None:
+                self._server.add_insecure_port(address)
+            else:
+                self._server.add_secure_port(address, self._certificates.grpc_credentials())
         except RuntimeError as error:
             raise StorageError(
                 f"client address {address} of node {self._name} cannot be listened on; "
@@ -524,22 +532,23 @@ def run(config: Config, name: str, *, join: bool = False) -> None:
     that exists, and founds nothing. Raises `ConfigError` or `StorageError` if it cannot."""
     configure_logs(config.log_level, config.log_format)
     config.node(name)
+    certificates = certificates_of(config, name)
     # Threads that wake from a disk need the interpreter at once, not after 5 ms of a busy loop.
     sys.setswitchinterval(0.0005)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(config, name, join))
+        runner.run(_run(config, name, join, certificates))
 
 
-async def _run(config: Config, name: str, join: bool) -> None:
+async def _run(config: Config, name: str, join: bool, certificates: Certificates | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     stopped = asyncio.create_task(stop.wait())
-    start = await _started(config, name, join, stopped)
+    start = await _started(config, name, join, certificates, stopped)
     if start is None:
         return
-    node = Node(config, name, start)
+    node = Node(config, name, start, certificates)
     await node.start()
     # What lives now lives for good: the collector need not walk it. Full collections are rare,
     # for what is made per op is freed by reference counts.
@@ -560,12 +569,16 @@ async def _run(config: Config, name: str, join: bool) -> None:
 
 
 async def _started(
-    config: Config, name: str, join: bool, stopped: "asyncio.Task[bool]"
+    config: Config,
+    name: str,
+    join: bool,
+    certificates: Certificates | None,
+    stopped: "asyncio.Task[bool]",
 ) -> Start | None:
     """What the node starts from; None if it is told to stop while it waits to be added."""
     if not join:
         return begin(config, name)
-    joining = asyncio.create_task(begin_joining(config, name))
+    joining = asyncio.create_task(begin_joining(config, name, certificates))
     await asyncio.wait({joining, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not joining.done():
         joining.cancel()

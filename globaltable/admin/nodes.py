@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Self
 import grpc
 
 from globaltable import limits
+from globaltable.client.tls import Credentials, TlsConfig, open_channel
 from globaltable.errors import (
     ConfigError,
     ConnectFailed,
@@ -16,6 +17,7 @@ from globaltable.errors import (
     InvalidArgument,
     NoQuorum,
     Overloaded,
+    PermissionDenied,
     ProtocolError,
     Rejected,
 )
@@ -48,6 +50,8 @@ def _error_of(address: str, error: grpc.RpcError) -> GlobalTableError:
             return Overloaded(text, _RETRY_DELAY_S)
         case grpc.StatusCode.DATA_LOSS:
             return Corrupt(text)
+        case grpc.StatusCode.PERMISSION_DENIED | grpc.StatusCode.UNAUTHENTICATED:
+            return PermissionDenied(text)
         case grpc.StatusCode.UNIMPLEMENTED:
             return ProtocolError(f"{address}: the node is of a version without this command")
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -91,7 +95,13 @@ class Node(NamedTuple):
 class Nodes:
     """A cluster's nodes that could be reached. A context manager."""
 
-    def __init__(self, nodes: list[Node], missing: dict[str, GlobalTableError]) -> None:
+    def __init__(
+        self,
+        nodes: list[Node],
+        missing: dict[str, GlobalTableError],
+        tls: TlsConfig | None = None,
+    ) -> None:
+        self._credentials = Credentials(tls)
         self.nodes = nodes
         self.missing = missing
         """By address, why nothing was heard of a node."""
@@ -99,13 +109,13 @@ class Nodes:
         self._topologies: list[api.TopologyResponse] = []
 
     @classmethod
-    def connect(cls, addresses: Iterable[str]) -> Self:
+    def connect(cls, addresses: Iterable[str], tls: TlsConfig | None = None) -> Self:
         """All nodes that there are by the word of those at `addresses`, which need not be all, and
         may be of nodes that were removed.
 
         Raises `ConnectFailed` if none answers, `ConfigError` if they are of several clusters.
         """
-        connected = cls([], {})
+        connected = cls([], {}, tls)
         try:
             for address in dict.fromkeys(addresses):
                 connected._connect(address)
@@ -118,7 +128,7 @@ class Nodes:
         return connected
 
     def _connect(self, address: str) -> None:
-        channel = grpc.insecure_channel(address, options=_OPTIONS)
+        channel = open_channel(address, self._credentials.newest(), _OPTIONS)
         self._channels.append(channel)
         stub = pb_grpc.AdminServiceStub(channel)
         try:

@@ -9,12 +9,14 @@ from typing import Final, NamedTuple
 
 import grpc
 
+from globaltable.client.tls import Credentials, TlsConfig, open_channel
 from globaltable.errors import (
     ConnectFailed,
     GlobalTableError,
     InvalidArgument,
     NoQuorum,
     OutcomeUnknown,
+    PermissionDenied,
     Rejected,
 )
 from globaltable.topology import Group, Topology
@@ -59,7 +61,7 @@ class ClusterProgress(NamedTuple):
         ]
 
 
-def look(addresses: Sequence[str]) -> ClusterProgress:
+def look(addresses: Sequence[str], tls: TlsConfig | None = None) -> ClusterProgress:
     """Ask the nodes at these addresses, and all that they know of. Raises `ConnectFailed` if none
     answers."""
     answers: dict[str, pb.TopologyStanding] = {}
@@ -78,6 +80,7 @@ def look(addresses: Sequence[str]) -> ClusterProgress:
                     pb.GetTopologyRequest(), timeout=timeout_s
                 ),
                 ASK_TIMEOUT_S,
+                tls,
             )
         except GlobalTableError as error:
             reasons.append(str(error))
@@ -137,11 +140,14 @@ def _waits_for(
 
 
 def change(
-    addresses: Sequence[str], request: pb.ChangeTopologyRequest, timeout_s: float
+    addresses: Sequence[str],
+    request: pb.ChangeTopologyRequest,
+    timeout_s: float,
+    tls: TlsConfig | None = None,
 ) -> Topology:
     """Change the topology: asked of the nodes that hold group 0, the first that can. Raises
     `Rejected` with the node's reason, or `OutcomeUnknown` if it may have happened."""
-    now = look(addresses)
+    now = look(addresses, tls)
     nodes = now.topology.node_by_name
     progress = now.groups[_TOPOLOGY_GROUP]
     holders = [
@@ -156,6 +162,7 @@ def change(
                 nodes[name].client,
                 lambda stub, left_s: stub.ChangeTopology(request, timeout=left_s),
                 timeout_s,
+                tls,
             )
             return decode_topology(answer.json)
         except (NoQuorum, ConnectFailed) as refused:
@@ -167,8 +174,9 @@ def _call(
     address: str,
     ask: Callable[[pb_grpc.AdminServiceStub, float], pb.TopologyStanding],
     timeout_s: float,
+    tls: TlsConfig | None,
 ) -> pb.TopologyStanding:
-    with grpc.insecure_channel(address) as channel:
+    with open_channel(address, Credentials(tls).newest()) as channel:
         try:
             return ask(pb_grpc.AdminServiceStub(channel), timeout_s)
         except grpc.RpcError as error:
@@ -182,6 +190,8 @@ def _error_of(error: grpc.RpcError, address: str) -> GlobalTableError:
             return Rejected(details)
         case grpc.StatusCode.INVALID_ARGUMENT:
             return InvalidArgument(details)
+        case grpc.StatusCode.PERMISSION_DENIED | grpc.StatusCode.UNAUTHENTICATED:
+            return PermissionDenied(f"{address}: {details}")
         case grpc.StatusCode.UNAVAILABLE:
             return ConnectFailed(f"{address}: {details}")
         case grpc.StatusCode.DEADLINE_EXCEEDED:

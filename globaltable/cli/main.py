@@ -9,6 +9,7 @@ import typer
 import globaltable
 from globaltable.cli import (
     backup,
+    cert,
     check,
     demo,
     drain,
@@ -21,6 +22,7 @@ from globaltable.cli import (
     status,
 )
 from globaltable.cli.exits import ExitStatus, status_of
+from globaltable.cli.tls import Ca, Cert, CertKey, remember
 from globaltable.errors import GlobalTableError
 
 EPILOG = (
@@ -53,8 +55,11 @@ def _root(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: CertKey = None,
 ) -> None:
-    pass
+    remember(ca, cert, key)
 
 
 for _command in (
@@ -76,6 +81,7 @@ for _command in (
     check.check,
     recover.recover,
     drain.drain,
+    cert.cert,
 ):
     app.command()(_command)
 app.add_typer(member.member)

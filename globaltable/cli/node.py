@@ -39,6 +39,9 @@ def node(
     loaded = config_file.load(config)
     own = loaded.node(name)
     if check:
+        from globaltable.server.tls import certificates_of
+
+        certificates_of(loaded, name)
         print(f"{config}: node {own.name} of cluster {loaded.cluster} is well configured")
         return
     from globaltable.server.node import run

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from globaltable.cli.exits import ExitStatus
 from globaltable.cli.options import ENDPOINTS_DEFAULT, AsJson, Endpoints, addresses_of
+from globaltable.cli.tls import tls
 from globaltable.errors import GlobalTableError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def ask(address: str, timeout_s: float) -> "Status":
 
     # Any valid name does: a status is of the node, not of a table.
     with SyncGlobalTable.connect(
-        [address], table="status", timeout=timeout_s, discover=False
+        [address], table="status", timeout=timeout_s, discover=False, tls=tls()
     ) as client:
         return client.status(address)
 
