@@ -333,11 +333,12 @@ class GlobalTable(BaseGlobalTable):
             task.add_done_callback(self._calls.discard)
 
     def _renew(self, node: int) -> None:
-        """Before a node that is down is probed: it may refuse a certificate that has expired, and
+        """Before a node that is down is asked: it may refuse a certificate that has expired, and
         that has been renewed since."""
         if node not in self._shown or self._opened().nodes.is_up(node):
             return
         if self._credentials.newest() is not self._shown[node]:
+            del self._shown[node]
             self._let_go(node)
 
     def _pump(self) -> None:
@@ -352,6 +353,7 @@ class GlobalTable(BaseGlobalTable):
             for node in exchange.nodes.take_retired():
                 self._let_go(node)
         for call in exchange.poll(max(self._loop.time(), self._reached)):
+            self._renew(call.node)
             if call.number is not None:
                 self._stream(call.node).send(call.request)
                 continue
@@ -385,8 +387,6 @@ class GlobalTable(BaseGlobalTable):
 
     async def _carry(self, call: Call) -> None:
         exchange = self._opened()
-        if call.method == "Topology":
-            self._renew(call.node)
         try:
             method = self._methods_at(call.node)[call.method]
             data = await method(call.request, timeout=call.timeout_s)
@@ -460,6 +460,7 @@ class _WatchedNodes:
 
     def open_stream(self, progress: WatchProgress) -> tuple[int, Any]:
         node = self._table._opened().nodes.next_for(progress, progress.route)
+        self._table._renew(node)
         return node, self._table._methods_at(node)["Watch"](progress.request())
 
     def stream_failed(

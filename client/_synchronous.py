@@ -357,12 +357,14 @@ class SyncGlobalTable(BaseGlobalTable):
             channel.close()
 
     def _renew(self, node: int) -> None:
-        """Before a node that is down is probed: it may refuse a certificate that has expired, and
-        that has been renewed since."""
+        """Without the lock, before a node that is down is asked: it may refuse a certificate that
+        has expired, and that has been renewed since."""
         if node not in self._shown or self._exchange.nodes.is_up(node):
             return
         with self._connecting:
-            if self._credentials.newest() is not self._shown[node]:
+            shown = self._shown.get(node)
+            if shown is not None and self._credentials.newest() is not shown:
+                del self._shown[node]
                 self._let_go(node)
 
     def _poll(self) -> tuple[list[Call], list[Settled]]:
@@ -380,11 +382,10 @@ class SyncGlobalTable(BaseGlobalTable):
         if self._routed != self._exchange.routes.changes:
             self._follow()
         for call in calls:
+            self._renew(call.node)
             if call.number is not None:
                 self._send(call)
                 continue
-            if call.method == "Topology":
-                self._renew(call.node)
             try:
                 method = self._methods_at(call.node)[call.method]
                 future = method.future(call.request, timeout=call.timeout_s)
@@ -505,6 +506,7 @@ class _WatchedNodes:
     def open_stream(self, progress: WatchProgress) -> tuple[int, Any]:
         with self._table._lock:
             node = self._table._exchange.nodes.next_for(progress, progress.route)
+        self._table._renew(node)
         return node, self._table._methods_at(node)["Watch"](progress.request())
 
     def stream_failed(

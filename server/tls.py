@@ -51,6 +51,7 @@ class Certificates:
         self._files = files
         self._own = own
         self._lock = threading.Lock()
+        self._complaint = ""
         self._seen = _look(files)
         self._loaded = _load(files, own)
 
@@ -96,8 +97,11 @@ class Certificates:
                 # Whatever comes of it, the same files are not tried again.
                 self._seen = seen
                 self._loaded = _load(self._files, self._own)
+                self._complaint = ""
             except ConfigError as error:
-                log.error("new certificates are not taken, the earlier stay", reason=str(error))
+                if str(error) != self._complaint:
+                    self._complaint = str(error)
+                    log.error("new certificates are not taken, the earlier stay", reason=str(error))
             return self._loaded
 
 
