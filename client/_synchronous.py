@@ -70,6 +70,7 @@ class SyncGlobalTable(BaseGlobalTable):
     default the client's. Besides what each names, every call raises
 
     * `InvalidArgument`, `LimitExceeded`: an argument is refused, most before anything is sent;
+    * `PermissionDenied`: the client's certificate does not give it the right;
     * `ConnectFailed`, `NoQuorum`, `Overloaded`, `DeadlineExceeded`: it did not happen in time;
     * `OutcomeUnknown`: a bind, move or unbind was sent, and may or may not have happened;
     * `ProtocolError`: a node answered what no correct node answers;

@@ -36,6 +36,7 @@ from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Address, Config
 from globaltable.server.core import NodeCore, ReplicaFailure, Turn
 from globaltable.server.driver import Driver, tell
+from globaltable.server.gate import Gate
 from globaltable.server.live_topology import LiveTopology
 from globaltable.server.logs import configure_logs
 from globaltable.server.pacing import Pace
@@ -61,6 +62,8 @@ TRANSFER_SHARE: Final = 0.25
 """Of the time of the table's thread, what goes into snapshots for and of others."""
 ASIDE_SHARE: Final = 0.125
 """What goes into backups and checks, for which nobody but an operator waits."""
+
+HANDSHAKE_TIMEOUT_MS: Final = 10_000
 
 _HEALTH_PERIOD_S: Final = 0.25
 _TOPOLOGY_PERIOD_S: Final = 0.1
@@ -178,6 +181,7 @@ class Node:
         )
         self._driver.attach(self._persister, self._worker)
         self._server: grpc.aio.Server | None = None
+        self._gate = Gate(config, name) if certificates is not None else None
         self._service = GlobalTableService(self._backend)
         self._admin = AdminService(
             cluster_id=config.cluster_id,
@@ -200,13 +204,16 @@ class Node:
         self._core.new_failures.clear()
         await self._links.start()
         self._server = grpc.aio.server(
+            interceptors=[self._gate] if self._gate is not None else [],
             options=[
                 ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
+                # Who connects and says nothing is not waited for.
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
                 ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-            ]
+            ],
         )
         pb_grpc.add_GlobalTableServiceServicer_to_server(self._service, self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, self._server)
@@ -280,6 +287,8 @@ class Node:
         if not self._failed.done():
             await self._flush()
         tell(self._core.stop())
+        if self._gate is not None:
+            self._gate.close()
         self._worker.close()
         self._persister.close()
         self._table_store.close()

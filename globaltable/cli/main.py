@@ -59,6 +59,8 @@ def _root(
     cert: Cert = None,
     key: CertKey = None,
 ) -> None:
+    # What gRPC would print of handshakes that fail, errors tell.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     remember(ca, cert, key)
 
 
