@@ -33,15 +33,15 @@ class TlsConfig:
 
     def seen(self) -> object:
         """Another value once a file has changed. Raises `ConfigError`."""
-        return tuple((s.st_mtime_ns, s.st_ino, s.st_size) for s in map(_stat, self._paths))
+        return tuple((s.st_mtime_ns, s.st_ino, s.st_size) for s in map(_stat, self.paths))
 
     def credentials(self) -> grpc.ChannelCredentials:
         """From the files as they are now. Raises `ConfigError`."""
-        ca, cert, key = map(_read, self._paths)
+        ca, cert, key = map(_read, self.paths)
         return grpc.ssl_channel_credentials(ca, key, cert)
 
     @property
-    def _paths(self) -> tuple[Path, Path, Path]:
+    def paths(self) -> tuple[Path, Path, Path]:
         return Path(self.ca), Path(self.cert), Path(self.key)
 
 

@@ -125,4 +125,5 @@ class Listener:
             # An `SSLError` is one too.
             accepted.close()
             if self._words.take(1, self._loop.time()) == 0.0:
-                log.warning("peer connection refused", address=str(address), reason=str(error))
+                reason = str(error) or type(error).__name__
+                log.warning("peer connection refused", address=str(address), reason=reason)

@@ -204,6 +204,8 @@ def _outcome(context: Context, answered: bool) -> str:
 
 def _why_not(caller: Caller, rule: Rule, request: Any) -> str:
     grant = caller.grant
+    if rule.need is Need.CERTIFICATE:
+        return ""
     if grant.is_empty:
         return "no permission names it"
     if rule.need is Need.ADMIN and not grant.is_admin:

@@ -68,8 +68,9 @@ class _Link(asyncio.Protocol):
         self.peer = ""
         self.incarnation = 0
         self.plan = 0
-        self._certified: str | None = None
-        """The node that the other end's certificate names; None without TLS."""
+        self._certified: str | None = ""
+        """The node that the other end's certificate names; None without TLS, and until it has been
+        looked at, nobody."""
         self.heard_at = time.monotonic()
         self.address: object = None
         self.closed = asyncio.get_running_loop().create_future()
@@ -99,9 +100,11 @@ class _Link(asyncio.Protocol):
         self.heard_at = time.monotonic()
         try:
             for kind, body in self._parser.feed(data):
-                self._on_frame(kind, body)
+                # A TLS connection goes on reading, too, after it was closed here, until the other
+                # end has closed it.
                 if self.closing:
                     return
+                self._on_frame(kind, body)
         except ProtocolError as error:
             self.refuse(str(error))
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from globaltable import limits
+from globaltable.admin.certificates import pair_of
 from globaltable.client import Binding, ClientClosed, GlobalTable, TlsConfig
 from globaltable.errors import (
     ConfigError,
@@ -21,6 +22,7 @@ from globaltable.errors import (
     ProtocolError,
     VersionConflict,
 )
+from globaltable.server.identities import Identity, Kind
 from globaltable.v1 import globaltable_pb2 as pb
 from tests.certificates import Pki
 from tests.client.asking import ASKING, SLACK_S, connect
@@ -118,6 +120,21 @@ class TestLife:
         try:
             async with connect(node, tls=pki.client("web")) as client:
                 assert (await client.bind("k", "A")).unit == "A"
+        finally:
+            await node.stop()
+
+    async def test_a_clients_certificate_serves_nobody(self, tmp_path: Path) -> None:
+        """Not even with the right host name: it is good for clients only."""
+        pki = Pki(tmp_path)
+        identity = Identity("im", Kind.CLIENT, "evil")
+        files = pair_of(tmp_path, "evil")
+        pki.authority.issue(files, identity, ["127.0.0.1"])
+        pair = (files.key.read_bytes(), files.cert.read_bytes())
+        node = ScriptedNode()
+        await node.start(grpc.ssl_server_credentials([pair], pki.ca.read_bytes(), True))
+        try:
+            with pytest.raises(ConnectFailed, match="CERTIFICATE_VERIFY_FAILED"):
+                await connect(node, tls=pki.client("web"), timeout=0.3)
         finally:
             await node.stop()
 

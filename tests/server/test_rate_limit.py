@@ -30,9 +30,7 @@ def test_a_clock_that_goes_back_gives_nothing() -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(1, 40), st.floats(0, 3, allow_subnormal=False)), max_size=50
-    ),
+    st.lists(st.tuples(st.integers(1, 40), st.floats(0, 3, allow_subnormal=False)), max_size=50),
     st.integers(1, 20),
     st.integers(1, 20),
 )
