@@ -150,19 +150,19 @@ def make_set(
     for identity in wanted:
         there = all(path.exists() for path in files[identity])
         if renew or not there:
-            at = [*hosts, *_hosts_of(config, identity)]
+            at = _hosts_of(config, identity, hosts)
             authority.issue(files[identity], identity, at, days)
         made.append(Made(identity, files[identity], renew or not there))
     return made
 
 
-def _hosts_of(config: Config, identity: Identity) -> list[str]:
+def _hosts_of(config: Config, identity: Identity, more: Sequence[str]) -> list[str]:
     if identity.kind is Kind.CLIENT:
         return []
     node = config.node(identity.name)
     own = [address.host for address in (node.peer, node.client)]
-    # One that listens everywhere is reached by names the file does not know: `hosts` are for those.
-    return [host for host in own if host not in ("0.0.0.0", "::")] + list(LOOPBACK)
+    # One that listens everywhere is reached by names that the file does not know: more are given.
+    return [*more, *(host for host in own if host not in ("0.0.0.0", "::")), *LOOPBACK]
 
 
 def _host(host: str) -> x509.GeneralName:

@@ -63,7 +63,7 @@ def cert(
     if loaded.security.tls is None:
         print(f"\nPut this into {config}:\n")
         print(render_security(_suggested(directory.absolute(), clients)))
-    first = made[-1].files
+    first = made[-len(clients)].files
     print("\nClients show theirs:\n")
     print(f"export GLOBALTABLE_CA={directory.absolute() / 'ca.pem'}")
     print(f"export GLOBALTABLE_CERT={first.cert.absolute()}")

@@ -28,6 +28,7 @@ from globaltable.testing import LocalCluster
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 from tests.certificates import Pki
+from tests.cluster.growing import ask, joiner, until
 
 pytestmark = pytest.mark.cluster
 
@@ -330,3 +331,19 @@ def test_nodes_log_json_and_nothing_else(cluster: LocalCluster) -> None:
     for node in cluster.nodes:
         for line in cluster.log_path(node).read_text().splitlines():
             json.loads(line)
+
+
+@pytest.mark.slow
+def test_a_node_joins_a_secured_cluster_with_a_certificate_of_its_own() -> None:
+    with LocalCluster(groups=1, secure=SECURITY) as cluster, joiner(cluster, "d") as d:
+        _pki(cluster).node("d")
+        d.start()
+        tls = cluster.tls("op")
+        assert tls is not None
+        shown = ["--ca", str(tls.ca), "--cert", str(tls.cert), "--key", str(tls.key)]
+        assert ask(cluster, *shown, "member", "replace", "a", *d.options, regions="bc")[-1]["done"]
+        until(lambda: not cluster.is_running("a"))
+        address = [str(d.node.client)]
+        with SyncGlobalTable.connect(address, table=TABLE, tls=cluster.tls("web")) as web:
+            assert web.bind("k", "A").created
+            assert web.get("k", linearizable=True) is not None
