@@ -45,8 +45,14 @@ class Caller:
         self.calls = 0
         self.watches = 0
         """Under way."""
-        rate = allowance.ops_per_s
-        self._bucket = TokenBucket(rate, allowance.burst_ops or rate, now_s) if rate else None
+        self._bucket = _bucket(allowance, now_s)
+
+    def permit(self, grant: Grant, allowance: Allowance, now_s: float) -> None:
+        """From now on these, for what is under way too."""
+        self.grant = grant
+        if allowance != self.allowance:
+            self.allowance = allowance
+            self._bucket = _bucket(allowance, now_s)
 
     def take(self, ops: int, now_s: float) -> float:
         """Use some of its rate: 0.0, or the seconds after which to ask again."""
@@ -68,6 +74,11 @@ class Caller:
         return ""
 
 
+def _bucket(allowance: Allowance, now_s: float) -> TokenBucket | None:
+    rate = allowance.ops_per_s
+    return TokenBucket(rate, allowance.burst_ops or rate, now_s) if rate else None
+
+
 CALLER: Final[ContextVar[Caller | None]] = ContextVar("caller", default=None)
 """Of the call that runs. None where nobody is asked who they are: a node in the clear."""
 
@@ -76,10 +87,7 @@ class Callers:
     """All clients that this node has heard of lately."""
 
     def __init__(
-        self,
-        permissions: Permissions,
-        allowances: Mapping[str, Allowance],
-        audit: AuditLog,
+        self, permissions: Permissions, allowances: Mapping[str, Allowance], audit: AuditLog
     ) -> None:
         self._permissions = permissions
         self._allowances = allowances
@@ -90,15 +98,25 @@ class Callers:
         """Whoever it is that calls; of rights it may have none."""
         caller = self._known.get(identity)
         if caller is None:
-            everybody = self._allowances.get(EVERYBODY, _UNBOUNDED)
-            allowance = self._allowances.get(identity.name, everybody)
-            grant = self._permissions.of(identity.name)
+            grant, allowance = self._permitted(identity.name)
             caller = Caller(identity, grant, allowance, self._audit, now_s)
             self._known[identity] = caller
             self._forget()
         else:
             self._known.move_to_end(identity)
         return caller
+
+    def permit(
+        self, permissions: Permissions, allowances: Mapping[str, Allowance], now_s: float
+    ) -> None:
+        """Others from now on, also of those that have calls under way."""
+        self._permissions, self._allowances = permissions, allowances
+        for identity, caller in self._known.items():
+            caller.permit(*self._permitted(identity.name), now_s)
+
+    def _permitted(self, name: str) -> tuple[Grant, Allowance]:
+        everybody = self._allowances.get(EVERYBODY, _UNBOUNDED)
+        return self._permissions.of(name), self._allowances.get(name, everybody)
 
     def _forget(self) -> None:
         """The one that was heard of least lately, of those that have nothing under way."""

@@ -26,7 +26,7 @@ from globaltable.server.identities import Identity, Kind, Unidentified, identity
 from globaltable.server.permissions import Permissions
 from globaltable.server.rate_limit import TokenBucket
 from globaltable.server.rules import RULES, Need, Rule, in_words
-from globaltable.server.security import Right
+from globaltable.server.security import Right, Security
 from globaltable.server.service import ERROR_TRAILER
 from globaltable.v1 import globaltable_pb2 as pb
 
@@ -54,8 +54,13 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._callers = Callers(permissions, security.allowances, self._audit)
         self._guarded: dict[str, Any] = {}
         self._words = TokenBucket(_WORDS_PER_S, _WORDS_AT_ONCE, self._loop.time())
-        if not security.permissions:
-            log.warning("no [[permissions]] in the configuration: no client may do anything")
+        _warn_if_closed(security)
+
+    def permit(self, security: Security) -> None:
+        """Go by other permissions and allowances from now on, for streams under way too."""
+        permissions = Permissions(security.permissions)
+        self._callers.permit(permissions, security.allowances, self._loop.time())
+        _warn_if_closed(security)
 
     def close(self) -> None:
         self._audit.close()
@@ -104,6 +109,9 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             try:
                 async with aclosing(behaviour(request, context)) as answers:
                     async for answer in answers:
+                        if caller is not None and rule is not None and rule.is_watch:
+                            # It may have been permitted when it began.
+                            await self._require_right(caller, rule, request, context, name)
                         yield answer
                 answered = True
             finally:
@@ -131,9 +139,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 await self._deny(context, identity, name, "a node is no client")
             return None
         caller = self._callers.of(identity, self._loop.time())
-        why_not = _why_not(caller, rule, request)
-        if why_not:
-            await self._deny(context, identity, name, why_not)
+        await self._require_right(caller, rule, request, context, name)
         await self._require_room(caller, rule, request, context)
         if rule.is_audited and self._audit.refusal:
             await _abort(
@@ -143,6 +149,13 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         caller.watches += rule.is_watch
         CALLER.set(caller)
         return caller
+
+    async def _require_right(
+        self, caller: Caller, rule: Rule, request: Any, context: Context, name: str
+    ) -> None:
+        why_not = _why_not(caller, rule, request)
+        if why_not:
+            await self._deny(context, caller.identity, name, why_not)
 
     async def _require_room(
         self, caller: Caller, rule: Rule, request: Any, context: Context
@@ -190,6 +203,11 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             log.warning("call refused", peer=context.peer(), method=name, reason=message)
         reason = pb.ErrorDetail.REASON_PERMISSION_DENIED
         await _abort(context, code, pb.ErrorDetail(reason=reason, message=message))
+
+
+def _warn_if_closed(security: Security) -> None:
+    if not security.permissions:
+        log.warning("no [[permissions]] in the configuration: no client may do anything")
 
 
 def _outcome(context: Context, answered: bool) -> str:

@@ -14,7 +14,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -246,6 +246,19 @@ class Node:
             data=str(self._own.data_dir),
             pid=os.getpid(),
         )
+
+    def reread(self, load: Callable[[], Config]) -> None:
+        """Go by what the file says by now of permissions and allowances; the rest of it is for the
+        next start."""
+        if self._gate is None:
+            log.warning("nothing to read again: without TLS there are no permissions")
+            return
+        try:
+            self._gate.permit(load().security)
+        except ConfigError as error:
+            log.error("the file is not taken up, the earlier permissions stay", reason=str(error))
+        else:
+            log.info("permissions read again")
 
     async def wait_failed(self) -> None:
         """Return never; raise what made it impossible to go on."""
@@ -536,19 +549,32 @@ class Node:
         log.error("replica out of service", group=failure.group, reason=failure.reason)
 
 
-def run(config: Config, name: str, *, join: bool = False) -> None:
+def run(
+    config: Config,
+    name: str,
+    *,
+    join: bool = False,
+    reread: Callable[[], Config] | None = None,
+) -> None:
     """Run a node until SIGTERM or SIGINT, or until it is removed. `join`: it was added to a cluster
-    that exists, and founds nothing. Raises `ConfigError` or `StorageError` if it cannot."""
+    that exists, and founds nothing. `reread` is what SIGHUP has it go by. Raises `ConfigError` or
+    `StorageError` if it cannot."""
     configure_logs(config.log_level, config.log_format)
     config.node(name)
     certificates = certificates_of(config, name)
     # Threads that wake from a disk need the interpreter at once, not after 5 ms of a busy loop.
     sys.setswitchinterval(0.0005)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(config, name, join, certificates))
+        runner.run(_run(config, name, join, certificates, reread))
 
 
-async def _run(config: Config, name: str, join: bool, certificates: Certificates | None) -> None:
+async def _run(
+    config: Config,
+    name: str,
+    join: bool,
+    certificates: Certificates | None,
+    reread: Callable[[], Config] | None,
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -558,6 +584,8 @@ async def _run(config: Config, name: str, join: bool, certificates: Certificates
     if start is None:
         return
     node = Node(config, name, start, certificates)
+    if reread is not None:
+        loop.add_signal_handler(signal.SIGHUP, node.reread, reread)
     await node.start()
     # What lives now lives for good: the collector need not walk it. Full collections are rare,
     # for what is made per op is freed by reference counts.

@@ -1,7 +1,7 @@
 """The nodes of one cluster, as their admin API describes them, and what their errors mean here."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -67,6 +67,13 @@ def asking(address: str) -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         raise _error_of(address, error) from error
+
+
+def nobody_answers(refusals: Sequence[GlobalTableError]) -> GlobalTableError:
+    """What to raise of them all: that this client may not, if that is what each node said."""
+    if refusals and all(isinstance(one, PermissionDenied) for one in refusals):
+        return refusals[0]
+    return ConnectFailed("no node answers: " + "; ".join(map(str, refusals)))
 
 
 class Node(NamedTuple):
@@ -155,8 +162,7 @@ class Nodes:
 
     def _require_one_cluster(self) -> None:
         if not self.nodes:
-            why = "; ".join(map(str, self.missing.values()))
-            raise ConnectFailed(f"no node answers: {why}")
+            raise nobody_answers(list(self.missing.values()))
         first = self.nodes[0]
         for node in self.nodes:
             if _shape(node.description) != _shape(first.description):

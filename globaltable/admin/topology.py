@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import grpc
 
+from globaltable.admin.nodes import nobody_answers
 from globaltable.client.tls import Credentials, TlsConfig, open_channel
 from globaltable.errors import (
     ConnectFailed,
@@ -67,7 +68,7 @@ def look(addresses: Sequence[str], tls: TlsConfig | None = None) -> ClusterProgr
     answers: dict[str, pb.TopologyStanding] = {}
     asked: set[str] = set()
     waiting = list(addresses)
-    reasons = []
+    refusals: list[GlobalTableError] = []
     while waiting:
         address = waiting.pop(0)
         if address in asked:
@@ -83,12 +84,12 @@ def look(addresses: Sequence[str], tls: TlsConfig | None = None) -> ClusterProgr
                 tls,
             )
         except GlobalTableError as error:
-            reasons.append(str(error))
+            refusals.append(error)
             continue
         answers[answer.node] = answer
         waiting += [node.client for node in decode_topology(answer.json).nodes]
     if not answers:
-        raise ConnectFailed("no node answers: " + "; ".join(reasons))
+        raise nobody_answers(refusals)
     newest = max(map(decode_topology, (a.json for a in answers.values())), key=lambda t: t.version)
     silent = [name for name in newest.node_by_name if name not in answers]
     unsettled = {g.number for g in newest.groups}

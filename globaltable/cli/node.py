@@ -32,7 +32,8 @@ def node(
     """Run one node of a region.
 
     It serves until SIGTERM or SIGINT, then hands its leadership over, finishes what is under way,
-    and ends. Logs go to stderr. See config.example.toml for the configuration.
+    and ends. On SIGHUP it reads permissions and allowances anew. Logs go to stderr. See
+    config.example.toml for the configuration.
     """
     from globaltable.server import config_file
 
@@ -46,4 +47,4 @@ def node(
         return
     from globaltable.server.node import run
 
-    run(loaded, name, join=join)
+    run(loaded, name, join=join, reread=lambda: config_file.load(config))

@@ -7,6 +7,7 @@ parts come to together.
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -175,10 +176,10 @@ def test_the_admin_api_takes_the_right_to_it(cluster: LocalCluster) -> None:
     from globaltable.admin.topology import look
 
     addresses = list(cluster.addresses.values())
-    with pytest.raises(ConnectFailed, match="client web may not call GetTopology"):
+    with pytest.raises(PermissionDenied, match="client web may not call GetTopology"):
         look(addresses, cluster.tls("web"))
     assert look(addresses, cluster.tls("op")).silent == []
-    with pytest.raises(ConnectFailed, match="client web may not call Describe"):
+    with pytest.raises(PermissionDenied, match="client web may not call Describe"):
         Nodes.connect(addresses, cluster.tls("web"))
 
 
@@ -312,6 +313,37 @@ def _served(cluster: LocalCluster, node: str) -> bytes:
         shown = secured.getpeercert(binary_form=True)
     assert shown
     return shown
+
+
+def test_permissions_are_read_again_on_a_signal_and_a_bad_file_changes_nothing(
+    cluster: LocalCluster,
+) -> None:
+    pids = [cluster.pid(node) for node in cluster.nodes]
+    text = cluster.config_path.read_text()
+    more = '\n[[permissions]]\nclients = ["newcomer"]\nrights = ["bind"]\ntables = ["*"]\n'
+
+    def read(what: str) -> None:
+        cluster.config_path.write_text(what)
+        for pid in pids:
+            os.kill(pid, signal.SIGHUP)
+
+    def may() -> bool:
+        try:
+            newcomer.bind("new", "A")
+        except PermissionDenied:
+            return False
+        return True
+
+    with _connect(cluster, _pki(cluster).client("newcomer")) as newcomer:
+        assert not may()
+        read(text + more)
+        until(may)
+        read(text + more + "[[permissions]]\n")
+        until(lambda: "earlier permissions stay" in cluster.log_path("a").read_text())
+        assert may()
+        read(text)
+        until(lambda: not may())
+    assert [cluster.pid(node) for node in cluster.nodes] == pids
 
 
 def test_no_key_is_in_any_log_or_audit(cluster: LocalCluster) -> None:

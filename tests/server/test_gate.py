@@ -1,5 +1,6 @@
 """Every call is asked who makes it, and is let through only with the right to it."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from tests.certificates import Pki
 TIMEOUT_S = 5.0
 SERVICE = "/globaltable.v1.GlobalTableService/"
 ADMIN = "/globaltable.v1.AdminService/"
+WATCH = SERVICE + "Watch"
 NEW = "/globaltable.v1.GlobalTableService/NewOne"
 
 PERMISSIONS = (
@@ -41,6 +43,7 @@ class Node:
         self.pki = pki
         self.reached: list[str] = []
         self.fails = False
+        self.goes_on = asyncio.Event()
         self.address = ""
         self._server = grpc.aio.server(interceptors=[gate])
         self._server.add_generic_rpc_handlers((_Handlers(self),))
@@ -83,6 +86,12 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def __init__(self, node: Node) -> None:
         self._node = node
 
+    async def _watched(self, request: Any, context: Any) -> AsyncIterator[bytes]:
+        while True:
+            yield b"change"
+            await self._node.goes_on.wait()
+            await asyncio.sleep(0.01)
+
     def service(self, details: Any) -> Any:
         method = details.method
         requests: dict[str, Any] = {
@@ -91,6 +100,10 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             "ChangeTopology": admin_pb2.ChangeTopologyRequest,
             "NoteRestore": admin_pb2.NoteRestoreRequest,
         }
+        if method == WATCH:
+            return grpc.unary_stream_rpc_method_handler(
+                self._watched, pb.WatchRequest.FromString, None
+            )
         decode = requests.get(method.rpartition("/")[2])
 
         async def reached(request: Any, context: Any) -> bytes | admin_pb2.RestoreStanding:
@@ -218,6 +231,33 @@ async def test_calls_at_a_time_are_bounded_and_given_back(tmp_path: Path) -> Non
         caller.calls -= 1
         for _ in range(3):
             assert await node.call(tls, *READ_T) == "FAILED_PRECONDITION"
+
+
+async def _read_on(stream: Any) -> None:
+    while await stream.read() == b"change":
+        pass
+
+
+async def test_a_watch_ends_with_the_right_to_it(tmp_path: Path) -> None:
+    """Whoever is permitted less by now sees nothing more, on streams that there are too."""
+    async with _running(tmp_path) as node:
+        credentials = node.pki.client("reader").credentials()
+        request = pb.WatchRequest(table="t", prefix="")
+        async with open_aio_channel(node.address, credentials) as channel:
+            watch = channel.unary_stream(WATCH, pb.WatchRequest.SerializeToString, None)
+            stream = watch(request, timeout=TIMEOUT_S)
+            assert await stream.read() == b"change"
+            node.goes_on.set()
+            assert await stream.read() == b"change"
+            node.goes_on.clear()
+            node.gate.permit(Security(permissions=(PERMISSIONS[2],)))
+            node.goes_on.set()
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await _read_on(stream)
+            assert ended.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert await node.call(node.pki.client("reader"), *STATUS) == "PERMISSION_DENIED"
+        (caller,) = node.gate._callers._known.values()
+        assert (caller.calls, caller.watches) == (0, 0)
 
 
 async def test_admin_acts_are_noted_however_they_end(tmp_path: Path) -> None:
