@@ -79,6 +79,7 @@ RULES: Final[Mapping[str, Rule]] = {
     _ADMIN + "Backup": _ADMIN_ACTS,
     _ADMIN + "Digest": _ADMIN_ACTS,
     _ADMIN + "BeginRestore": _ADMIN_ACTS,
+    _ADMIN + "FindRow": _ADMIN_LOOKS,
     _ADMIN + "NoteRestore": _ADMIN_ACTS,
     _ADMIN + "Import": _ADMIN_ACTS._replace(answer=_imported),
     _ADMIN + "ChangeTopology": _ADMIN_ACTS._replace(answer=_version),

@@ -13,6 +13,7 @@ from globaltable.cli import (
     check,
     demo,
     drain,
+    geo,
     header_keys,
     member,
     node,
@@ -89,6 +90,7 @@ for _command in (
     app.command()(_command)
 app.add_typer(member.member)
 app.add_typer(header_keys.keys)
+app.add_typer(geo.geo)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -20,6 +20,7 @@ LAYERS: Final = (
     ("deal", "limits", "model"),
     ("errors",),
     ("members", "validation"),
+    ("geo",),
     ("topology", "wire", "wire.packing"),
     ("rebalance", "wire.batches", "wire.members", "wire.rows", "wire.topologies"),
     ("history", "topology_change"),
