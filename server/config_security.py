@@ -22,9 +22,10 @@ from globaltable.server.security import (
     Security,
     TlsFiles,
 )
-from globaltable.server.toml_section import Section, as_count, as_name, as_text
+from globaltable.server.toml_section import Section, as_count, as_name, as_seconds, as_text
 
 SECTIONS: Final = "[tls], [[permissions]], [clients.NAME], [audit]"
+_CONNECTION_AGE_S_MAX: Final = 604_800
 _RATE_MAX: Final = 1e9
 _FILE_BYTES_MIN: Final = 65_536
 _FILES_MAX: Final = 10_000
@@ -32,7 +33,13 @@ _FILES_MAX: Final = 10_000
 
 def take_security(root: Section, tables: Sequence[str], base_dir: Path) -> Security:
     """What the document says of it. Raises `ConfigError`."""
-    tls, plaintext = _tls(root.section("tls"), base_dir)
+    section = root.section("tls")
+    connection_age_s = section.take("connection_age_s", as_seconds, Security().connection_age_s)
+    if connection_age_s > _CONNECTION_AGE_S_MAX:
+        raise ConfigError(
+            f"tls.connection_age_s = {connection_age_s}: give at most {_CONNECTION_AGE_S_MAX}, a week"
+        )
+    tls, plaintext = _tls(section, base_dir)
     has_more = [name for name in ("permissions", "clients", "audit") if name in root]
     if tls is None and has_more:
         raise ConfigError(
@@ -42,6 +49,7 @@ def take_security(root: Section, tables: Sequence[str], base_dir: Path) -> Secur
     return Security(
         tls=tls,
         plaintext_beyond_loopback=plaintext,
+        connection_age_s=connection_age_s,
         permissions=root.take("permissions", _permissions(tables), ()),
         allowances=_allowances(root.section("clients")),
         audit=_audit(root.section("audit"), base_dir),
@@ -58,7 +66,7 @@ def _tls(section: Section, base_dir: Path) -> tuple[TlsFiles | None, bool]:
             "clear; leave out one or the other"
         )
     paths = [base_dir / section.take(name, as_text) for name in ("ca", "cert", "key")]
-    section.finish("ca, cert, key, plaintext_beyond_loopback")
+    section.finish("ca, cert, key, connection_age_s, plaintext_beyond_loopback")
     return TlsFiles(*paths), False
 
 
@@ -172,6 +180,7 @@ def render_security(security: Security) -> str:
         lines += [
             f"{name} = {quoted(str(getattr(security.tls, name)))}" for name in ("ca", "cert", "key")
         ]
+        lines += [f"connection_age_s = {security.connection_age_s!r}"]
         lines += [""]
     for permission in security.permissions:
         lines += ["[[permissions]]", f"clients = {_listed(permission.clients)}"]

@@ -47,6 +47,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         """Raises `StorageError` if the audit log cannot be written."""
         security = config.security
         self._cluster = config.cluster
+        self._connection_age_s = security.connection_age_s
         self._loop = asyncio.get_running_loop()
         directory = security.audit.directory or config.node(node).data_dir / "audit"
         self._audit = AuditLog(directory, security.audit, node, self._loop.time)
@@ -55,6 +56,14 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._guarded: dict[str, Any] = {}
         self._words = TokenBucket(_WORDS_PER_S, _WORDS_AT_ONCE, self._loop.time())
         _warn_if_closed(security)
+
+    @property
+    def options(self) -> list[tuple[str, int]]:
+        """Of the server. A connection ends when it is so old, so that who made it is asked anew;
+        calls that are under way then may go on for as long once more."""
+        age_ms = round(self._connection_age_s * 1_000)
+        names = ("grpc.max_connection_age_ms", "grpc.max_connection_age_grace_ms")
+        return [(name, age_ms) for name in names]
 
     def permit(self, security: Security) -> None:
         """Go by other permissions and allowances from now on, for streams under way too."""

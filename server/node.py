@@ -212,6 +212,7 @@ class Node:
                 ("grpc.keepalive_permit_without_calls", 1),
                 # Who connects and says nothing is not waited for.
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+                *(self._gate.options if self._gate is not None else ()),
                 ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
             ],
         )

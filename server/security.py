@@ -91,6 +91,8 @@ class Security:
     tls: TlsFiles | None = None
     plaintext_beyond_loopback: bool = False
     """Listen in the clear where others than this machine's own can reach it."""
+    connection_age_s: float = 3_600.0
+    """After which a client has to connect anew, with a certificate that is good then."""
     permissions: tuple[Permission, ...] = ()
     allowances: Mapping[str, Allowance] = field(default_factory=dict)
     """By the client's name; `EVERYBODY` for those not named."""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,13 @@ from globaltable import limits
 from globaltable.cli.main import run
 from globaltable.client import SyncGlobalTable, TlsConfig
 from globaltable.client.tls import open_channel
-from globaltable.errors import ConnectFailed, Overloaded, PermissionDenied, VersionConflict
+from globaltable.errors import (
+    ConnectFailed,
+    OutcomeUnknown,
+    Overloaded,
+    PermissionDenied,
+    VersionConflict,
+)
 from globaltable.server.security import Allowance, Permission, Right, Security
 from globaltable.testing import LocalCluster
 from globaltable.v1 import globaltable_pb2 as pb
@@ -379,3 +386,35 @@ def test_a_node_joins_a_secured_cluster_with_a_certificate_of_its_own() -> None:
         with SyncGlobalTable.connect(address, table=TABLE, tls=cluster.tls("web")) as web:
             assert web.bind("k", "A").created
             assert web.get("k", linearizable=True) is not None
+
+
+@pytest.mark.slow
+def test_a_client_has_to_show_a_certificate_again_and_again_and_misses_nothing_by_it() -> None:
+    """A connection ends with its age, and with it the streams on it: no call fails of that."""
+    secure = replace(SECURITY, connection_age_s=0.5)
+    with LocalCluster(groups=1, secure=secure) as cluster:
+        seen: list[str] = []
+        with _connect(cluster, cluster.tls("web")) as web, web.watch(prefix="") as watch:
+            watch.start()
+            keys = [f"k:{number}" for number in range(300)]
+            for key in keys:
+                assert web.bind(key, "A").created
+                time.sleep(0.01)
+            for change in watch:
+                seen.append(change.key)
+                if len(seen) == len(keys):
+                    break
+        assert seen == keys
+        # One that is good no more has so long, and no longer.
+        own = _pki(cluster)
+        with _connect(cluster, own.client("web"), timeout=5.0) as web:
+            web.bind("before", "A")
+            own.client("web", days=-1)
+            with pytest.raises((ConnectFailed, OutcomeUnknown)):
+                _bind_on(web)
+
+
+def _bind_on(client: SyncGlobalTable) -> None:
+    for number in range(300):
+        client.bind(f"on:{number}", "A", timeout=1.0)
+        time.sleep(0.02)

@@ -33,6 +33,7 @@ TLS = """
 ca = "tls/ca.pem"
 cert = "tls/node-{node}.pem"
 key = "/keys/{node}.pem"
+connection_age_s = 60
 """
 ALL = (
     TLS
@@ -71,6 +72,7 @@ def test_all_of_it_and_back() -> None:
             Path("/etc/gt/tls/node-{node}.pem"),
             Path("/keys/{node}.pem"),
         ),
+        connection_age_s=60.0,
         permissions=(
             Permission(("web", "app"), frozenset((Right.READ, Right.BIND)), ("im.session",)),
             Permission(("*",), frozenset((Right.READ,)), ("*",)),
@@ -109,6 +111,8 @@ def test_in_the_clear_in_so_many_words() -> None:
         ('[tls]\nca = "x"\n', r"tls\.cert is missing"),
         (TLS + "plaintext_beyond_loopback = true\n", "nothing is in the clear"),
         ("[tls]\nplaintext_beyond_loopback = 1\n", "give true or false"),
+        (TLS.replace("60", "1e6"), "at most 604800, a week"),
+        (TLS.replace("60", "0"), "give a number of seconds above 0"),
         (TLS + 'password = "secret"\n', r"tls\.password is not a known setting"),
         ('[[permissions]]\nclients = ["web"]\n', r"\[permissions\] without \[tls\]"),
         ("[clients.web]\ncalls = 1\n", r"\[clients\] without \[tls\]"),
