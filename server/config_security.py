@@ -34,12 +34,16 @@ _FILES_MAX: Final = 10_000
 def take_security(root: Section, tables: Sequence[str], base_dir: Path) -> Security:
     """What the document says of it. Raises `ConfigError`."""
     section = root.section("tls")
+    has_age = "connection_age_s" in section
     connection_age_s = section.take("connection_age_s", as_seconds, Security().connection_age_s)
     if connection_age_s > _CONNECTION_AGE_S_MAX:
         raise ConfigError(
-            f"tls.connection_age_s = {connection_age_s}: give at most {_CONNECTION_AGE_S_MAX}, a week"
+            f"tls.connection_age_s = {connection_age_s}: give at most a week, "
+            f"{_CONNECTION_AGE_S_MAX}"
         )
     tls, plaintext = _tls(section, base_dir)
+    if tls is None and has_age:
+        raise ConfigError("tls.connection_age_s without ca, cert and key: give these too")
     has_more = [name for name in ("permissions", "clients", "audit") if name in root]
     if tls is None and has_more:
         raise ConfigError(

@@ -20,7 +20,9 @@ def cert(
     ],
     config: Annotated[
         Path,
-        typer.Option("--config", "-c", metavar="FILE", help="The cluster; [tls] may be missing."),
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="The cluster's file, with TLS or without yet."
+        ),
     ],
     client: Annotated[
         list[str] | None,
