@@ -33,26 +33,59 @@ def rebalanced(topology: Topology, nodes: Sequence[Node], replicas: int) -> tupl
             "(globaltable member add), or have fewer replicas (globaltable member replicas)"
         )
     before = {group.number: group.holders for group in topology.before}
-    spread = _Spread(voting, [before.get(group.number, ()) for group in topology.groups])
+    returning = [before.get(group.number, ()) for group in topology.groups]
+    spread = _Spread(voting, returning)
     spread.keep([group.replicas for group in topology.groups], replicas)
     spread.fill(replicas)
     spread.level()
-    learners = _learners(topology, nodes, before)
+    learners = _learners([group.learners for group in topology.groups], nodes, returning)
     return tuple(
         replace(group, replicas=tuple(voters), learners=tuple(learning))
         for group, voters, learning in zip(topology.groups, spread.placed, learners, strict=True)
     )
 
 
+def grown(topology: Topology, groups: int) -> tuple[Group, ...]:
+    """The groups of `topology`, which stay as they are, and more behind them until there are so
+    many, each where least is held. It is to be led in a region that leads others, in proportion:
+    where leaders stand has been decided, and more of the same is no reason to do so anew."""
+    present = topology.groups
+    added = range(len(present), groups)
+    nothing: list[tuple[str, ...]] = [() for _ in added]
+    nobody = [*((),) * groups]
+    spread = _Spread([node for node in topology.nodes if not node.learner], nobody)
+    spread.keep([*(group.replicas for group in present), *nothing], topology.replicas)
+    spread.fill(topology.replicas)
+    learning = _learners([*(group.learners for group in present), *nothing], topology.nodes, nobody)
+    leads = Counter(topology.region_of[group.preferred] for group in present)
+    led, most = Counter(leads), max(leads.values())
+
+    def turn(name: str) -> tuple[bool, float]:
+        region = topology.region_of[name]
+        # Regions that lead one less are what remains when groups are dealt.
+        share = most if leads[region] >= most - 1 else leads[region]
+        return not share, (led[region] + 1) / max(1, share)
+
+    new = []
+    for number in added:
+        names = spread.placed[number]
+        first = min(names, key=turn)
+        led[topology.region_of[first]] += 1
+        voters = (first, *(name for name in names if name != first))
+        since = topology.version + 1
+        new.append(Group(number, voters, tuple(learning[number]), since, founders=voters))
+    return (*present, *new)
+
+
 def _learners(
-    topology: Topology, nodes: Sequence[Node], before: dict[int, tuple[str, ...]]
+    present: Sequence[Sequence[str]], nodes: Sequence[Node], returning: Sequence[Sequence[str]]
 ) -> _Placed:
     """One in each region that only reads: each such region is spread by itself."""
-    learners: _Placed = [[] for _ in topology.groups]
+    learners: _Placed = [[] for _ in present]
     for region in dict.fromkeys(node.region for node in nodes if node.learner):
         own = [node for node in nodes if node.region == region]
-        spread = _Spread(own, [before.get(group.number, ()) for group in topology.groups])
-        spread.keep([group.learners for group in topology.groups], 1)
+        spread = _Spread(own, returning)
+        spread.keep(present, 1)
         spread.fill(1)
         spread.level()
         for learning, placed in zip(learners, spread.placed, strict=True):

@@ -3,7 +3,8 @@
 Responsible for the arithmetic of placement, and for nothing that changes while a node runs.
 
 Invariants, checked where a topology is made: names are unique; a group's replicas are in distinct
-regions; every slot belongs to exactly one group.
+regions; every slot belongs to exactly one group, and slot 0, in which the topology itself is kept,
+to group 0.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,9 +13,11 @@ from functools import cached_property
 from typing import Final
 from zlib import crc32
 
+from globaltable.deal import NOTHING, Deal
 from globaltable.errors import ConfigError
 
 SLOTS_DEFAULT: Final = 4096
+SLOTS_MAX: Final = 65_536
 REPLICAS_ALLOWED: Final = (3, 5)
 
 
@@ -29,7 +32,7 @@ def slots_of(names: Iterable[bytes], slots: int) -> list[int]:
 
 
 def group_of_slot(slot: int, groups: int) -> int:
-    """The group that owns a slot. They are dealt out in turn: neighbours hold equally many."""
+    """The group that a slot is dealt to. They are dealt in turn: neighbours hold equally many."""
     return slot % groups
 
 
@@ -57,6 +60,10 @@ class Group:
     number: int
     replicas: tuple[str, ...]
     learners: tuple[str, ...] = ()
+    since: int = 0
+    """The version of the topology that added it; 0 of one that the cluster was founded with."""
+    founders: tuple[str, ...] = ()
+    """Its first members, whoever they are by now, of one that was added (`founding`)."""
 
     @property
     def preferred(self) -> str:
@@ -81,6 +88,9 @@ class Topology:
     until a node without data joins under it."""
     before: tuple[Group, ...] = ()
     """The groups that the last change touched, as they were: what it takes to undo it."""
+    assigned: tuple[int, ...] = ()
+    """The group that is to hold each slot; empty while they are where they were dealt. What is not
+    there yet is on its way."""
 
     def __post_init__(self) -> None:
         names = [node.name for node in (*self.nodes, *self.removed)]
@@ -91,6 +101,7 @@ class Topology:
                 f"{len(self.groups)} groups cannot share {self.slots} slots; "
                 f"set between 1 and {self.slots} groups"
             )
+        self._require_assignment()
         for group in self.groups:
             unknown = [name for name in group.holders if name not in self.node_by_name]
             if unknown:
@@ -100,6 +111,26 @@ class Topology:
                 raise ConfigError(f"group {group.number} has two replicas in a region: {regions}")
             if any(self.node_by_name[name].learner for name in group.replicas):
                 raise ConfigError(f"group {group.number} has a voter in a region that only reads")
+
+    def _require_assignment(self) -> None:
+        founding = [group.since == 0 for group in self.groups]
+        if not founding[0] or founding != sorted(founding, reverse=True):
+            raise ConfigError("groups that the cluster was founded with have the first numbers")
+        if not self.assigned:
+            return
+        if len(self.assigned) != self.slots:
+            raise ConfigError(f"{len(self.assigned)} of {self.slots} slots are assigned to groups")
+        if not 0 <= min(self.assigned) <= max(self.assigned) < len(self.groups):
+            raise ConfigError(
+                f"a slot is assigned to group {max(self.assigned)} of {len(self.groups)}"
+            )
+        if self.assigned[0] != 0:
+            raise ConfigError("slot 0, in which the topology is kept, stays in group 0")
+
+    @cached_property
+    def founding_groups(self) -> int:
+        """How many groups the cluster was founded with: among these the slots were dealt."""
+        return sum(group.since == 0 for group in self.groups)
 
     @cached_property
     def region_of(self) -> dict[str, str]:
@@ -111,20 +142,24 @@ class Topology:
         return {node.name: node for node in self.nodes}
 
     def group_of_slot(self, slot: int) -> int:
-        return group_of_slot(slot, len(self.groups))
+        """The group that is to hold a slot."""
+        if self.assigned:
+            return self.assigned[slot]
+        return group_of_slot(slot, self.founding_groups)
 
     def group_of(self, name: bytes) -> int:
-        """The number of the group that owns a qualified name."""
+        """The number of the group that is to hold a qualified name."""
         return self.group_of_slot(slot_of(name, self.slots))
 
     def owners_of(self, table: str) -> Sequence[int]:
         """The groups that slots of a table belong to: slot s to the (s mod length)-th of these."""
-        return range(len(self.groups))
+        return self.assigned or range(self.founding_groups)
 
     def groups_of(self, names: Iterable[bytes]) -> list[int]:
         """`group_of` for many names."""
-        groups = len(self.groups)
-        return [group_of_slot(slot, groups) for slot in slots_of(names, self.slots)]
+        owners = self.owners_of("")
+        count = len(owners)
+        return [owners[slot % count] for slot in slots_of(names, self.slots)]
 
     @cached_property
     def plan_digest(self) -> int:
@@ -154,9 +189,16 @@ class Topology:
             groups.append(replace(group, replicas=(leader, *others)))
         return replace(self, groups=tuple(groups))
 
-    def slots_of_group(self, number: int) -> range:
-        """The slots a group owns, ascending."""
-        return range(number, self.slots, len(self.groups))
+    def slots_of_group(self, number: int) -> Sequence[int]:
+        """The slots that a group is to hold, ascending."""
+        if self.assigned:
+            return [slot for slot, owner in enumerate(self.assigned) if owner == number]
+        return self.deal_of(number).slots(self.slots)
+
+    def deal_of(self, number: int) -> Deal:
+        """What a group holds before any slot has been moved."""
+        founding = self.founding_groups
+        return Deal(number, founding) if number < founding else NOTHING
 
 
 def one_node_each(regions: Iterable[str]) -> tuple[Node, ...]:

@@ -10,9 +10,11 @@ replicas move as little as can be (`rebalance`).
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from operator import ne
 
-from globaltable.errors import ConfigError, Rejected
-from globaltable.rebalance import rebalanced
+from globaltable.errors import ConfigError, ProtocolError, Rejected
+from globaltable.rebalance import grown, rebalanced
+from globaltable.slot_deal import dealt_evenly
 from globaltable.topology import REPLICAS_ALLOWED, Group, Node, Topology
 
 Change = Callable[[Topology], Topology]
@@ -35,7 +37,8 @@ def _changed(
 
 def _next(topology: Topology, **fields: object) -> Topology:
     changed = replace(topology, version=topology.version + 1, before=(), **fields)  # type: ignore[arg-type]
-    pairs = zip(topology.groups, changed.groups, strict=True)
+    # Of groups that were added there is no before.
+    pairs = zip(topology.groups, changed.groups, strict=False)
     touched = tuple(old for old, new in pairs if not same_members(old, new))
     # A change that touches no members, as to drain, leaves the last one to be undone.
     return replace(changed, before=touched or topology.before)
@@ -80,7 +83,8 @@ def replace_node(topology: Topology, name: str, node: Node) -> Topology:
 
     nodes = tuple(joined if other.name == name else other for other in topology.nodes)
     groups = tuple(
-        Group(g.number, swapped(g.replicas), swapped(g.learners)) for g in topology.groups
+        replace(g, replicas=swapped(g.replicas), learners=swapped(g.learners))
+        for g in topology.groups
     )
     removed = (*(old for old in topology.removed if old.name != node.name), gone)
     return _next(topology, nodes=nodes, groups=groups, removed=removed)
@@ -130,10 +134,64 @@ def lead(topology: Topology, leaders: Sequence[str]) -> Topology:
     return _next(topology, groups=led.groups)
 
 
+def grow(topology: Topology, groups: int, *, empty: bool = False) -> Topology:
+    """More groups, beside those that there are; and the slots dealt evenly among all of them, as
+    few moving as can, unless the new ones are to be `empty` at first."""
+    if groups <= len(topology.groups):
+        raise TopologyRefused(
+            f"{groups} groups: there are {len(topology.groups)} already, and groups are only "
+            "added, for each is a log that was written"
+        )
+    if groups > topology.slots:
+        raise TopologyRefused(
+            f"{groups} groups cannot share {topology.slots} slots, which is how many there are for "
+            "good: give no more groups than that"
+        )
+    fields: dict[str, object] = {"groups": grown(topology, groups)}
+    if not empty:
+        fields["assigned"] = dealt_evenly(_owners(topology), groups)
+    return _next(topology, **fields)
+
+
+def deal_slots(topology: Topology) -> Topology:
+    """Slots dealt evenly among the groups that there are, as few moving as can."""
+    dealt = dealt_evenly(_owners(topology), len(topology.groups))
+    if dealt == tuple(_owners(topology)):
+        raise TopologyRefused("every group is to hold its share of the slots already")
+    return _next(topology, assigned=dealt)
+
+
+def move_slots(topology: Topology, slots: Sequence[int], to: int) -> Topology:
+    """These slots are to be held by that group."""
+    if not 0 <= to < len(topology.groups):
+        raise TopologyRefused(
+            f"there is no group {to}: the groups are 0 to {len(topology.groups) - 1}; "
+            "`globaltable groups grow` adds some"
+        )
+    if 0 in slots and to != 0:
+        raise TopologyRefused("slot 0, in which the topology is kept, stays in group 0")
+    owners = list(_owners(topology))
+    for slot in slots:
+        owners[slot] = to
+    if owners == _owners(topology):
+        raise TopologyRefused(f"group {to} is to hold these slots already")
+    return _next(topology, assigned=tuple(owners))
+
+
+def _owners(topology: Topology) -> list[int]:
+    return list(map(topology.group_of_slot, range(topology.slots)))
+
+
 def require_settled(present: Topology, after: Topology, unsettled: Collection[int]) -> None:
     """Refuse a change that touches a group which is still on its way, but to send it back."""
+    if unsettled and len(after.groups) > len(present.groups):
+        raise TopologyRefused(
+            f"the last change (version {present.version}) is under way: groups "
+            f"{', '.join(map(str, sorted(unsettled)))} are not yet where they are to be; wait for "
+            "it (globaltable member list), then add groups"
+        )
     before = {group.number: group for group in present.before}
-    for old, new in zip(present.groups, after.groups, strict=True):
+    for old, new in zip(present.groups, after.groups, strict=False):
         if old.number not in unsettled or same_members(old, new):
             continue
         if old.number not in before or not same_members(before[old.number], new):
@@ -142,6 +200,22 @@ def require_settled(present: Topology, after: Topology, unsettled: Collection[in
                 f"on its way to {', '.join(old.holders)}; wait for it (globaltable member list), "
                 "or undo it"
             )
+
+
+def require_successor(before: Topology, after: Topology) -> None:
+    """Whether a later topology can be one of this cluster: what was founded is so for good, and
+    groups are only added. Raises `ProtocolError`."""
+    if (
+        after.cluster != before.cluster
+        or after.slots != before.slots
+        or after.founding_groups != before.founding_groups
+        or len(after.groups) < len(before.groups)
+    ):
+        raise ProtocolError(
+            f"topology {after.version} is of cluster {after.cluster!r}, {after.slots} slots and "
+            f"{len(after.groups)} groups, of which {after.founding_groups} founded it; here are "
+            f"{before.cluster!r}, {before.slots}, {len(before.groups)} and {before.founding_groups}"
+        )
 
 
 def differences(before: Topology, after: Topology) -> list[str]:
@@ -156,13 +230,18 @@ def differences(before: Topology, after: Topology) -> list[str]:
             was, now = getattr(old, what), getattr(new, what)
             if was != now:
                 lines.append(f"node {name}: {what} {was} -> {now}")
-    if len(before.groups) != len(after.groups) or before.slots != after.slots:
+    if before.founding_groups != after.founding_groups or before.slots != after.slots:
         lines.append(
-            f"groups and slots: {len(before.groups)}, {before.slots} -> "
-            f"{len(after.groups)}, {after.slots}"
+            f"groups and slots of the founding: {before.founding_groups}, {before.slots} -> "
+            f"{after.founding_groups}, {after.slots}"
         )
         return lines
-    for one, other in zip(before.groups, after.groups, strict=True):
+    if len(before.groups) != len(after.groups):
+        lines.append(f"groups: {len(before.groups)} -> {len(after.groups)}")
+    elsewhere = sum(map(ne, _owners(before), _owners(after)))
+    if elsewhere:
+        lines.append(f"slots that are to be held by another group: {elsewhere}")
+    for one, other in zip(before.groups, after.groups, strict=False):
         if (one.replicas, one.learners) != (other.replicas, other.learners):
             lines.append(
                 f"group {one.number}: {', '.join(one.holders)} -> {', '.join(other.holders)}"

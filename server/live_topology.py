@@ -13,12 +13,12 @@ from pathlib import Path
 
 import structlog
 
-from globaltable.errors import ProtocolError
+from globaltable.members import Members
 from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
 from globaltable.store import known_topology
-from globaltable.store.known_topology import Known
+from globaltable.store.known_topology import LOST, Known
 from globaltable.topology import Topology
-from globaltable.topology_change import differences
+from globaltable.topology_change import differences, require_successor
 from globaltable.wire.topologies import decode_topology, encode_topology
 
 log = structlog.get_logger(__name__)
@@ -61,6 +61,19 @@ class LiveTopology:
             return set()
         return {g.number for g in self.newest.groups if self.settled_by(g.number) < version}
 
+    def founders_of(self, group: int) -> Members | None:
+        """The first members of a group, if this node is one of them."""
+        for founded in self._known.founded:
+            if founded.number == group and self._node in founded.replicas:
+                return Members(founded.replicas)
+        return None
+
+    def is_current(self) -> None:
+        """What is known now is as new as anything that was decided before this process began."""
+        if self._known.founds_after == LOST:
+            self._known = self._known._replace(founds_after=self.newest.version)
+            known_topology.keep(self._directory, self._known)
+
     def settled_by(self, group: int) -> int:
         return self._settled.get(group, 0)
 
@@ -71,11 +84,7 @@ class LiveTopology:
         before = self.newest
         if topology.version <= before.version:
             return False
-        if topology.cluster != before.cluster or len(topology.groups) != len(before.groups):
-            raise ProtocolError(
-                f"topology {topology.version} is of cluster {topology.cluster!r} and "
-                f"{len(topology.groups)} groups; here are {before.cluster!r}, {len(before.groups)}"
-            )
+        require_successor(before, topology)
         self._known = self._known._replace(newest=topology)
         known_topology.keep(self._directory, self._known)
         for difference in differences(before, topology):
@@ -98,13 +107,12 @@ class LiveTopology:
     def hear(self, peer: str, body: bytes) -> None:
         """A peer's word. Raises `ProtocolError` if it is none."""
         word = decode_word(body)
-        news = False
+        # The text comes first: what is settled may be groups that it adds.
+        news = bool(word.text) and self.adopt(decode_topology(word.text))
         for group, version in word.settled.items():
             if version > self.settled_by(group) and group < len(self.newest.groups):
                 self._settled[group] = version
                 news = True
-        if word.text:
-            news = self.adopt(decode_topology(word.text)) or news
         self._on_plan(peer, word.plan)
         if word.version < self.newest.version:
             self._tell(peer, self._word(encode_topology(self.newest)))

@@ -107,7 +107,7 @@ class Node:
             flush_interval_s=timeouts.flush_interval_s,
             rng=random.Random(rng.getrandbits(256)),
             now=self._loop.time(),
-            founding=start.known.founding.groups if start.known.founding is not None else (),
+            founding=start.known.founded,
         )
         self._links = PeerLinks(
             cluster=config.fence,
@@ -443,8 +443,9 @@ class Node:
             replica = core.replicas.get(number)
             if self._name in group.holders:
                 if replica is None and number not in core.failures:
-                    log.info("replica joins", group=number)
-                    core.add_replica(group, None)
+                    founders = self._live.founders_of(number)
+                    log.info("replica joins" if founders is None else "group founded", group=number)
+                    core.add_replica(group, founders)
                     self._want_members()
             elif replica is not None and (replica.is_removed or replica.is_joining):
                 log.info("replica discarded", group=number)
@@ -514,6 +515,8 @@ class Node:
         binding = self._core.replicas[TOPOLOGY_GROUP].table.get(TOPOLOGY_NAME)
         if binding is not None and binding.version > self._live.newest.version:
             self._live.read(binding.unit)
+        # A replica that serves has applied what was decided before it began (`raft.recovery`).
+        self._live.is_current()
 
     def _out_of_service(self, failure: ReplicaFailure) -> None:
         log.error("replica out of service", group=failure.group, reason=failure.reason)

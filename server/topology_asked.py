@@ -5,12 +5,16 @@ from globaltable.server.config import Address
 from globaltable.server.core import NodeCore
 from globaltable.server.live_topology import LiveTopology
 from globaltable.server.toml_section import as_name
+from globaltable.slot_ranges import parse_slots
 from globaltable.topology import Node, Topology
 from globaltable.topology_change import (
     Change,
     add,
+    deal_slots,
     drain,
+    grow,
     lead,
+    move_slots,
     remove,
     replace_node,
     with_replicas,
@@ -37,6 +41,13 @@ def change_asked(request: pb.ChangeTopologyRequest) -> Change:
                 return with_replicas(topology, request.replicas)
             case "drain":
                 return drain(topology, request.drain.where, undo=request.drain.undo)
+            case "grow":
+                return grow(topology, request.grow.groups, empty=request.grow.empty)
+            case "move_slots":
+                slots = parse_slots(request.move_slots.slots, topology.slots)
+                return move_slots(topology, slots, request.move_slots.to)
+            case "deal_slots":
+                return deal_slots(topology)
             case _:
                 return lead(topology, list(request.leaders.nodes))
 

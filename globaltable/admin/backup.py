@@ -47,7 +47,7 @@ def take(nodes: Nodes, file: BinaryIO, progress: Progress) -> Taken:
         successor_id="",
         tables=tuple(nodes.cluster.tables),
         slots=nodes.cluster.slots,
-        groups=nodes.cluster.groups,
+        groups=nodes.groups,
         begun_at_ms=int(time.time() * 1_000),
         made_by=globaltable.__version__,
     )
@@ -64,7 +64,7 @@ def take(nodes: Nodes, file: BinaryIO, progress: Progress) -> Taken:
 def _shares(nodes: Nodes) -> list[tuple[Node, Sequence[int]]]:
     """Each group from the first node, in the order in which they were given, that serves it."""
     shares: dict[str, tuple[Node, list[int]]] = {}
-    for group in range(nodes.cluster.groups):
+    for group in range(nodes.groups):
         serving = nodes.serving(group)
         if not serving:
             why = [f"{n.name}: {refusal}" for n in nodes.nodes if (refusal := n.refusal(group))]

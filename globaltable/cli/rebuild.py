@@ -44,9 +44,10 @@ def rebuild(
 
     loaded = config_file.load(config)
     own = loaded.node(name)
-    unknown = sorted(set(groups or ()) - set(range(loaded.groups)))
+    count = _groups(loaded, own)
+    unknown = sorted(set(groups or ()) - set(range(count)))
     if unknown:
-        raise ConfigError(f"--group {unknown[0]}: the groups are 0 to {loaded.groups - 1}")
+        raise ConfigError(f"--group {unknown[0]}: the groups are 0 to {count - 1}")
     if groups and everything:
         raise ConfigError("--group and --all: give one of them")
     if check:
@@ -55,6 +56,17 @@ def rebuild(
         _discard_all(loaded, own)
     else:
         _discard(loaded, own, groups or ())
+
+
+def _groups(loaded: "Config", own: "NodeConfig") -> int:
+    """How many there are, as far as the node knows: more than the file has, if some were added."""
+    from globaltable.store import known_topology
+
+    try:
+        known = known_topology.load(own.data_dir)
+    except StorageError:
+        known = None
+    return len(known.newest.groups) if known is not None else loaded.groups
 
 
 def _claim(loaded: "Config", own: "NodeConfig", *, if_damaged: bool = False) -> int:
@@ -74,7 +86,7 @@ def _verify(loaded: "Config", own: "NodeConfig") -> "Report":
     """What is stored, told as it is found. The directory is held."""
     from globaltable.store import verification
 
-    report = verification.verify(own.data_dir, loaded.groups)
+    report = verification.verify(own.data_dir, _groups(loaded, own))
     for finding in report.findings:
         print(_line(finding))
     return report
@@ -123,11 +135,13 @@ def _discard(loaded: "Config", own: "NodeConfig", named: Collection[int]) -> Non
 
 
 def _discard_all(loaded: "Config", own: "NodeConfig") -> None:
-    from globaltable.store import identity, replacement
+    from globaltable.store import identity, known_topology, replacement
 
     lock = _claim(loaded, own, if_damaged=True)
+    groups = _groups(loaded, own)
     try:
-        replacement.discard_all(own.data_dir, loaded.groups)
+        known_topology.note_loss(own.data_dir, loaded.topology())
+        replacement.discard_all(own.data_dir, groups)
         identity.write(
             own.data_dir,
             cluster=loaded.fence,
@@ -137,7 +151,7 @@ def _discard_all(loaded: "Config", own: "NodeConfig") -> None:
         )
     finally:
         os.close(lock)
-    _tell(own.name, list(range(loaded.groups)))
+    _tell(own.name, list(range(groups)))
 
 
 def _tell(region: str, discarded: list[int]) -> None:

@@ -271,18 +271,44 @@ class Leaders(_message.Message):
     nodes: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class Growth(_message.Message):
+    __slots__ = ("groups", "empty")
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_FIELD_NUMBER: _ClassVar[int]
+    groups: int
+    empty: bool
+    def __init__(self, groups: _Optional[int] = ..., empty: bool = ...) -> None: ...
+
+class MoveSlots(_message.Message):
+    __slots__ = ("slots", "to")
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    slots: str
+    to: int
+    def __init__(self, slots: _Optional[str] = ..., to: _Optional[int] = ...) -> None: ...
+
+class DealSlots(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ChangeTopologyRequest(_message.Message):
-    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders")
+    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders", "grow", "move_slots", "deal_slots")
     ADD_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     LEADERS_FIELD_NUMBER: _ClassVar[int]
+    GROW_FIELD_NUMBER: _ClassVar[int]
+    MOVE_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    DEAL_SLOTS_FIELD_NUMBER: _ClassVar[int]
     add: MemberNode
     remove: str
     replace: ReplaceNode
     replicas: int
     drain: Drain
     leaders: Leaders
-    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ...) -> None: ...
+    grow: Growth
+    move_slots: MoveSlots
+    deal_slots: DealSlots
+    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ..., grow: _Optional[_Union[Growth, _Mapping]] = ..., move_slots: _Optional[_Union[MoveSlots, _Mapping]] = ..., deal_slots: _Optional[_Union[DealSlots, _Mapping]] = ...) -> None: ...
