@@ -3,8 +3,9 @@
 Responsible for the arithmetic of placement, and for nothing that changes while a node runs.
 
 Invariants, checked where a topology is made: names are unique; a group's replicas are in distinct
-regions; every slot belongs to exactly one group, and slot 0, in which the topology itself is kept,
-to group 0.
+regions; every slot is dealt to one group and assigned to one, and slot 0, in which the topology
+itself is kept, to group 0. A slot stands where it was dealt to until it is moved; where it is to be
+moved is its assignment, and where it has come to is for its groups to say (`holdings`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -89,8 +90,9 @@ class Topology:
     before: tuple[Group, ...] = ()
     """The groups that the last change touched, as they were: what it takes to undo it."""
     assigned: tuple[int, ...] = ()
-    """The group that is to hold each slot; empty while they are where they were dealt. What is not
-    there yet is on its way."""
+    """The group that is to hold each slot; empty: the one that it was dealt to."""
+    assigned_before: tuple[int, ...] = ()
+    """As it was before it was changed last: what it takes to undo that."""
 
     def __post_init__(self) -> None:
         names = [node.name for node in (*self.nodes, *self.removed)]
@@ -116,16 +118,15 @@ class Topology:
         founding = [group.since == 0 for group in self.groups]
         if not founding[0] or founding != sorted(founding, reverse=True):
             raise ConfigError("groups that the cluster was founded with have the first numbers")
-        if not self.assigned:
-            return
-        if len(self.assigned) != self.slots:
-            raise ConfigError(f"{len(self.assigned)} of {self.slots} slots are assigned to groups")
-        if not 0 <= min(self.assigned) <= max(self.assigned) < len(self.groups):
-            raise ConfigError(
-                f"a slot is assigned to group {max(self.assigned)} of {len(self.groups)}"
-            )
-        if self.assigned[0] != 0:
-            raise ConfigError("slot 0, in which the topology is kept, stays in group 0")
+        for assigned in filter(None, (self.assigned, self.assigned_before)):
+            if len(assigned) != self.slots:
+                raise ConfigError(f"{len(assigned)} of {self.slots} slots are assigned to groups")
+            if not 0 <= min(assigned) <= max(assigned) < len(self.groups):
+                raise ConfigError(
+                    f"a slot is assigned to group {max(assigned)} of {len(self.groups)}"
+                )
+            if assigned[0] != 0:
+                raise ConfigError("slot 0, in which the topology is kept, stays in group 0")
 
     @cached_property
     def founding_groups(self) -> int:
@@ -142,24 +143,26 @@ class Topology:
         return {node.name: node for node in self.nodes}
 
     def group_of_slot(self, slot: int) -> int:
-        """The group that is to hold a slot."""
-        if self.assigned:
-            return self.assigned[slot]
+        """The group that a slot was dealt to."""
         return group_of_slot(slot, self.founding_groups)
 
     def group_of(self, name: bytes) -> int:
-        """The number of the group that is to hold a qualified name."""
+        """The number of the group that a qualified name was dealt to."""
         return self.group_of_slot(slot_of(name, self.slots))
 
     def owners_of(self, table: str) -> Sequence[int]:
-        """The groups that slots of a table belong to: slot s to the (s mod length)-th of these."""
-        return self.assigned or range(self.founding_groups)
+        """The groups that slots of a table were dealt to: slot s to the (s mod length)-th."""
+        return range(self.founding_groups)
 
     def groups_of(self, names: Iterable[bytes]) -> list[int]:
         """`group_of` for many names."""
-        owners = self.owners_of("")
-        count = len(owners)
-        return [owners[slot % count] for slot in slots_of(names, self.slots)]
+        groups = self.founding_groups
+        return [group_of_slot(slot, groups) for slot in slots_of(names, self.slots)]
+
+    @cached_property
+    def assignment(self) -> Sequence[int]:
+        """By slot, the group that is to hold it."""
+        return self.assigned or list(map(self.group_of_slot, range(self.slots)))
 
     @cached_property
     def plan_digest(self) -> int:
@@ -189,11 +192,13 @@ class Topology:
             groups.append(replace(group, replicas=(leader, *others)))
         return replace(self, groups=tuple(groups))
 
-    def slots_of_group(self, number: int) -> Sequence[int]:
-        """The slots that a group is to hold, ascending."""
-        if self.assigned:
-            return [slot for slot, owner in enumerate(self.assigned) if owner == number]
+    def slots_of_group(self, number: int) -> range:
+        """The slots that a group was dealt, ascending."""
         return self.deal_of(number).slots(self.slots)
+
+    def assigned_to(self, number: int) -> list[int]:
+        """The slots that a group is to hold, ascending."""
+        return [slot for slot, group in enumerate(self.assignment) if group == number]
 
     def deal_of(self, number: int) -> Deal:
         """What a group holds before any slot has been moved."""

@@ -149,16 +149,25 @@ def grow(topology: Topology, groups: int, *, empty: bool = False) -> Topology:
         )
     fields: dict[str, object] = {"groups": grown(topology, groups)}
     if not empty:
-        fields["assigned"] = dealt_evenly(_owners(topology), groups)
+        fields["assigned"] = dealt_evenly(topology.assignment, groups)
+        fields["assigned_before"] = topology.assigned
     return _next(topology, **fields)
 
 
 def deal_slots(topology: Topology) -> Topology:
     """Slots dealt evenly among the groups that there are, as few moving as can."""
-    dealt = dealt_evenly(_owners(topology), len(topology.groups))
-    if dealt == tuple(_owners(topology)):
+    dealt = dealt_evenly(topology.assignment, len(topology.groups))
+    if dealt == tuple(topology.assignment):
         raise TopologyRefused("every group is to hold its share of the slots already")
-    return _next(topology, assigned=dealt)
+    return _next(topology, assigned=dealt, assigned_before=topology.assigned)
+
+
+def undo_slots(topology: Topology) -> Topology:
+    """Slots assigned as they were before that was changed last."""
+    before = replace(topology, assigned=topology.assigned_before)
+    if list(before.assignment) == list(topology.assignment):
+        raise TopologyRefused("no slots have been assigned to other groups: nothing is to undo")
+    return _next(before, assigned_before=topology.assigned)
 
 
 def move_slots(topology: Topology, slots: Sequence[int], to: int) -> Topology:
@@ -170,16 +179,12 @@ def move_slots(topology: Topology, slots: Sequence[int], to: int) -> Topology:
         )
     if 0 in slots and to != 0:
         raise TopologyRefused("slot 0, in which the topology is kept, stays in group 0")
-    owners = list(_owners(topology))
+    assigned = list(topology.assignment)
     for slot in slots:
-        owners[slot] = to
-    if owners == _owners(topology):
+        assigned[slot] = to
+    if assigned == list(topology.assignment):
         raise TopologyRefused(f"group {to} is to hold these slots already")
-    return _next(topology, assigned=tuple(owners))
-
-
-def _owners(topology: Topology) -> list[int]:
-    return list(map(topology.group_of_slot, range(topology.slots)))
+    return _next(topology, assigned=tuple(assigned), assigned_before=topology.assigned)
 
 
 def require_settled(present: Topology, after: Topology, unsettled: Collection[int]) -> None:
@@ -238,7 +243,7 @@ def differences(before: Topology, after: Topology) -> list[str]:
         return lines
     if len(before.groups) != len(after.groups):
         lines.append(f"groups: {len(before.groups)} -> {len(after.groups)}")
-    elsewhere = sum(map(ne, _owners(before), _owners(after)))
+    elsewhere = sum(map(ne, before.assignment, after.assignment))
     if elsewhere:
         lines.append(f"slots that are to be held by another group: {elsewhere}")
     for one, other in zip(before.groups, after.groups, strict=False):

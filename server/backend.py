@@ -14,6 +14,7 @@ from globaltable.server.core import NodeCore
 from globaltable.server.distances import Distances
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
+from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.status import placement_response, status_response, topology_response
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
@@ -67,12 +68,14 @@ class NodeBackend:
         driver: Driver,
         watches: Watches,
         links: PeerLinks,
+        claims: SlotClaims,
     ) -> None:
         self._config = config
         self._node = node
         self._core = core
         self._driver = driver
         self._links = links
+        self._claims = claims
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self.tables = config.tables
@@ -178,8 +181,8 @@ class NodeBackend:
         uptime_s = self._loop.time() - self._started_at
         return status_response(self._core, self.tables, uptime_s, peers)
 
-    def topology(self, table: str, known_version: int) -> pb.TopologyResponse:
-        return topology_response(self._topology, self._node, table, known_version)
+    def topology(self, table: str, known: tuple[int, int]) -> pb.TopologyResponse:
+        return topology_response(self._topology, self._claims, self._node, table, known)
 
     def placement(self) -> pb.PlacementResponse:
         region_of = self._topology.region_of

@@ -8,12 +8,13 @@ Invariants: the version never goes back. That a group is settled by a version is
 and stays true: so it is passed on, and known wherever a change is asked for.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import structlog
 
 from globaltable.members import Members
+from globaltable.server.slot_claims import Claim, SlotClaims
 from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
 from globaltable.store import known_topology
 from globaltable.store.known_topology import LOST, Known
@@ -33,6 +34,7 @@ class LiveTopology:
         node: str,
         directory: Path,
         known: Known,
+        claims: SlotClaims,
         tell: Callable[[str, bytes], None],
         peers: Callable[[], Iterable[str]],
         on_change: Callable[[Topology, Topology], None],
@@ -43,6 +45,7 @@ class LiveTopology:
         self._node = node
         self._directory = directory
         self._known = known
+        self.claims = claims
         self._tell = tell
         self._peers = peers
         self._on_change = on_change
@@ -113,6 +116,7 @@ class LiveTopology:
             if version > self.settled_by(group) and group < len(self.newest.groups):
                 self._settled[group] = version
                 news = True
+        self.claims.hear(word.claims)
         self._on_plan(peer, word.plan)
         if word.version < self.newest.version:
             self._tell(peer, self._word(encode_topology(self.newest)))
@@ -127,10 +131,19 @@ class LiveTopology:
         for peer in self._peers():
             self._tell(peer, self._word(""))
 
+    def tell_claims(self) -> None:
+        """What is new of where slots have come to, by this node's own replicas. What is heard of
+        the others' is not passed on: they tell it themselves."""
+        untold = self.claims.take_untold()
+        if untold:
+            for peer in self._peers():
+                self._tell(peer, self._word("", untold))
+
     def introduce(self, peer: str) -> None:
         """A link has come up."""
-        self._tell(peer, self._word(""))
+        self._tell(peer, self._word("", self.claims.all()))
 
-    def _word(self, text: str) -> bytes:
+    def _word(self, text: str, claims: Sequence[Claim] = ()) -> bytes:
         newest = self.newest
-        return encode_word(TopologyWord(newest.version, newest.plan_digest, self._settled, text))
+        plan = newest.plan_digest
+        return encode_word(TopologyWord(newest.version, plan, self._settled, text, claims))

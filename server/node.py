@@ -42,6 +42,7 @@ from globaltable.server.pacing import Pace
 from globaltable.server.peers import Peer, PeerLinks
 from globaltable.server.persister import Persister
 from globaltable.server.service import GlobalTableService
+from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.starting import Start, begin, begin_joining
 from globaltable.server.topology_changes import TOPOLOGY_GROUP
 from globaltable.server.topology_word import decode_word
@@ -128,10 +129,12 @@ class Node:
             reconnect_max_s=timeouts.reconnect_max_s,
             random=random.Random(rng.getrandbits(64)),
         )
+        self._claims = SlotClaims()
         self._live = LiveTopology(
             node=name,
             directory=directory,
             known=start.known,
+            claims=self._claims,
             tell=self._links.tell_topology,
             peers=lambda: self._links.connections,
             on_change=self._on_new_topology,
@@ -152,7 +155,7 @@ class Node:
             on_removed=lambda group: self._reconcile(),
         )
         self._backend = NodeBackend(
-            config, self._name, self._core, self._driver, watches, self._links
+            config, self._name, self._core, self._driver, watches, self._links, self._claims
         )
         self._persister = Persister(
             store=self._log_store,

@@ -4,6 +4,7 @@ from globaltable import __version__
 from globaltable.placement import RoundTripS, cheapest_groups
 from globaltable.raft.adaptor import Role
 from globaltable.server.core import NodeCore
+from globaltable.server.slot_claims import SlotClaims
 from globaltable.topology import Topology
 from globaltable.v1 import globaltable_pb2 as pb
 
@@ -80,14 +81,16 @@ def placement_response(core: NodeCore, round_trip_s: RoundTripS) -> pb.Placement
 
 
 def topology_response(
-    topology: Topology, node: str, table: str, known_version: int
+    topology: Topology, claims: SlotClaims, node: str, table: str, known: tuple[int, int]
 ) -> pb.TopologyResponse:
-    """The whole of it, or the version alone if the caller has it (`TopologyRequest`)."""
-    response = pb.TopologyResponse(version=topology.version, node=node)
-    if known_version == topology.version + 1:
+    """The whole of it, or what tells it from others alone if the caller has it
+    (`TopologyRequest`)."""
+    response = pb.TopologyResponse(version=topology.version, moves=claims.moves, node=node)
+    if known == (topology.version + 1, claims.moves):
         return response
     response.slots = topology.slots
-    response.owners.extend(topology.owners_of(table))
+    owners = claims.owners(topology) if claims.moves else topology.owners_of(table)
+    response.owners.extend(owners)
     for one in topology.nodes:
         response.nodes.add(name=one.name, region=one.region, address=one.client)
     place = {one.name: number for number, one in enumerate(topology.nodes)}

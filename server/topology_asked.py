@@ -17,6 +17,7 @@ from globaltable.topology_change import (
     move_slots,
     remove,
     replace_node,
+    undo_slots,
     with_replicas,
 )
 from globaltable.v1 import admin_pb2 as pb
@@ -47,7 +48,8 @@ def change_asked(request: pb.ChangeTopologyRequest) -> Change:
                 slots = parse_slots(request.move_slots.slots, topology.slots)
                 return move_slots(topology, slots, request.move_slots.to)
             case "deal_slots":
-                return deal_slots(topology)
+                undo = request.deal_slots.undo
+                return undo_slots(topology) if undo else deal_slots(topology)
             case _:
                 return lead(topology, list(request.leaders.nodes))
 
@@ -76,6 +78,16 @@ def topology_standing(core: NodeCore, live: LiveTopology) -> pb.TopologyStanding
         json=encode_topology(live.newest),
         unsettled=sorted(live.unsettled),
         replicas=[_standing(core, number) for number in sorted({*core.replicas, *core.failures})],
+        claims=_claims(live),
+    )
+
+
+def _claims(live: LiveTopology) -> pb.SlotClaims:
+    claims = live.claims.all()
+    return pb.SlotClaims(
+        slots=[claim.slot for claim in claims],
+        orders=[claim.order for claim in claims],
+        groups=[claim.group for claim in claims],
     )
 
 

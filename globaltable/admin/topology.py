@@ -42,10 +42,18 @@ class ClusterProgress(NamedTuple):
     groups: Sequence[GroupProgress]
     silent: Sequence[str]
     """Nodes that did not answer."""
+    holders: Sequence[int]
+    """The group that holds each slot now, or to which it is just being handed over."""
 
     @property
     def is_settled(self) -> bool:
         return not any(group.waits_for for group in self.groups)
+
+    @property
+    def slots_under_way(self) -> list[int]:
+        """Slots that are not yet held by the group that is to hold them."""
+        pairs = enumerate(zip(self.holders, self.topology.assignment, strict=True))
+        return [slot for slot, (held_by, wanted) in pairs if held_by != wanted]
 
     def led_by_drained(self) -> list[int]:
         """Groups whose leader is drained though another could lead."""
@@ -93,7 +101,16 @@ def look(addresses: Sequence[str]) -> ClusterProgress:
         if decode_topology(answer.json).version == newest.version:
             unsettled &= set(answer.unsettled)
     groups = [_progress(group, answers, group.number in unsettled) for group in newest.groups]
-    return ClusterProgress(newest, groups, silent)
+    return ClusterProgress(newest, groups, silent, _holders(newest, answers))
+
+
+def _holders(topology: Topology, answers: dict[str, pb.TopologyStanding]) -> list[int]:
+    latest: dict[int, tuple[int, int]] = {}
+    for claims in (answer.claims for answer in answers.values()):
+        for slot, order, group in zip(claims.slots, claims.orders, claims.groups, strict=True):
+            latest[slot] = max(latest.get(slot, (0, 0)), (order, group))
+    dealt = map(topology.group_of_slot, range(topology.slots))
+    return [latest[slot][1] if slot in latest else group for slot, group in enumerate(dealt)]
 
 
 def _progress(

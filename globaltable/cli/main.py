@@ -12,6 +12,7 @@ from globaltable.cli import (
     check,
     demo,
     drain,
+    groups,
     member,
     node,
     plan,
@@ -79,6 +80,8 @@ for _command in (
 ):
     app.command()(_command)
 app.add_typer(member.member)
+app.add_typer(groups.groups)
+app.add_typer(groups.slots)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -224,16 +224,28 @@ class ReplicaStanding(_message.Message):
     def __init__(self, group: _Optional[int] = ..., leads: bool = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., committed: bool = ..., removed: bool = ..., refusal: _Optional[str] = ...) -> None: ...
 
 class TopologyStanding(_message.Message):
-    __slots__ = ("node", "json", "unsettled", "replicas")
+    __slots__ = ("node", "json", "unsettled", "replicas", "claims")
     NODE_FIELD_NUMBER: _ClassVar[int]
     JSON_FIELD_NUMBER: _ClassVar[int]
     UNSETTLED_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    CLAIMS_FIELD_NUMBER: _ClassVar[int]
     node: str
     json: str
     unsettled: _containers.RepeatedScalarFieldContainer[int]
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStanding]
-    def __init__(self, node: _Optional[str] = ..., json: _Optional[str] = ..., unsettled: _Optional[_Iterable[int]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStanding, _Mapping]]] = ...) -> None: ...
+    claims: SlotClaims
+    def __init__(self, node: _Optional[str] = ..., json: _Optional[str] = ..., unsettled: _Optional[_Iterable[int]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStanding, _Mapping]]] = ..., claims: _Optional[_Union[SlotClaims, _Mapping]] = ...) -> None: ...
+
+class SlotClaims(_message.Message):
+    __slots__ = ("slots", "orders", "groups")
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    slots: _containers.RepeatedScalarFieldContainer[int]
+    orders: _containers.RepeatedScalarFieldContainer[int]
+    groups: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, slots: _Optional[_Iterable[int]] = ..., orders: _Optional[_Iterable[int]] = ..., groups: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class MemberNode(_message.Message):
     __slots__ = ("name", "region", "peer", "client", "learner")
@@ -288,8 +300,10 @@ class MoveSlots(_message.Message):
     def __init__(self, slots: _Optional[str] = ..., to: _Optional[int] = ...) -> None: ...
 
 class DealSlots(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("undo",)
+    UNDO_FIELD_NUMBER: _ClassVar[int]
+    undo: bool
+    def __init__(self, undo: bool = ...) -> None: ...
 
 class ChangeTopologyRequest(_message.Message):
     __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders", "grow", "move_slots", "deal_slots")

@@ -330,12 +330,14 @@ class StatusResponse(_message.Message):
     def __init__(self, cluster: _Optional[str] = ..., node: _Optional[str] = ..., region: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., tables: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[_Union[GroupStatus, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[PeerStatus, _Mapping]]] = ..., slots: _Optional[int] = ...) -> None: ...
 
 class TopologyRequest(_message.Message):
-    __slots__ = ("table", "known_version")
+    __slots__ = ("table", "known_version", "known_moves")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     KNOWN_VERSION_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_MOVES_FIELD_NUMBER: _ClassVar[int]
     table: str
     known_version: int
-    def __init__(self, table: _Optional[str] = ..., known_version: _Optional[int] = ...) -> None: ...
+    known_moves: int
+    def __init__(self, table: _Optional[str] = ..., known_version: _Optional[int] = ..., known_moves: _Optional[int] = ...) -> None: ...
 
 class TopologyNode(_message.Message):
     __slots__ = ("name", "region", "address")
@@ -354,20 +356,22 @@ class TopologyGroup(_message.Message):
     def __init__(self, holders: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TopologyResponse(_message.Message):
-    __slots__ = ("version", "node", "slots", "owners", "nodes", "groups")
+    __slots__ = ("version", "node", "moves", "slots", "owners", "nodes", "groups")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
+    MOVES_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     OWNERS_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     version: int
     node: str
+    moves: int
     slots: int
     owners: _containers.RepeatedScalarFieldContainer[int]
     nodes: _containers.RepeatedCompositeFieldContainer[TopologyNode]
     groups: _containers.RepeatedCompositeFieldContainer[TopologyGroup]
-    def __init__(self, version: _Optional[int] = ..., node: _Optional[str] = ..., slots: _Optional[int] = ..., owners: _Optional[_Iterable[int]] = ..., nodes: _Optional[_Iterable[_Union[TopologyNode, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[TopologyGroup, _Mapping]]] = ...) -> None: ...
+    def __init__(self, version: _Optional[int] = ..., node: _Optional[str] = ..., moves: _Optional[int] = ..., slots: _Optional[int] = ..., owners: _Optional[_Iterable[int]] = ..., nodes: _Optional[_Iterable[_Union[TopologyNode, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[TopologyGroup, _Mapping]]] = ...) -> None: ...
 
 class PlacementRequest(_message.Message):
     __slots__ = ()

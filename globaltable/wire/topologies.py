@@ -31,9 +31,11 @@ def encode_topology(topology: Topology) -> str:
         "removed": [_plain_node(node) for node in topology.removed],
         "before": [_plain_group(group) for group in topology.before],
     }
-    if topology.assigned or topology.founding_groups < len(topology.groups):
+    extended = topology.assigned or topology.assigned_before
+    if extended or topology.founding_groups < len(topology.groups):
         value["format"] = FORMAT
-        value["assigned"] = _plain_assigned(topology)
+        value["assigned"] = _plain_assigned(topology.assigned)
+        value["assigned_before"] = _plain_assigned(topology.assigned_before)
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -63,6 +65,7 @@ def decode_topology(text: str) -> Topology:
             removed=tuple(_node(item) for item in _list(value["removed"])),
             before=tuple(_group(item) for item in _list(value["before"])),
             assigned=_assigned(value.get("assigned", {}), slots),
+            assigned_before=_assigned(value.get("assigned_before", {}), slots),
         )
         if not all(group.replicas for group in groups):
             raise ProtocolError("a group has no replicas")
@@ -96,12 +99,10 @@ def _plain_group(group: Group) -> dict[str, Any]:
     return plain
 
 
-def _plain_assigned(topology: Topology) -> dict[str, str]:
+def _plain_assigned(assigned: tuple[int, ...]) -> dict[str, str]:
     """Slots by group, as an operator writes them."""
-    if not topology.assigned:
-        return {}
     slots: dict[int, list[int]] = {}
-    for slot, group in enumerate(topology.assigned):
+    for slot, group in enumerate(assigned):
         slots.setdefault(group, []).append(slot)
     return {str(group): format_slots(slots[group]) for group in sorted(slots)}
 

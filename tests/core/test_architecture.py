@@ -19,7 +19,7 @@ ROOT: Final = Path(globaltable.__file__).parent
 LAYERS: Final = (
     ("deal", "limits", "model"),
     ("errors",),
-    ("members", "validation"),
+    ("members", "slot_deal", "slot_ranges", "validation"),
     ("topology", "wire", "wire.packing"),
     ("rebalance", "wire.batches", "wire.members", "wire.rows", "wire.topologies"),
     ("history", "topology_change"),
