@@ -22,3 +22,4 @@ class Deal(NamedTuple):
 
 
 NOTHING = Deal(0, 0)
+EVERYTHING = Deal(0, 1)
