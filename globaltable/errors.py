@@ -89,8 +89,8 @@ class Elsewhere(Unavailable):
 
 
 class SlotElsewhere(Elsewhere):
-    """The slot of a key is not held by the group that was asked. `group` is where it went from there,
-    if that is known."""
+    """The slot of a key is not held by the group that was asked. `group` is where it went from
+    there, if that is known."""
 
     def __init__(self, slot: int, group: int | None) -> None:
         where = "in another group" if group is None else f"in group {group}"

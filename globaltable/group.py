@@ -130,8 +130,9 @@ class Replica:
         now: float,
         deal: Deal = EVERYTHING,
     ) -> None:
-        """`deal` is what the group held before any slot was moved. `members` are those that founded the group, whoever they are by now; None for a replica
-        that joins a group which others have founded. Where the disk knows better it counts."""
+        """`members` are those that founded the group, whoever they are by now; None for a replica
+        that joins a group which others have founded. Where the disk knows better it counts. `deal`
+        is what the group held before any slot was moved."""
         self.group = group
         self.preferred = group.replicas[0] if group.replicas else None
         """Who should lead, if it has a vote."""

@@ -1,9 +1,9 @@
 """What a group holds of the slots that were moved into it or out of it: values and transitions.
 
 A group's holdings are part of its table's state: replicated in its log, flushed with its rows, part
-of its snapshots. A slot that was never moved stands in none of them: it is held by the group that it
-was dealt to (`deal`). Each move of a slot has a *hop*, a number that rises along the slot's way from
-group to group. One move, from group A to group B, is steps in the two logs:
+of its snapshots. A slot that was never moved stands in none of them: it is held by the group that
+it was dealt to (`deal`). Each move of a slot has a *hop*, a number that rises along the slot's way
+from group to group. One move, from group A to group B, is steps in the two logs:
 
 ::
 
@@ -17,19 +17,19 @@ group to group. One move, from group A to group B, is steps in the two logs:
 
 Invariants, which hold whatever is asked for, in any order and any number of times:
 
-* A step that was taken already changes nothing, and is no error; one that is out of order is refused
-  and changes nothing.
+* A step that was taken already changes nothing, and is no error; one that is out of order is
+  refused and changes nothing.
 * A slot is served in HELD only. Hops never fall in a group, and HELD is left only for a higher hop.
 * What a group has refused it never adopts, and what it has adopted it never refuses (`adopted`).
 
-So of two groups at most one serves a slot, if whoever drives a move keeps to this (`slot_moves`): to
-adopt, only what the other group has released to this one; to reclaim, only what it can never adopt;
-to drop, only what it has adopted. Each of these is a fact that never ceases to be one, so it may be
-known from any replica, however late.
+So of two groups at most one serves a slot, if whoever drives a move keeps to this (`slot_moves`):
+to adopt, only what the other group has released to this one; to reclaim, only what it can never
+adopt; to drop, only what it has adopted. Each of these is a fact that never ceases to be one, so
+it may be known from any replica, however late.
 """
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -118,8 +118,8 @@ def released(holding: Holding, hop: int, to: int, revision: int) -> Holding:
 def copying(holding: Holding, hop: int, source: int, after: int, revision: int) -> Holding:
     """Rows may be staged that `source` had changed after its revision `after`.
 
-    A copy that was begun at a lower hop is gone on with: what is staged are earlier versions of rows
-    of this very slot, and each row says its version.
+    A copy that was begun at a lower hop is gone on with: what is staged are earlier versions of
+    rows of this very slot, and each row says its version.
     """
     if holding.state is HoldingState.COPYING and holding.hop <= hop:
         if holding.hop < hop:
@@ -234,7 +234,8 @@ class Holdings:
             | {slot for slot, holding in moved.items() if holding.state is HoldingState.HELD}
         )
         """The slots that are served."""
-        self.held_since = max((self.of(slot).revision for slot in self.held & moved.keys()), default=0)
+        came = (moved[slot].revision for slot in self.held & moved.keys())
+        self.held_since = max(came, default=0)
         """The latest revision at which one of them came to be."""
 
     def of(self, slot: int) -> Holding:
@@ -259,15 +260,19 @@ class Holdings:
         released = holding.state in (HoldingState.RELEASED, HoldingState.DROPPED)
         return holding.group if released else None
 
+    def claim(self, slot: int) -> tuple[int, int | None] | None:
+        """The hop at which a slot came here (None), or went to another group; None if this group
+        does not know."""
+        holding = self.of(slot)
+        if holding.state is HoldingState.HELD:
+            return holding.hop, None
+        to = self.went_to(slot)
+        return None if to is None else (holding.hop, to)
+
     @property
-    def claims(self) -> Iterable[tuple[int, int, int | None]]:
-        """Of each slot that this group knows the way of: the slot, the hop, and where it went at that
-        hop; None: it is here."""
-        for slot in self._deal.slots(self._slots):
-            if slot not in self.moved:
-                yield slot, 0, None
-        for slot, holding in self.moved.items():
-            if holding.state is HoldingState.HELD:
-                yield slot, holding.hop, None
-            elif (to := self.went_to(slot)) is not None:
-                yield slot, holding.hop, to
+    def claims(self) -> Iterator[tuple[int, int, int | None]]:
+        """`claim` of each slot of which there is one, behind the slot."""
+        for slot in {*self._deal.slots(self._slots), *self.moved}:
+            claim = self.claim(slot)
+            if claim is not None:
+                yield slot, *claim

@@ -55,8 +55,8 @@ class Settled(NamedTuple):
 
 @dataclass(slots=True)
 class _Segment:
-    """Ops submitted together, as part of a batch; no ops: a reader at its barrier. A step of a slot's
-    move counts as one, and is a batch of its own."""
+    """Ops submitted together, as part of a batch; no ops: a reader at its barrier. A step of a
+    slot's move counts as one, and is a batch of its own."""
 
     ticket: Any
     count: int

@@ -5,8 +5,8 @@ it does to its holdings (`holdings`).
 
 Invariants: a step is taken whole, or refused and nothing has changed. A staged row gives way to a
 later version only, so copies may come again and in any order. The digest of rows depends on neither
-their order nor their revisions, which are of each group: it is a sum of theirs, and kept as rows are
-staged, so that to adopt a slot costs the same however many rows it has.
+their order nor their revisions, which are of each group: it is a sum of theirs, and kept as rows
+are staged, so that to adopt a slot costs the same however many rows it has.
 """
 
 import hashlib
@@ -99,9 +99,7 @@ class Taken(NamedTuple):
     ops: tuple[HistoryRow, ...] = ()
 
 
-def take_step(
-    step: Step, holding: Holding, revision: int, slots: int, rows: SlotRows
-) -> Taken:
+def take_step(step: Step, holding: Holding, revision: int, slots: int, rows: SlotRows) -> Taken:
     """Raises `StepRefused`, and nothing has changed."""
     if not step.slot < slots:
         raise StepRefused(f"slot {step.slot} is none of {slots}")

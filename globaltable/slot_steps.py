@@ -1,8 +1,8 @@
 """The steps of a slot's move between two groups: what each asks of the group whose log it enters.
 
-Here are the values; what they do to a group's holdings is in `holdings`, to its rows in `slot_rows`,
-and which comes next in `slot_moves`. A step travels as a batch of its own, so that it is proposed,
-replicated, told of and proposed again as ops are.
+Here are the values; what they do to a group's holdings is in `holdings`, to its rows in
+`slot_rows`, and which comes next in `slot_moves`. A step travels as a batch of its own, so that it
+is proposed, replicated, told of and proposed again as ops are.
 """
 
 from typing import Final, NamedTuple
@@ -54,8 +54,8 @@ class Copy(NamedTuple):
 
 
 class Adopt(NamedTuple):
-    """Serve what `source` released at its revision `released_at`, when it held so many rows with this
-    digest (`slot_rows`)."""
+    """Serve what `source` released at its revision `released_at`, when it held so many rows with
+    this digest (`slot_rows`)."""
 
     slot: int
     hop: int
@@ -66,8 +66,8 @@ class Adopt(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """Delete rows of a slot that was released and is adopted elsewhere, or that was refused: some of
-    them, so it is asked for until none is left."""
+    """Delete rows of a slot that was released and is adopted elsewhere, or that was refused: some
+    of them, so it is asked for until none is left."""
 
     slot: int
     hop: int

@@ -99,8 +99,8 @@ class FlushedRows(Protocol):
 
 class TableState(NamedTuple):
     """Where a table stands: the last revision applied, its term, and the history's floor; who the
-    group's members were then, but where that has never been written: those that founded it; and what
-    it held of the slots that were moved."""
+    group's members were then, but where that has never been written: those that founded it; and
+    what it held of the slots that were moved."""
 
     applied: int
     applied_term: int
@@ -160,7 +160,7 @@ class Table:
         deal: Deal = EVERYTHING,
     ) -> None:
         """`deal` is what the group held before any slot was moved."""
-        self._slots = slots
+        self.slots = slots
         self.holdings = Holdings(deal, slots, state.moved)
         """As of `applied`."""
         self._flushed = flushed
@@ -224,7 +224,7 @@ class Table:
 
     def _apply_and_remember(self, revision: int, ops: Sequence[Op], as_of: int) -> Applied:
         identities = [identity_of(op.client_id, op.sequence) for op in ops]
-        slots = slots_of([op.name for op in ops], self._slots)
+        slots = slots_of([op.name for op in ops], self.slots)
         holdings = self.holdings
         if (
             len(set(identities)) == len(identities)
@@ -250,7 +250,7 @@ class Table:
         ops: dict[Identity, HistoryRow] = {}
         outcome = _TAKEN
         try:
-            taken = take_step(step, self.holdings.of(step.slot), revision, self._slots, self)
+            taken = take_step(step, self.holdings.of(step.slot), revision, self.slots, self)
         except StepRefused as error:
             outcome = Outcome(OutcomeStatus.INVALID_ARGUMENT, None, str(error))
         else:
@@ -278,7 +278,7 @@ class Table:
         elsewhere = self._why_not_held(op.name, revision)
         if elsewhere is not None:
             return elsewhere
-        key = row_key(op.name, self._slots)
+        key = row_key(op.name, self.slots)
         data = self._row_bytes(key)
         if data is None:
             row = (op.unit or None, op.version, revision, op.client_id, op.sequence)
@@ -291,7 +291,7 @@ class Table:
 
     def _why_not_held(self, name: bytes, as_of: int) -> Outcome | None:
         """What to tell of an op on a slot that is not held, or was not when it was proposed."""
-        slot = slot_of(name, self._slots)
+        slot = slot_of(name, self.slots)
         if self.holdings.holds(slot):
             return None if as_of >= self.holdings.of(slot).revision else _BEFORE_IT_CAME
         error = self._elsewhere(slot)
@@ -318,7 +318,7 @@ class Table:
             elif (elsewhere := self._why_not_held(op.name, as_of)) is not None:
                 not_new[at] = elsewhere
             else:
-                slots = [slot_of(op.name, self._slots)]
+                slots = [slot_of(op.name, self.slots)]
                 (rows[identity],) = self._apply_ops(revision, (op,), slots)
         return Applied(revision, list(rows.values()), not_new), list(rows)
 
@@ -382,7 +382,7 @@ class Table:
 
     def get(self, name: bytes) -> Binding | None:
         """The binding of a name, at revision `applied`. Raises `SlotElsewhere`."""
-        slot = slot_of(name, self._slots)
+        slot = slot_of(name, self.slots)
         if not self.holdings.holds(slot):
             raise self._elsewhere(slot)
         data = self._row_bytes(slot.to_bytes(SLOT_BYTES, "big") + name)
@@ -391,7 +391,7 @@ class Table:
     def changed_at(self, name: bytes) -> int:
         """The revision of a name's last change, an unbind included; 0 if it was never bound. No
         change is forgotten while its row is kept, and rows are kept for good."""
-        data = self._row_bytes(row_key(name, self._slots))
+        data = self._row_bytes(row_key(name, self.slots))
         return decode_row(data).revision if data is not None else 0
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding]]:
@@ -401,13 +401,14 @@ class Table:
                 yield key, binding
 
     def holds_row(self, key: bytes) -> bool:
-        """Whether a row is of a slot that is held: if not, it is no part of what the group holds."""
+        """Whether a row is of a slot that is held: if not, it is no part of what the group
+        holds."""
         return self.holdings.holds(int.from_bytes(key[:SLOT_BYTES], "big"))
 
     def scanner(self) -> Callable[[bytes, bytes], Iterator[tuple[bytes, Binding | None]]]:
         """`scan` for many ranges, valid until the table changes: it sorts what is not yet flushed
-        only once. Of names that were unbound it yields None, for to pass over them takes time. Slots
-        that are not held are for the caller to leave out."""
+        only once. Of names that were unbound it yields None, for to pass over them takes time.
+        Slots that are not held are for the caller to leave out."""
         over = self._unflushed()
         keys = sorted(over)
 
@@ -418,19 +419,20 @@ class Table:
 
         return scan
 
-    # --- the rows of slots, as steps of their moves see them (`slot_rows.SlotRows`) ----------------
+    # --- the rows of slots, as steps of their moves see them (`slot_rows.SlotRows`) --------------
 
     def row(self, name: bytes) -> bytes | None:
-        return self._row_bytes(row_key(name, self._slots))
+        return self._row_bytes(row_key(name, self.slots))
 
     def put_row(self, name: bytes, data: bytes) -> None:
-        self._dirty[row_key(name, self._slots)] = data
+        self._dirty[row_key(name, self.slots)] = data
 
     def delete_row(self, name: bytes) -> None:
-        self._dirty[row_key(name, self._slots)] = _GONE
+        self._dirty[row_key(name, self.slots)] = _GONE
 
     def rows_of_slot(self, slot: int, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Names, those behind `after`, and rows, ascending, held or not. Valid until a row changes."""
+        """Names, those behind `after`, and rows, ascending, held or not. Valid until a row
+        changes."""
         head = slot.to_bytes(SLOT_BYTES, "big")
         start = head + after + b"\0" if after else head
         end = head + b"\xff"
