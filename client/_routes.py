@@ -138,7 +138,7 @@ class Routes:
                 mask |= masks[holder]
             by_holders[holders] = mask or ANY
         self.known = topology
-        # Of those too that hold no slots yet: who watches the table is there before the first comes.
+        # Of those too that hold no slots yet: who watches is there before the first one comes.
         self._by_group = {
             group: by_holders[holders] for group, holders in enumerate(topology.holders)
         }

@@ -43,6 +43,8 @@ from globaltable.server.peers import Peer, PeerLinks
 from globaltable.server.persister import Persister
 from globaltable.server.service import GlobalTableService
 from globaltable.server.slot_claims import SlotClaims
+from globaltable.server.slot_groups import SlotGroups
+from globaltable.server.slot_mover import SlotMover
 from globaltable.server.starting import Start, begin, begin_joining
 from globaltable.server.topology_changes import TOPOLOGY_GROUP
 from globaltable.server.topology_word import decode_word
@@ -175,6 +177,8 @@ class Node:
             aside_pace=Pace(ASIDE_SHARE, time.monotonic),
         )
         self._driver.attach(self._persister, self._worker)
+        self._groups = SlotGroups(self._core, self._driver, self._loop.time)
+        self._mover = SlotMover(self._core, self._groups, self._loop.time)
         self._server: grpc.aio.Server | None = None
         self._service = GlobalTableService(self._backend)
         self._admin = AdminService(
@@ -184,10 +188,12 @@ class Node:
             worker=self._worker,
             store=self._table_store,
             live=self._live,
+            steps=self._groups,
         )
         self._health = HealthServicer()
         self._health_task: asyncio.Task[None] | None = None
         self._topology_task: asyncio.Task[None] | None = None
+        self._moving_task: asyncio.Task[None] | None = None
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -223,6 +229,7 @@ class Node:
         self._worker.sweep()
         self._health_task = asyncio.create_task(self._watch_health())
         self._topology_task = asyncio.create_task(self._watch_topology())
+        self._moving_task = asyncio.create_task(self._move_slots())
         self._driver.wake()
         log.info(
             "node started",
@@ -247,9 +254,10 @@ class Node:
         """Hand leadership over, finish what is under way, flush, and close."""
         drain_s = self._config.timeouts.drain_s
         log.info("node stopping", node=self._name, drain_s=drain_s)
-        for task in (self._health_task, self._topology_task):
+        for task in (self._health_task, self._topology_task, self._moving_task):
             if task is not None:
                 task.cancel()
+        await self._groups.close()
         await self._health.enter_graceful_shutdown()
         deadline = self._loop.time() + drain_s
         if not self._failed.done():
@@ -508,8 +516,16 @@ class Node:
                 if self._live.newest.version:
                     self._live.settle(done)
                 self._reconcile()
+                self._claims.look({n: r.table.holdings for n, r in core.replicas.items()})
+                self._live.tell_claims()
                 await asyncio.sleep(_TOPOLOGY_PERIOD_S)
         except (ProtocolError, StorageError) as error:
+            self._fail(error)
+
+    async def _move_slots(self) -> None:
+        try:
+            await self._mover.run()
+        except Exception as error:
             self._fail(error)
 
     def _read_topology(self) -> None:

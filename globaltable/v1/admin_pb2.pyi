@@ -6,6 +6,36 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class GetHoldingRequest(_message.Message):
+    __slots__ = ("group", "slot")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    slot: int
+    def __init__(self, group: _Optional[int] = ..., slot: _Optional[int] = ...) -> None: ...
+
+class HoldingStanding(_message.Message):
+    __slots__ = ("holding",)
+    HOLDING_FIELD_NUMBER: _ClassVar[int]
+    holding: bytes
+    def __init__(self, holding: _Optional[bytes] = ...) -> None: ...
+
+class TakeStepRequest(_message.Message):
+    __slots__ = ("group", "step")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    step: bytes
+    def __init__(self, group: _Optional[int] = ..., step: _Optional[bytes] = ...) -> None: ...
+
+class StepOutcome(_message.Message):
+    __slots__ = ("status", "detail")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    status: int
+    detail: str
+    def __init__(self, status: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
+
 class DescribeRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
