@@ -27,7 +27,7 @@ from globaltable.slot_moves import Ask, CopyOn, Move, Rest, copies, duty, next_a
 from globaltable.slot_steps import Step
 from globaltable.topology import Topology
 
-MOVES_AT_ONCE: Final = 4
+MOVES_AT_ONCE: Final = 16
 """Slots that one node moves at a time. Each has one step under way, in one log or the other."""
 LOOK_PERIOD_S: Final = 0.1
 PAUSE_S: Final = 0.5
@@ -126,7 +126,7 @@ class SlotMover:
                 for slot in self._core.topology.slots_of_group(number)
                 if assignment[slot] != number and slot not in holdings.moved
             ]
-        yield from sorted(fresh)
+        yield from sorted(fresh, key=lambda one: (one[1], assignment[one[0]], one[0]))
 
     async def _move(self, slot: int, group: int) -> None:
         try:
