@@ -83,7 +83,8 @@ class Move(NamedTuple):
 
 
 def duty(slot: int, group: int, holding: Holding, wanted: int) -> Move | Ask | None:
-    """What is to be done about a slot by who cares for `group`, if the slot is to be in `wanted`."""
+    """What is to be done about a slot by who cares for `group`, if the slot is to be in
+    `wanted`."""
     match holding.state:
         case HoldingState.HELD if group != wanted:
             return Move(Ends(slot, group, wanted), undo=False)

@@ -25,6 +25,7 @@ from typing import Any, Final
 from globaltable.deal import EVERYTHING, Deal
 from globaltable.errors import Corrupt, StorageError
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
+from globaltable.holdings import Holding, HoldingState
 from globaltable.members import Members
 from globaltable.model import Binding, Op, OpKind, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Role
@@ -100,6 +101,10 @@ class Checks:
     installs: int = 0
     elections: int = 0
     member_changes: int = 0
+    adoptions: int = 0
+    """Of slots, by other groups."""
+    reclaims: int = 0
+    """Of slots that were released in vain."""
     _leaders: dict[tuple[int, int], str] = field(default_factory=dict)
     _committed_by: dict[tuple[int, int], int] = field(default_factory=dict)
     """By group and revision, a term by which it was committed: that of who first applied it."""
@@ -293,7 +298,11 @@ class Checks:
                 if is_members(command):
                     self._members_changed(node, group, members_in(command))
             else:
-                model.apply(command, term, decode_batch(command[1:]))
+                batch = decode_batch(command[1:])
+                before = model.holdings
+                model.apply(command, term, batch)
+                if model.holdings is not before and batch.step is not None:
+                    self._moved(before.of(batch.step.slot), model.holdings.of(batch.step.slot))
                 self._made(group, model.record(revision).new)
         record = model.record(revision)
         if (record.command, record.term) != (command, term):
@@ -302,6 +311,11 @@ class Checks:
                 f"{term}, not {record.term}"
             )
         return record.batch_id
+
+    def _moved(self, before: Holding, after: Holding) -> None:
+        if HoldingState.HELD is after.state is not before.state:
+            self.adoptions += after.adopted == after.hop
+            self.reclaims += after.adopted != after.hop
 
     def _made(self, group: int, new: Sequence[tuple[Op, Told]]) -> None:
         """Changes, as they are applied for the first time anywhere."""
@@ -315,8 +329,11 @@ class Checks:
             )
             self.ledger[op.name] = told.version, None if op.kind is OpKind.UNBIND else told.unit
             identity = (op.client_id, op.sequence)
-            require(identity not in self._made_by, f"{op} takes effect in group {group} and in",
-                    self._made_by.get(identity))
+            require(
+                identity not in self._made_by,
+                f"{op} takes effect in group {group} and in",
+                self._made_by.get(identity),
+            )
             self._made_by[identity] = group
 
     def nothing_lost(self) -> None:

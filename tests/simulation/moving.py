@@ -1,15 +1,16 @@
 """Those who move slots: several at once, who know where each slot is to be sooner or later.
 
-A mover remembers nothing of a move but where it is wanted. At each look it takes a slot and a group,
-asks production what is to be done (`slot_moves`) by what the replicas of some node hold, be it old,
-and has that node propose it. It does not always wait for the end of a step: it goes to another node,
-as a new leader would, and the step that it has left behind may come late.
+A mover remembers nothing of a move but where it is wanted. At each look it takes a slot and a
+group, asks production what is to be done (`slot_moves`) by what the replicas of some node hold, be
+it old, and has that node propose it. It does not always wait for the end of a step: it goes to
+another node, as a new leader would, and the step that it has left behind may come late.
 """
 
 import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from globaltable.errors import StorageError
 from globaltable.model import Outcome, OutcomeStatus
 from globaltable.server.driver import Told
 from globaltable.slot_moves import Ask, CopyOn, Ends, Rest, copies, duty, next_action
@@ -98,7 +99,12 @@ class Mover:
             return False
         table = life.core.replicas[ends.source].table
         there = life.core.replicas[ends.target].table.holdings.of(ends.slot)
-        action = next_action(ends, table, there, ahead=self._rng.random() < 0.7, undo=undo)
+        ahead = self._rng.random() < 0.7
+        try:
+            action = next_action(ends, table, there, ahead=ahead, undo=undo)
+        except StorageError as error:
+            life.driver.met_damage(ends.source, error)
+            return True
         if isinstance(action, Rest):
             return False
         if isinstance(action, Ask):
@@ -111,11 +117,15 @@ class Mover:
         """The next copy of a pass; False if it is over, or void."""
         if not one.life.clock.is_alive or not one.is_whole:
             return False
-        for copy in one.copies:
-            if copy is not None:
-                self._ask(one.life, one.ends.target, copy)
-                return True
-        return False
+        try:
+            copy = next((copy for copy in one.copies if copy is not None), None)
+        except StorageError as error:
+            one.life.driver.met_damage(one.ends.source, error)
+            return False
+        if copy is None:
+            return False
+        self._ask(one.life, one.ends.target, copy)
+        return True
 
     def _ask(self, life: "Life", group: int, step: Step) -> None:
         self._steps += 1

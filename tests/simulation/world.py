@@ -77,6 +77,10 @@ class Result(NamedTuple):
     """Of replicas."""
     member_changes: int
     """Steps of a group that were committed."""
+    slot_moves: int
+    """Slots that came to be held by another group."""
+    reclaims: int
+    """Slots that were released and taken back."""
 
 
 class World:
@@ -157,6 +161,8 @@ class World:
             self.checks.elections,
             self.rebuilds,
             self.checks.member_changes,
+            self.checks.adoptions,
+            self.checks.reclaims,
         )
 
     def _run(self) -> None:
@@ -204,9 +210,7 @@ class World:
         self.wanted_groups[move.slot] = move.group
         for mover in self.movers:
             after_s = self.rng.random() * 0.3
-            self.timeline.after(
-                after_s, mover.told_where, move.slot, move.group, self.timeline.now
-            )
+            self.timeline.after(after_s, mover.told_where, move.slot, move.group, self.timeline.now)
 
     @property
     def serving(self) -> list[str]:
