@@ -23,9 +23,9 @@ Invariants, which hold whatever is asked for, in any order and any number of tim
 * What a group has refused it never adopts, and what it has adopted it never refuses (`adopted`).
 
 So of two groups at most one serves a slot, if whoever drives a move keeps to this (`slot_moves`):
-to adopt, only what the other group has released to this one; to reclaim, only what it can never
-adopt; to drop, only what it has adopted. Each of these is a fact that never ceases to be one, so
-it may be known from any replica, however late.
+a group is asked to adopt only what the other has released to it, to reclaim only what the other can
+never adopt, and to drop only what the other has adopted. Each of these is a fact that never ceases
+to be one, so it may be known from any replica, however late.
 """
 
 import enum

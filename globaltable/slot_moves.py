@@ -75,6 +75,30 @@ class Rest(enum.Enum):
 Action = Ask | CopyOn | Rest
 
 
+class Move(NamedTuple):
+    """A move to be gone on with (`next_action`), or to be undone as far as it can be."""
+
+    ends: Ends
+    undo: bool
+
+
+def duty(slot: int, group: int, holding: Holding, wanted: int) -> Move | Ask | None:
+    """What is to be done about a slot by who cares for `group`, if the slot is to be in
+    `wanted`."""
+    match holding.state:
+        case HoldingState.HELD if group != wanted:
+            return Move(Ends(slot, group, wanted), undo=False)
+        case HoldingState.RELEASED:
+            return Move(Ends(slot, group, holding.group), undo=group == wanted)
+        case HoldingState.DROPPED if not holding.emptied:
+            return Move(Ends(slot, group, holding.group), undo=False)
+        case HoldingState.COPYING if group != wanted:
+            return Ask(group, Refuse(slot, holding.hop, holding.group))
+        case HoldingState.REFUSED if not holding.emptied:
+            return Ask(group, Drop(slot, holding.hop))
+    return None
+
+
 def next_action(
     ends: Ends, here: Table, there: Holding, *, ahead: bool = True, undo: bool = False
 ) -> Action:
