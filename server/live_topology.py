@@ -51,10 +51,19 @@ class LiveTopology:
         self._on_change = on_change
         self._on_plan = on_plan
         self._settled: dict[int, int] = {}
+        self._text = (-1, "")
+        """Of a version."""
 
     @property
     def newest(self) -> Topology:
         return self._known.newest
+
+    @property
+    def text(self) -> str:
+        """Of the newest."""
+        if self._text[0] != self.newest.version:
+            self._text = (self.newest.version, encode_topology(self.newest))
+        return self._text[1]
 
     @property
     def unsettled(self) -> set[int]:
@@ -119,7 +128,7 @@ class LiveTopology:
         self.claims.hear(word.claims)
         self._on_plan(peer, word.plan)
         if word.version < self.newest.version:
-            self._tell(peer, self._word(encode_topology(self.newest)))
+            self._tell(peer, self._word(self.text))
         elif word.version > self.newest.version:
             self._tell(peer, self._word(""))
         elif news:

@@ -516,7 +516,7 @@ class Node:
                 if self._live.newest.version:
                     self._live.settle(done)
                 self._reconcile()
-                self._claims.look({n: r.table.holdings for n, r in core.replicas.items()})
+                self._claims.look(core.routes)
                 self._live.tell_claims()
                 await asyncio.sleep(_TOPOLOGY_PERIOD_S)
         except (ProtocolError, StorageError) as error:

@@ -11,7 +11,8 @@ Invariant: no claim gives way to an earlier one. So `moves`, the sum of their or
 with each that is news, and tells a newer state from an older one as versions do.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from itertools import starmap
 from typing import NamedTuple, Protocol
 
 from globaltable.topology import Topology
@@ -26,11 +27,10 @@ class Claim(NamedTuple):
     group: int
 
 
-class Holdings(Protocol):
-    """`globaltable.holdings.Holdings`."""
+class Routes(Protocol):
+    """`SlotRoutes`."""
 
-    @property
-    def claims(self) -> Iterable[tuple[int, int, int | None]]: ...
+    def take_news(self) -> list[tuple[int, int, int]]: ...
 
 
 class SlotClaims:
@@ -38,20 +38,14 @@ class SlotClaims:
         self._claims: dict[int, Claim] = {}
         self._untold: dict[int, Claim] = {}
         """Of those of this node's own groups: what peers who know all else do not know."""
-        self._seen: dict[int, Holdings] = {}
         self._owners: tuple[tuple[int, int], list[int]] = ((-1, -1), [])
         self.moves = 0
 
-    def look(self, holdings: Mapping[int, Holdings]) -> None:
-        """Take over what this node's replicas hold, by group."""
-        for group, now in holdings.items():
-            if self._seen.get(group) is now:
-                continue
-            self._seen[group] = now
-            for slot, hop, to in now.claims:
-                claim = Claim(slot, 2 * hop + (to is None), group if to is None else to)
-                if hop and self._add(claim):
-                    self._untold[slot] = claim
+    def look(self, routes: Routes) -> None:
+        """Take over what is new of what this node's replicas hold."""
+        for claim in starmap(Claim, routes.take_news()):
+            if self._add(claim):
+                self._untold[claim.slot] = claim
 
     def hear(self, claims: Iterable[Claim]) -> None:
         """Take over what a peer knows."""

@@ -18,7 +18,7 @@ from globaltable.holdings import Holdings
 from globaltable.topology import Topology, slot_of
 
 _UNKNOWN: Final = -1
-"""Below the hop at which slots are dealt."""
+"""Below the order of a slot where it was dealt."""
 
 
 class SlotRoutes:
@@ -28,6 +28,10 @@ class SlotRoutes:
         self._known: dict[int, Holdings] = {}
         self._groups: list[int] = []
         """By slot."""
+        self._orders: list[int] = []
+        """By slot: twice the hop at which it came there, and one more if it is held there. None
+        gives way to a lower one."""
+        self._news: set[int] = set()
         self._compute()
 
     def group_of_slot(self, slot: int) -> int:
@@ -48,32 +52,39 @@ class SlotRoutes:
     def learn(self, group: int, holdings: Holdings) -> None:
         """What a replica of a group holds, which was added, or whose table was replaced."""
         self._known[group] = holdings
-        self._compute()
+        for slot, hop, to in holdings.claims:
+            self._take(group, slot, hop, to)
 
     def moved(self, group: int, holdings: Holdings, slots: Iterable[int]) -> None:
         """What a replica of a group holds, which differs in these slots only."""
         self._known[group] = holdings
         for slot in slots:
-            self._groups[slot] = self._compute_slot(slot)
+            claim = holdings.claim(slot)
+            if claim is not None:
+                self._take(group, slot, *claim)
 
     def forget(self, group: int) -> None:
         if self._known.pop(group, None) is not None:
             self._compute()
 
+    def take_news(self) -> list[tuple[int, int, int]]:
+        """Of the slots of which something was learnt since this was asked last: slot, order, and
+        group; none of those that are where they were dealt."""
+        news, self._news = self._news, set()
+        return [(slot, self._orders[slot], self._groups[slot]) for slot in news]
+
     def _compute(self) -> None:
-        hops = [_UNKNOWN] * self._slots
-        groups = [self._topology.group_of_slot(slot) for slot in range(self._slots)]
+        self._groups = [self._topology.group_of_slot(slot) for slot in range(self._slots)]
+        self._orders = [_UNKNOWN] * self._slots
         for group, holdings in self._known.items():
             for slot, hop, to in holdings.claims:
-                if hop > hops[slot]:
-                    hops[slot], groups[slot] = hop, group if to is None else to
-        self._groups = groups
+                self._take(group, slot, hop, to)
 
-    def _compute_slot(self, slot: int) -> int:
-        highest, found = _UNKNOWN, self._topology.group_of_slot(slot)
-        for group, holdings in self._known.items():
-            claim = holdings.claim(slot)
-            if claim is not None and claim[0] > highest:
-                highest, to = claim
-                found = group if to is None else to
-        return found
+    def _take(self, group: int, slot: int, hop: int, to: int | None) -> None:
+        # At one hop a slot is held by who it was released to, or again by who released it.
+        order = 2 * hop + (to is None)
+        if order > self._orders[slot]:
+            self._orders[slot] = order
+            self._groups[slot] = group if to is None else to
+            if hop:
+                self._news.add(slot)

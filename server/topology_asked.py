@@ -21,7 +21,6 @@ from globaltable.topology_change import (
     with_replicas,
 )
 from globaltable.v1 import admin_pb2 as pb
-from globaltable.wire.topologies import encode_topology
 
 
 def change_asked(request: pb.ChangeTopologyRequest) -> Change:
@@ -75,7 +74,7 @@ def _node(asked: pb.MemberNode) -> Node:
 def topology_standing(core: NodeCore, live: LiveTopology) -> pb.TopologyStanding:
     return pb.TopologyStanding(
         node=core.node,
-        json=encode_topology(live.newest),
+        json=live.text,
         unsettled=sorted(live.unsettled),
         replicas=[_standing(core, number) for number in sorted({*core.replicas, *core.failures})],
         claims=_claims(live),
