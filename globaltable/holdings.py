@@ -100,7 +100,26 @@ DEALT: Final = Holding(HoldingState.HELD)
 Moved = Mapping[int, Holding]
 """By slot, of those that were ever moved in or out. Never changed in place."""
 
-NONE_MOVED: Final[Moved] = MappingProxyType({})
+
+class Adoption(NamedTuple):
+    """A slot came to be held at `revision` that another group had released at its `released_at`:
+    all that was changed there came before what is changed here behind it."""
+
+    revision: int
+    slot: int
+    source: int
+    released_at: int
+
+
+class Moves(NamedTuple):
+    """What a group's table keeps of moves: of each slot that was ever moved what is held of it, and
+    the adoptions that are no older than the history of ops, in the order of their revisions."""
+
+    moved: Moved = MappingProxyType({})
+    adoptions: tuple[Adoption, ...] = ()
+
+
+NO_MOVES: Final = Moves()
 
 
 # --- transitions ----------------------------------------------------------------------------------
@@ -223,12 +242,13 @@ def _out_of_order(what: str, hop: int, holding: Holding) -> StepRefused:
 class Holdings:
     """What a group holds of all slots: its deal, and what was moved since. Immutable."""
 
-    __slots__ = ("_deal", "_slots", "held", "held_since", "moved")
+    __slots__ = ("_deal", "_slots", "held", "held_since", "moved", "moves")
 
-    def __init__(self, deal: Deal, slots: int, moved: Moved = NONE_MOVED) -> None:
+    def __init__(self, deal: Deal, slots: int, moves: Moves = NO_MOVES) -> None:
         self._deal = deal
         self._slots = slots
-        self.moved = moved
+        self.moves = moves
+        self.moved = moved = moves.moved
         self.held = frozenset(
             {slot for slot in deal.slots(slots) if slot not in moved}
             | {slot for slot, holding in moved.items() if holding.state is HoldingState.HELD}
@@ -253,11 +273,20 @@ class Holdings:
     def holds_all(self, slots: Iterable[int]) -> bool:
         return self.held.issuperset(slots)
 
-    def changed(self, slot: int, holding: Holding) -> "Holdings":
+    @property
+    def adoptions(self) -> tuple[Adoption, ...]:
+        return self.moves.adoptions
+
+    def changed(self, slot: int, holding: Holding, floor: int) -> "Holdings":
+        """With another holding of a slot; `floor` is that of the history of ops."""
+        kept = [one for one in self.moves.adoptions if one.revision > floor]
+        if holding.state is HoldingState.HELD and holding.adopted == holding.hop:
+            kept.append(Adoption(holding.revision, slot, holding.group, holding.released_at))
         # From what there is: a group may hold thousands, and a move is a few changes of one.
         after = Holdings.__new__(Holdings)
         after._deal, after._slots = self._deal, self._slots
         after.moved = {**self.moved, slot: holding}
+        after.moves = Moves(after.moved, tuple(kept))
         was, held = self.of(slot), holding.state is HoldingState.HELD
         after.held = self.held | {slot} if held else self.held - {slot}
         if was.state is HoldingState.HELD and was.revision == self.held_since:

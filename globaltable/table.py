@@ -32,7 +32,7 @@ from typing import NamedTuple, Protocol
 from globaltable.deal import EVERYTHING, Deal
 from globaltable.errors import SlotElsewhere, StepRefused
 from globaltable.history import History, HistoryRecord, Identity, answer_to, identity_of
-from globaltable.holdings import NO_GROUP, NONE_MOVED, Holdings, Moved
+from globaltable.holdings import NO_GROUP, NO_MOVES, Holdings, Moves
 from globaltable.members import Members
 from globaltable.model import (
     SYSTEM_TABLE,
@@ -106,7 +106,7 @@ class TableState(NamedTuple):
     applied_term: int
     floor: int
     members: Members | None = None
-    moved: Moved = NONE_MOVED
+    moves: Moves = NO_MOVES
 
 
 class Flush(NamedTuple):
@@ -161,7 +161,7 @@ class Table:
     ) -> None:
         """`deal` is what the group held before any slot was moved."""
         self.slots = slots
-        self.holdings = Holdings(deal, slots, state.moved)
+        self.holdings = Holdings(deal, slots, state.moves)
         """As of `applied`."""
         self._flushed = flushed
         self._applied = state.applied
@@ -255,7 +255,7 @@ class Table:
             outcome = Outcome(OutcomeStatus.INVALID_ARGUMENT, None, str(error))
         else:
             if taken.holding is not self.holdings.of(step.slot):
-                self.holdings = self.holdings.changed(step.slot, taken.holding)
+                self.holdings = self.holdings.changed(step.slot, taken.holding, self.history.floor)
             # A revision of the group that they were applied in says nothing here.
             ops = {
                 identity_of(op.client_id, op.sequence): op._replace(revision=0) for op in taken.ops
@@ -457,7 +457,7 @@ class Table:
             self._applied_term,
             self.history.floor,
             self.members,
-            self.holdings.moved,
+            self.holdings.moves,
         )
 
     def _unflushed(self) -> dict[bytes, bytes]:

@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from globaltable.errors import Elsewhere, NoQuorum, Overloaded, StorageError
+from globaltable.errors import Elsewhere, NoQuorum, Overloaded, SlotElsewhere, StorageError
+from globaltable.group import Replica
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
 from globaltable.server.config import Config
 from globaltable.server.core import NodeCore
@@ -19,8 +20,11 @@ from globaltable.server.status import placement_response, status_response, topol
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
 from globaltable.table import SLOT_BYTES, Table
-from globaltable.topology import Topology
+from globaltable.topology import Topology, slot_of
 from globaltable.v1 import globaltable_pb2 as pb
+
+_MOVES_FOLLOWED_MAX: Final = 3
+"""Of one slot, by one linearizable read."""
 
 SCAN_ROWS_AT_ONCE: Final = 2_000
 """Rows that a scan looks at before the node gets a turn."""
@@ -96,7 +100,34 @@ class NodeBackend:
         self._driver.submit(ops, self._deadline(timeout_s), told)
 
     async def barrier(self, names: Iterable[bytes], timeout_s: float | None) -> None:
-        await self.barrier_of({self._topology.group_of(name) for name in names}, timeout_s)
+        """Of a slot that was moved meanwhile the barrier is passed of the group that it went to:
+        what that has acknowledged is not known behind the first one's. Raises `SlotElsewhere` if
+        it goes on to move."""
+        slots = {slot_of(name, self._topology.slots) for name in names}
+        error: Elsewhere | None = None
+        for _ in range(_MOVES_FOLLOWED_MAX):
+            routes = {slot: self._core.routes.group_of_slot(slot) for slot in slots}
+            await self.barrier_of(set(routes.values()), timeout_s)
+            slots = set()
+            for slot, group in routes.items():
+                try:
+                    self._require_held(slot, group)
+                except SlotElsewhere as moved:
+                    slots.add(slot)
+                    error = moved
+            if not slots:
+                return
+        assert error is not None
+        raise error
+
+    def _require_held(self, slot: int, group: int) -> Replica:
+        """The replica here of a group that holds a slot, as far as it has applied. Raises
+        `SlotElsewhere`, or `Elsewhere` or `NoQuorum` if there is none that serves."""
+        replica = self._core.serving(group)
+        holdings = replica.table.holdings
+        if not holdings.holds(slot):
+            raise SlotElsewhere(slot, holdings.went_to(slot))
+        return replica
 
     async def barrier_of(self, groups: Collection[int], timeout_s: float | None) -> None:
         """`barrier`, for all names of these groups."""
@@ -114,7 +145,7 @@ class NodeBackend:
             raise NoQuorum(_NOT_CONFIRMED) from error
 
     def read(self, names: Sequence[bytes]) -> list[tuple[Binding | None, int]]:
-        group_of = self._topology.group_of
+        group_of = self._core.routes.group_of
         tables: dict[int, Table] = {}
         found = []
         for name in names:
@@ -144,9 +175,10 @@ class NodeBackend:
             if wanted and not (slot < 8 * len(wanted) and wanted[slot >> 3] >> (slot & 7) & 1):
                 continue
             head = slot.to_bytes(SLOT_BYTES, "big")
-            group = self._topology.group_of_slot(slot)
+            group = self._core.routes.group_of_slot(slot)
+            replica = self._require_held(slot, group)
             if group not in scanners:
-                scanners[group] = self._core.serving(group).table.scanner()
+                scanners[group] = replica.table.scanner()
             start = max(head + name, token + b"\0")
             try:
                 for key, binding in scanners[group](start, head + name + b"\xff"):
@@ -166,11 +198,23 @@ class NodeBackend:
             raise Overloaded(f"{len(self.watches)} watchers are connected to this node", 1.0)
         present = len(self._topology.groups)
         if exact:
-            groups = [self._topology.group_of(start)]
+            groups = [self._group_to_watch(start, after)]
         elif unknown := [group for group in groups if group >= present]:
             # Of a topology that this node has yet to hear of.
             raise Elsewhere(f"group {unknown[0]} is not known to {self._node}")
         return self.watches.add(start, exact, groups or range(present), after)
+
+    def _group_to_watch(self, name: bytes, after: Mapping[int, int]) -> int:
+        """Of one key: the group that holds it, or one that held it, as long as the watcher has not
+        been told of all that was changed there."""
+        slot = slot_of(name, self._topology.slots)
+        for group, revision in after.items():
+            if not self._core.refusal(group):
+                holdings = self._core.replicas[group].table.holdings
+                left = holdings.went_to(slot) is not None
+                if left and revision < holdings.of(slot).revision:
+                    return group
+        return self._core.routes.group_of_slot(slot)
 
     def status(self) -> pb.StatusResponse:
         peers = [

@@ -178,7 +178,7 @@ class Node:
         )
         self._driver.attach(self._persister, self._worker)
         self._groups = SlotGroups(self._core, self._driver, self._loop.time)
-        self._mover = SlotMover(self._core, self._groups, self._loop.time)
+        self._mover = SlotMover(self._core, self._groups, self._loop.time, self._driver.met_damage)
         self._server: grpc.aio.Server | None = None
         self._service = GlobalTableService(self._backend)
         self._admin = AdminService(

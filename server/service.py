@@ -60,6 +60,7 @@ _CODES: Final = {
     "UnknownTable": (grpc.StatusCode.NOT_FOUND, pb.ErrorDetail.REASON_UNKNOWN_TABLE),
     "Overloaded": (grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ErrorDetail.REASON_OVERLOADED),
     "NoQuorum": (grpc.StatusCode.UNAVAILABLE, pb.ErrorDetail.REASON_NO_QUORUM),
+    "SlotElsewhere": (grpc.StatusCode.FAILED_PRECONDITION, pb.ErrorDetail.REASON_ELSEWHERE),
     "Elsewhere": (grpc.StatusCode.FAILED_PRECONDITION, pb.ErrorDetail.REASON_ELSEWHERE),
     "Compacted": (grpc.StatusCode.OUT_OF_RANGE, pb.ErrorDetail.REASON_COMPACTED),
     "Lagged": (grpc.StatusCode.OUT_OF_RANGE, pb.ErrorDetail.REASON_LAGGED),

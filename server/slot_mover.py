@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from globaltable.errors import GlobalTableError, NoQuorum
+from globaltable.errors import GlobalTableError, NoQuorum, StorageError
 from globaltable.group import Replica
 from globaltable.holdings import Holding, HoldingState
 from globaltable.model import Outcome, OutcomeStatus
@@ -32,6 +32,8 @@ MOVES_AT_ONCE: Final = 16
 LOOK_PERIOD_S: Final = 0.1
 PAUSE_S: Final = 0.5
 """Before a move that could not go on is tried again."""
+PAUSE_RELEASED_S: Final = 0.02
+"""While the slot is served by nobody."""
 STEPS_MAX: Final = 10_000
 """Of one move at a stretch: above what the largest slot takes; a move that goes in circles ends."""
 
@@ -63,8 +65,16 @@ class Replicas(Protocol):
 class SlotMover:
     """`run` until it is cancelled."""
 
-    def __init__(self, core: Replicas, groups: Groups, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        core: Replicas,
+        groups: Groups,
+        now: Callable[[], float],
+        met_damage: Callable[[int, StorageError], object],
+    ) -> None:
+        """`met_damage` hears of a record of a group that cannot be read."""
         self._core = core
+        self._met_damage = met_damage
         self._groups = groups
         self._now = now
         self._moving: dict[int, asyncio.Task[None]] = {}
@@ -134,9 +144,16 @@ class SlotMover:
                 if not await self._proceed(slot, group):
                     return
             raise NoQuorum(f"it was not done after {STEPS_MAX} steps")
+        except StorageError as error:
+            self._met_damage(group, error)
         except GlobalTableError as error:
             log.info("slot waits", slot=slot, group=group, reason=str(error))
-            self._paused[slot] = self._now() + PAUSE_S
+            self._paused[slot] = self._now() + self._pause_s(slot, group)
+
+    def _pause_s(self, slot: int, group: int) -> float:
+        replica = self._core.replicas.get(group)
+        state = replica.table.holdings.of(slot).state if replica is not None else None
+        return PAUSE_RELEASED_S if state is HoldingState.RELEASED else PAUSE_S
 
     async def _proceed(self, slot: int, group: int) -> bool:
         """One action; whether there may be another."""

@@ -21,11 +21,11 @@ import lmdb
 from globaltable import limits
 from globaltable.errors import Corrupt, ProtocolError, StorageError
 from globaltable.history import HistoryRecord
-from globaltable.holdings import NONE_MOVED
+from globaltable.holdings import NO_MOVES
 from globaltable.model import is_name
 from globaltable.store.table import ROOT_STATE, SnapshotChunk, TableImage
 from globaltable.table import SLOT_BYTES, Flush, TableState
-from globaltable.wire.holdings import holdings_fields, moved_of
+from globaltable.wire.holdings import moves_fields, moves_of
 from globaltable.wire.members import fields_of, members_of
 from globaltable.wire.packing import pack, unpack
 from globaltable.wire.rows import decode_history, decode_row
@@ -85,11 +85,11 @@ class _Pointer:
 
     def encoded(self) -> bytes:
         state: list[Any] = list(self.state[:3])
-        members, moved = self.state.members, self.state.moved
-        if members is not None or moved:
+        members, moves = self.state.members, self.state.moves
+        if members is not None or moves.moved:
             state.append(None if members is None else fields_of(members))
-        if moved:
-            state.append(holdings_fields(moved))
+        if moves.moved:
+            state.append(moves_fields(moves))
         return pack([self.generation, state])
 
     @classmethod
@@ -98,8 +98,8 @@ class _Pointer:
             generation, state = unpack(_unseal(key, value, "state of group"))
             applied, applied_term, floor, *rest = state
             members = members_of(rest[0]) if rest and rest[0] is not None else None
-            moved = moved_of(rest[1]) if len(rest) > 1 else NONE_MOVED
-            return cls(generation, TableState(applied, applied_term, floor, members, moved))
+            moves = moves_of(rest[1]) if len(rest) > 1 else NO_MOVES
+            return cls(generation, TableState(applied, applied_term, floor, members, moves))
         except (ProtocolError, TypeError, ValueError) as error:
             raise Corrupt(f"group {key.hex()} of table/ does not decode: {error}") from error
 

@@ -4,12 +4,34 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from globaltable.errors import ProtocolError
-from globaltable.holdings import DIGEST_BYTES, NONE_MOVED, Holding, HoldingState, Moved
+from globaltable.holdings import DIGEST_BYTES, Adoption, Holding, HoldingState, Moved, Moves
 from globaltable.wire.packing import shown
 
 _STATES: Final[Mapping[int, HoldingState]] = {int(state): state for state in HoldingState}
 _TYPES: Final = (int, int, int, int, int, int, int, int, int, bytes, bool)
 """Of the slot, and of the fields of its holding."""
+
+
+def moves_fields(moves: Moves) -> list[Any]:
+    """Plain values: the same for equal ones."""
+    return [holdings_fields(moves.moved), [list(one) for one in moves.adoptions]]
+
+
+def moves_of(fields: Any) -> Moves:
+    """The inverse of `moves_fields`; `ProtocolError` if it has none."""
+    if type(fields) is not list or len(fields) != 2 or type(fields[1]) is not list:
+        raise ProtocolError(f"moves are holdings and adoptions: {shown(fields)}")
+    return Moves(moved_of(fields[0]), tuple(map(_adoption, fields[1])))
+
+
+def _adoption(fields: Any) -> Adoption:
+    if (
+        type(fields) is not list
+        or len(fields) != len(Adoption._fields)
+        or any(type(value) is not int or not 0 <= value < 2**63 for value in fields)
+    ):
+        raise ProtocolError(f"not an adoption: {shown(fields)}")
+    return Adoption(*fields)
 
 
 def holdings_fields(moved: Moved) -> list[list[Any]]:
@@ -24,7 +46,7 @@ def moved_of(fields: Any) -> Moved:
     moved = dict(map(_holding, fields))
     if len(moved) != len(fields):
         raise ProtocolError("a slot is held twice")
-    return moved or NONE_MOVED
+    return moved
 
 
 def _holding(fields: Any) -> tuple[int, Holding]:

@@ -16,7 +16,7 @@ from hypothesis import given
 
 from globaltable import limits
 from globaltable.errors import Corrupt, ProtocolError
-from globaltable.holdings import Holding, HoldingState
+from globaltable.holdings import NO_MOVES, Adoption, Holding, HoldingState, Moves
 from globaltable.members import Members
 from globaltable.model import Batch, Op, OpKind, OutcomeStatus, qualified_name
 from globaltable.raft.messages import (
@@ -142,8 +142,10 @@ members = st.builds(
     node_names,
     st.integers(1, 9),
 )
-moved = st.dictionaries(st.integers(0, 2**16), holdings, max_size=3)
-states = st.builds(TableState, u63, u63, u63, st.none() | members, moved).filter(
+adoptions = st.lists(st.builds(Adoption, u63, u63, u63, u63), max_size=3).map(tuple)
+moved = st.dictionaries(st.integers(0, 2**16), holdings, min_size=1, max_size=3)
+moves = st.just(NO_MOVES) | st.builds(Moves, moved, adoptions)
+states = st.builds(TableState, u63, u63, u63, st.none() | members, moves).filter(
     lambda state: state.floor <= state.applied
 )
 

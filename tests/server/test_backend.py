@@ -15,6 +15,7 @@ from globaltable.server.core import NodeCore
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
 from globaltable.server.slot_claims import SlotClaims
+from globaltable.server.slot_routes import SlotRoutes
 from globaltable.server.watches import Watches
 from globaltable.table import Table
 from globaltable.topology import SLOTS_DEFAULT, Topology, one_node_each, spread
@@ -29,6 +30,7 @@ class _Held(NamedTuple):
 
 class _Core:
     topology: Topology = spread("im", one_node_each("abc"), 1, 3, SLOTS_DEFAULT)
+    routes = SlotRoutes(topology)
 
     def __init__(self) -> None:
         self.tables = Tables()

@@ -145,7 +145,7 @@ class Model:
         except StepRefused:
             status = OutcomeStatus.INVALID_ARGUMENT
         else:
-            self.holdings = self.holdings.changed(step.slot, taken.holding)
+            self.holdings = self.holdings.changed(step.slot, taken.holding, self._floor)
             self._holdings_since.append((revision, self.holdings))
             for op in taken.ops:
                 identity = (op.client_id, op.sequence)
