@@ -9,12 +9,14 @@ of order. The node that leads a group moves
 * what the group has released: on, or back if another is to hold it by now;
 * what has been copied into the group and is not to be held by it after all: it is deleted.
 
-Paced, so that ops go on as before: so many slots at a time, and a step of each at a time. A move
-that cannot go on (a group without a leader, a node that is down) is tried again later.
+Slots are moved some at a time, between the same two groups, step by step together: so their
+entries share turns, and cost hardly more than one. After each such batch comes a rest as long as it
+took, in which ops go on as before. A move that cannot go on (a group without a leader, a node that
+is down) is tried again later.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import structlog
@@ -23,12 +25,17 @@ from globaltable.errors import GlobalTableError, NoQuorum, StorageError
 from globaltable.group import Replica
 from globaltable.holdings import Holding, HoldingState
 from globaltable.model import Outcome, OutcomeStatus
+from globaltable.server.pacing import Pace
+from globaltable.slot_history import SlotHistory
 from globaltable.slot_moves import Ask, CopyOn, Move, Rest, copies, duty, next_action
 from globaltable.slot_steps import Step
+from globaltable.table import Table
 from globaltable.topology import Topology
 
-MOVES_AT_ONCE: Final = 16
-"""Slots that one node moves at a time. Each has one step under way, in one log or the other."""
+BATCH_SLOTS: Final = 16
+"""Moved together: as many steps as a replica lets wait (`proposals`)."""
+SHARE: Final = 0.5
+"""Of the time in which slots are being moved; the rest of it is rest."""
 LOOK_PERIOD_S: Final = 0.1
 PAUSE_S: Final = 0.5
 """Before a move that could not go on is tried again."""
@@ -77,66 +84,59 @@ class SlotMover:
         self._met_damage = met_damage
         self._groups = groups
         self._now = now
-        self._moving: dict[int, asyncio.Task[None]] = {}
-        """By slot."""
+        self._pace = Pace(SHARE, now)
+        self._past: SlotHistory | None = None
         self._paused: dict[int, float] = {}
         """Slots whose move could not go on, and until when they wait."""
-        self._awake = asyncio.Event()
 
     async def run(self) -> None:
-        try:
-            while True:
-                self._begin_moves()
-                self._awake.clear()
-                try:
-                    async with asyncio.timeout(LOOK_PERIOD_S):
-                        await self._awake.wait()
-                except TimeoutError:
-                    pass
-        finally:
-            for task in self._moving.values():
-                task.cancel()
-            await asyncio.gather(*self._moving.values(), return_exceptions=True)
+        while True:
+            batch = self._batch()
+            if not batch:
+                self._past = None
+                await asyncio.sleep(LOOK_PERIOD_S)
+                continue
+            began = self._now()
+            async with asyncio.TaskGroup() as moves:
+                for slot, group in batch:
+                    moves.create_task(self._move(slot, group))
+            await asyncio.sleep(self._pace.rest_s(self._now() - began))
 
-    def _begin_moves(self) -> None:
-        if len(self._moving) >= MOVES_AT_ONCE:
-            return
+    def _batch(self) -> list[tuple[int, int]]:
+        """Slots to be moved together, each with the group that is led here."""
         now = self._now()
         self._paused = {slot: until for slot, until in self._paused.items() if until > now}
-        for slot, group in self._wanted():
-            if slot in self._moving or slot in self._paused:
-                continue
-            self._moving[slot] = task = asyncio.create_task(self._move(slot, group))
-            task.add_done_callback(lambda _, slot=slot: self._ended(slot))  # type: ignore[misc]
-            if len(self._moving) >= MOVES_AT_ONCE:
-                return
-
-    def _ended(self, slot: int) -> None:
-        self._moving.pop(slot, None)
-        self._awake.set()
-
-    def _wanted(self) -> Iterator[tuple[int, int]]:
-        """The slots that this node has a duty to, each with the group that it leads: first what was
-        begun, then the lowest, so that groups are written to in turn."""
         assignment = self._core.topology.assignment
+        begun, fresh = self._wanted()
+        if begun:
+            return sorted(begun)[:BATCH_SLOTS]
+        # The lowest two groups between which any is to move.
+        fresh.sort(key=lambda one: (one[1], assignment[one[0]], one[0]))
+        ends = [(group, assignment[slot]) for slot, group in fresh[:BATCH_SLOTS]]
+        return fresh[: ends.count(ends[0])] if ends else []
+
+    def _wanted(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """The slots that this node has a duty to, each with the group that is led here: those whose
+        move was begun, and the others."""
+        assignment = self._core.topology.assignment
+        begun: list[tuple[int, int]] = []
         fresh: list[tuple[int, int]] = []
         for number, replica in self._core.replicas.items():
             if not replica.is_leader or self._core.refusal(number):
                 continue
             holdings = replica.table.holdings
-            for slot, holding in holdings.moved.items():
-                if duty(slot, number, holding, assignment[slot]) is None:
-                    continue
-                if holding.state is HoldingState.HELD:
-                    fresh.append((slot, number))
-                else:
-                    yield slot, number
-            fresh += [
+            fresh += [(slot, number) for slot in holdings.held if assignment[slot] != number]
+            begun += [
                 (slot, number)
-                for slot in self._core.topology.slots_of_group(number)
-                if assignment[slot] != number and slot not in holdings.moved
+                for slot, holding in holdings.moved.items()
+                if holding.state is not HoldingState.HELD
+                and duty(slot, number, holding, assignment[slot]) is not None
             ]
-        yield from sorted(fresh, key=lambda one: (one[1], assignment[one[0]], one[0]))
+        paused = self._paused
+        return (
+            [one for one in begun if one[0] not in paused],
+            [one for one in fresh if one[0] not in paused],
+        )
 
     async def _move(self, slot: int, group: int) -> None:
         try:
@@ -176,7 +176,7 @@ class SlotMover:
             case Ask(asked, step):
                 await self._take(asked, step)
             case CopyOn(hop, after):
-                for copy in copies(ends, table, hop, after):
+                for copy in copies(ends, self._past_of(table), hop, after):
                     if copy is None:
                         await asyncio.sleep(0)
                     else:
@@ -188,6 +188,12 @@ class SlotMover:
             case Rest.DONE:
                 return False
         return True
+
+    def _past_of(self, table: Table) -> SlotHistory:
+        """Kept while it is of use: slots of one group are moved together, and one after another."""
+        if self._past is None or self._past.table is not table:
+            self._past = SlotHistory(table)
+        return self._past
 
     async def _take(self, group: int, step: Step) -> None:
         outcome = await self._groups.take(group, step)

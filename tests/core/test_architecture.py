@@ -27,6 +27,7 @@ LAYERS: Final = (
     ("wire.batches",),
     ("history", "topology_change"),
     ("table",),
+    ("slot_history",),
     ("slot_moves",),
     ("backup", "backup.records"),
     ("backup.contents",),

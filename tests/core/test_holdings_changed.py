@@ -1,5 +1,5 @@
-"""What a group holds is the same whether it is kept up change by change or made from what is stored:
-replicas come to it in either way, and must decide alike."""
+"""What a group holds is the same whether it is kept up change by change or made from what is
+stored: replicas come to it in either way, and must decide alike."""
 
 from hypothesis import given
 from hypothesis import strategies as st
