@@ -60,6 +60,7 @@ from globaltable.wire.rows import (
 SLOT_BYTES = 2
 _SYSTEM_PREFIX = qualified_name(SYSTEM_TABLE, "")
 _kind_of = itemgetter(Op._fields.index("kind"))
+_name_of = itemgetter(Op._fields.index("name"))
 _STALE = Outcome(
     OutcomeStatus.UNAVAILABLE, None, "the attempt was held up for too long and was not applied"
 )
@@ -224,7 +225,7 @@ class Table:
 
     def _apply_and_remember(self, revision: int, ops: Sequence[Op], as_of: int) -> Applied:
         identities = [identity_of(op.client_id, op.sequence) for op in ops]
-        slots = slots_of([op.name for op in ops], self.slots)
+        slots = slots_of(map(_name_of, ops), self.slots)
         holdings = self.holdings
         if (
             len(set(identities)) == len(identities)

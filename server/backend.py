@@ -104,10 +104,11 @@ class NodeBackend:
         what that has acknowledged is not known behind the first one's. Raises `SlotElsewhere` if
         it goes on to move."""
         slots = {slot_of(name, self._topology.slots) for name in names}
+        deadline = self._deadline(timeout_s)
         error: Elsewhere | None = None
         for _ in range(_MOVES_FOLLOWED_MAX):
             routes = {slot: self._core.routes.group_of_slot(slot) for slot in slots}
-            await self.barrier_of(set(routes.values()), timeout_s)
+            await self.barrier_of(set(routes.values()), deadline - self._loop.time())
             slots = set()
             for slot, group in routes.items():
                 try:

@@ -123,6 +123,8 @@ class Watches:
             applied = self._replica(group).table.applied
             self._published.setdefault(group, applied)
             position[group] = after.get(group, applied)
+        for group in position.keys() - after.keys():
+            position[group] = self._begins_at(group, position)
         watcher = Watcher(start, exact, position)
         if exact:
             self._place(watcher, after)
@@ -135,6 +137,15 @@ class Watches:
         index.setdefault(start, set()).add(watcher)
         self._count += 1
         return watcher
+
+    def _begins_at(self, group: int, position: Mapping[int, int]) -> int:
+        """The present of a group; or where it adopted a slot, if the replica here of the group that
+        released it has not come as far: that is to be told of first."""
+        for adoption in self._replica(group).table.holdings.adoptions:
+            source = position.get(adoption.source)
+            if source is not None and source < adoption.released_at:
+                return min(position[group], adoption.revision)
+        return position[group]
 
     def _place(self, watcher: Watcher, after: Mapping[int, int]) -> None:
         """Where in its group a watcher of one key begins, that may have watched it in another."""
@@ -343,7 +354,7 @@ class Watches:
         position = watcher.position
         for adoption in self._replica(group).table.holdings.adoptions:
             told = position.get(adoption.source)
-            is_ahead = adoption.revision > position[group]
+            is_ahead = adoption.revision >= position[group]
             if is_ahead and told is not None and told < adoption.released_at:
                 return adoption.revision
         return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 MOVERS: Final = 2
-_PAUSE_S: Final = 0.03
+_PAUSE_S: Final = 0.01
 _STEP_S: Final = 0.6
 _LEAVES: Final = 0.1
 """How often a mover goes elsewhere before a step has ended."""
