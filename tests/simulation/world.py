@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from globaltable import history, limits, slot_moves, slot_rows
+from globaltable import history, limits, slot_history, slot_moves, slot_rows
 from globaltable.client._lanes import WriteLane
 from globaltable.deal import NOTHING, Deal
 from globaltable.errors import StorageError
@@ -46,7 +46,7 @@ SMALL_LIMITS: Final[tuple[tuple[ModuleType | type, str, int], ...]] = (
     (guard, "UNCOMMITTED_ENTRIES_MAX", 24),
     (slot_moves, "COPY_ROWS_MAX", 2),
     (slot_moves, "COPY_OPS_MAX", 5),
-    (slot_moves, "READ_OPS_AT_ONCE", 30),
+    (slot_history, "READ_OPS_AT_ONCE", 30),
     (slot_moves, "BEHIND_ROWS_MAX", 1),
     (slot_rows, "DROP_ROWS_MAX", 2),
 )

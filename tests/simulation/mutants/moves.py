@@ -4,14 +4,13 @@ One rule has none: what is copied is told to no watcher, for a row says the revi
 changed, and hardly ever is that the one at which it is copied in.
 """
 
-import random
 from collections.abc import Sequence
 from typing import Any, Final
 
-from globaltable import slot_moves, slot_rows, table
-from globaltable.holdings import NO_MOVES, Adoption, Holding, HoldingState, Holdings
+from globaltable import slot_moves, slot_rows
+from globaltable.holdings import NO_MOVES, Holding, Holdings, HoldingState
 from globaltable.model import Outcome
-from globaltable.server.watches import Watcher, Watches
+from globaltable.server.watches import Watches
 from globaltable.slot_moves import Action, Ask, CopyOn, Ends
 from globaltable.slot_rows import SlotRows, Taken
 from globaltable.slot_steps import Adopt, Copy, Drop, Reclaim
