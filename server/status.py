@@ -65,6 +65,7 @@ def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.
         first_log_index=guard.journal.first_index,
         last_log_index=guard.journal.last_index,
         rebuilding=replica.rebuilding,
+        slots=len(replica.table.holdings.held),
     )
 
 

@@ -9,11 +9,12 @@ from typing import BinaryIO, NamedTuple
 
 import globaltable
 from globaltable.admin.nodes import Node, Nodes, asking
+from globaltable.admin.topology import look
 from globaltable.backup.contents import Tally
 from globaltable.backup.reading import BackupReader
 from globaltable.backup.records import FORMAT_VERSION, Begin, Header, Origin, Trailer
 from globaltable.backup.writing import BackupWriter
-from globaltable.errors import NoQuorum, ProtocolError
+from globaltable.errors import NoQuorum, ProtocolError, Unavailable
 from globaltable.v1 import admin_pb2 as pb
 
 Progress = Callable[[int, int], None]
@@ -52,13 +53,29 @@ def take(nodes: Nodes, file: BinaryIO, progress: Progress) -> Taken:
         made_by=globaltable.__version__,
     )
     shares = _shares(nodes)
+    moves = _moves(nodes)
     writer = BackupWriter(file.write, header)
     for node, groups in shares:
         with asking(node.address):
             _write(writer, node.stub.Backup(pb.BackupRequest(groups=groups)), progress)
+    if _moves(nodes) != moves:
+        raise Unavailable("slots were moved between groups meanwhile: take the backup again")
     trailer = writer.finish()
     contents = writer.contents
     return Taken(header, trailer, contents.tally, contents.heads, writer.bytes)
+
+
+def _moves(nodes: Nodes) -> int:
+    """Rises with each move of a slot. Raises `Unavailable` while there are any under way: what is
+    in a slot that moves would be in the backup twice, or not at all, for groups are not of one
+    time."""
+    now = look([node.address for node in nodes.nodes])
+    if now.slots_under_way:
+        raise Unavailable(
+            f"{len(now.slots_under_way)} slots are on their way between groups: take the backup "
+            "once they are there (globaltable slots wait)"
+        )
+    return now.moves
 
 
 def _shares(nodes: Nodes) -> list[tuple[Node, Sequence[int]]]:

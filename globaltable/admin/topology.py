@@ -44,6 +44,8 @@ class ClusterProgress(NamedTuple):
     """Nodes that did not answer."""
     holders: Sequence[int]
     """The group that holds each slot now, or to which it is just being handed over."""
+    moves: int
+    """Rises with each move of a slot."""
 
     @property
     def is_settled(self) -> bool:
@@ -101,16 +103,18 @@ def look(addresses: Sequence[str]) -> ClusterProgress:
         if decode_topology(answer.json).version == newest.version:
             unsettled &= set(answer.unsettled)
     groups = [_progress(group, answers, group.number in unsettled) for group in newest.groups]
-    return ClusterProgress(newest, groups, silent, _holders(newest, answers))
+    holders, moves = _holders(newest, answers)
+    return ClusterProgress(newest, groups, silent, holders, moves)
 
 
-def _holders(topology: Topology, answers: dict[str, pb.TopologyStanding]) -> list[int]:
+def _holders(topology: Topology, answers: dict[str, pb.TopologyStanding]) -> tuple[list[int], int]:
     latest: dict[int, tuple[int, int]] = {}
     for claims in (answer.claims for answer in answers.values()):
         for slot, order, group in zip(claims.slots, claims.orders, claims.groups, strict=True):
             latest[slot] = max(latest.get(slot, (0, 0)), (order, group))
     dealt = map(topology.group_of_slot, range(topology.slots))
-    return [latest[slot][1] if slot in latest else group for slot, group in enumerate(dealt)]
+    holders = [latest[slot][1] if slot in latest else group for slot, group in enumerate(dealt)]
+    return holders, sum(order for order, _ in latest.values())
 
 
 def _progress(

@@ -268,7 +268,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GroupStatus(_message.Message):
-    __slots__ = ("group", "role", "term", "leader_region", "preferred_region", "commit_revision", "applied_revision", "first_log_index", "last_log_index", "failed", "failure", "rebuilding")
+    __slots__ = ("group", "role", "term", "leader_region", "preferred_region", "commit_revision", "applied_revision", "first_log_index", "last_log_index", "failed", "failure", "rebuilding", "slots")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
@@ -281,6 +281,7 @@ class GroupStatus(_message.Message):
     FAILED_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     REBUILDING_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
     group: int
     role: Role
     term: int
@@ -293,7 +294,8 @@ class GroupStatus(_message.Message):
     failed: bool
     failure: str
     rebuilding: str
-    def __init__(self, group: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., term: _Optional[int] = ..., leader_region: _Optional[str] = ..., preferred_region: _Optional[str] = ..., commit_revision: _Optional[int] = ..., applied_revision: _Optional[int] = ..., first_log_index: _Optional[int] = ..., last_log_index: _Optional[int] = ..., failed: bool = ..., failure: _Optional[str] = ..., rebuilding: _Optional[str] = ...) -> None: ...
+    slots: int
+    def __init__(self, group: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., term: _Optional[int] = ..., leader_region: _Optional[str] = ..., preferred_region: _Optional[str] = ..., commit_revision: _Optional[int] = ..., applied_revision: _Optional[int] = ..., first_log_index: _Optional[int] = ..., last_log_index: _Optional[int] = ..., failed: bool = ..., failure: _Optional[str] = ..., rebuilding: _Optional[str] = ..., slots: _Optional[int] = ...) -> None: ...
 
 class PeerStatus(_message.Message):
     __slots__ = ("node", "region", "connected", "round_trip_s")
