@@ -47,8 +47,8 @@ class KnownTopology(NamedTuple):
     owners: Sequence[int]
     """Slot s belongs to the group owners[s mod their number]."""
     nodes: Sequence[KnownNode]
-    holders: Sequence[Sequence[int]]
-    """Of each group, by its number: positions in `nodes`."""
+    holders: Mapping[int, Sequence[int]]
+    """Of each group that may come to hold something of the table: positions in `nodes`."""
 
 
 class Said(NamedTuple):
@@ -94,13 +94,19 @@ def _checked(response: pb.TopologyResponse) -> KnownTopology | None:
         return None
     if max(response.owners) >= len(response.groups):
         return None
+    if any(response.groups[owner].of_others for owner in set(response.owners)):
+        return None
     if not all(
         1 <= len(group.holders) <= _HOLDERS_MAX and max(group.holders) < len(nodes)
         for group in response.groups
     ):
         return None
     owners = list(response.owners)
-    holders = [tuple(group.holders) for group in response.groups]
+    holders = {
+        number: tuple(group.holders)
+        for number, group in enumerate(response.groups)
+        if not group.of_others
+    }
     version, moves = response.version, response.moves
     return KnownTopology(version, moves, response.slots, owners, nodes, holders)
 
@@ -132,7 +138,7 @@ class Routes:
         before = (self.known and self.known[2:4], self._by_group)
         masks = [numbers_of(node) for node in topology.nodes]
         by_holders: dict[Sequence[int], int] = {}
-        for holders in set(topology.holders):
+        for holders in set(topology.holders.values()):
             mask = 0
             for holder in holders:
                 mask |= masks[holder]
@@ -140,7 +146,7 @@ class Routes:
         self.known = topology
         # Of those too that hold no slots yet: who watches is there before the first one comes.
         self._by_group = {
-            group: by_holders[holders] for group, holders in enumerate(topology.holders)
+            group: by_holders[holders] for group, holders in topology.holders.items()
         }
         self.owning = frozenset(topology.owners)
         self._by_owner = [self._by_group[group] for group in topology.owners]

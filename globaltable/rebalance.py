@@ -1,6 +1,7 @@
 """Which replicas move so that every region, and every node of a region, holds equally many.
 
-Pure arithmetic over a topology whose nodes have changed. As few replicas move as can: what stands
+Pure arithmetic over a topology whose nodes, or the regions of whose geos, have changed. Each geo is
+spread by itself, over its own regions. As few replicas move as can: what stands
 where it may stays there, what is missing goes to where least is held, and then one replica at a
 time moves from who holds most to who holds least, until they differ by no more than one.
 
@@ -14,49 +15,75 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from globaltable.errors import ConfigError
+from globaltable.geo import EVERYWHERE, Geo
 from globaltable.topology import Group, Node, Topology
 
 _Placed = list[list[str]]
 """Node names, by group."""
 
 
-def rebalanced(topology: Topology, nodes: Sequence[Node], replicas: int) -> tuple[Group, ...]:
+def rebalanced(
+    topology: Topology, nodes: Sequence[Node], replicas: int, geos: Sequence[Geo] | None = None
+) -> tuple[Group, ...]:
     """The groups of `topology`, each with `replicas` voters in regions of their own, and a learner
-    in every region that only reads, over `nodes`. Raises `ConfigError` if the regions are too
-    few."""
+    in every region that only reads, over `nodes`; of each geo within its regions, as `geos` have
+    them. Raises `ConfigError` if the regions of one are too few."""
+    groups: dict[int, Group] = {}
+    before = {group.number: group.holders for group in topology.before}
+    for geo in (EVERYWHERE, *(topology.geos if geos is None else geos)):
+        own = [node for node in nodes if geo.allows(node.region)]
+        for group in _rebalanced(geo, topology.groups_in(geo.name), own, replicas, before):
+            groups[group.number] = group
+    return tuple(groups[number] for number in range(len(groups)))
+
+
+def _rebalanced(
+    geo: Geo,
+    groups: Sequence[Group],
+    nodes: Sequence[Node],
+    replicas: int,
+    before: dict[int, tuple[str, ...]],
+) -> list[Group]:
     voting = [node for node in nodes if not node.learner]
     regions = list(dict.fromkeys(node.region for node in voting))
     if len(regions) < replicas:
+        if geo.name:
+            raise ConfigError(
+                f"geo {geo.name} would have {len(regions)} regions with a vote "
+                f"({', '.join(regions) or 'none'}) for groups of {replicas} replicas, each of "
+                f"which needs a region of its own, of {', '.join(geo.regions)}; add a node in "
+                "another of these first (globaltable member add), or have the geo in more regions "
+                f"(globaltable geo regions {geo.name})"
+            )
         raise ConfigError(
             f"{len(regions)} regions with a vote would be left for groups of {replicas} replicas, "
             "each of which needs a region of its own; add a node in another region first "
             "(globaltable member add), or have fewer replicas (globaltable member replicas)"
         )
-    before = {group.number: group.holders for group in topology.before}
-    returning = [before.get(group.number, ()) for group in topology.groups]
-    spread = _Spread(voting, returning)
-    spread.keep([group.replicas for group in topology.groups], replicas)
+    spread = _Spread(voting, [before.get(group.number, ()) for group in groups])
+    spread.keep([group.replicas for group in groups], replicas)
     spread.fill(replicas)
     spread.level()
-    learners = _learners([group.learners for group in topology.groups], nodes, returning)
-    return tuple(
+    learners = _learners(groups, nodes, before)
+    return [
         replace(group, replicas=tuple(voters), learners=tuple(learning))
-        for group, voters, learning in zip(topology.groups, spread.placed, learners, strict=True)
-    )
+        for group, voters, learning in zip(groups, spread.placed, learners, strict=True)
+    ]
 
 
-def grown(topology: Topology, groups: int) -> tuple[Group, ...]:
-    """The groups of `topology`, which stay as they are, and more behind them until there are so
-    many, each where least is held. It is to be led in a region that leads others, in proportion:
-    where leaders stand has been decided, and more of the same is no reason to do so anew."""
-    present = topology.groups
-    added = range(len(present), groups)
-    nothing: list[tuple[str, ...]] = [() for _ in added]
-    nobody = [*((),) * groups]
-    spread = _Spread([node for node in topology.nodes if not node.learner], nobody)
-    spread.keep([*(group.replicas for group in present), *nothing], topology.replicas)
+def grown(topology: Topology, geo: Geo, count: int) -> tuple[Group, ...]:
+    """The groups of `topology`, which stay as they are, and `count` more of a geo behind them, each
+    where least is held of it. It is to be led in a region that leads others, in proportion: where
+    leaders stand has been decided, and more of the same is no reason to do so anew."""
+    present = topology.groups_in(geo.name)
+    nodes = [node for node in topology.nodes if geo.allows(node.region)]
+    first, since = len(topology.groups), topology.version + 1
+    added = [Group(first + number, (), geo=geo.name, since=since) for number in range(count)]
+    groups = (*present, *added)
+    spread = _Spread([node for node in nodes if not node.learner], [()] * len(groups))
+    spread.keep([group.replicas for group in groups], topology.replicas)
     spread.fill(topology.replicas)
-    learning = _learners([*(group.learners for group in present), *nothing], topology.nodes, nobody)
+    learners = _learners(groups, nodes, {})
     leads = Counter(topology.region_of[group.preferred] for group in present)
     led, most = Counter(leads), max(leads.values())
 
@@ -66,26 +93,25 @@ def grown(topology: Topology, groups: int) -> tuple[Group, ...]:
         share = most if leads[region] >= most - 1 else leads[region]
         return not share, (led[region] + 1) / max(1, share)
 
+    placed = list(zip(added, spread.placed[len(present) :], learners[len(present) :], strict=True))
     new = []
-    for number in added:
-        names = spread.placed[number]
-        first = min(names, key=turn)
-        led[topology.region_of[first]] += 1
-        voters = (first, *(name for name in names if name != first))
-        since = topology.version + 1
-        new.append(Group(number, voters, tuple(learning[number]), since, founders=voters))
-    return (*present, *new)
+    for group, names, learning in placed:
+        leader = min(names, key=turn)
+        led[topology.region_of[leader]] += 1
+        voters = (leader, *(name for name in names if name != leader))
+        new.append(replace(group, replicas=voters, learners=tuple(learning), founders=voters))
+    return (*topology.groups, *new)
 
 
 def _learners(
-    present: Sequence[Sequence[str]], nodes: Sequence[Node], returning: Sequence[Sequence[str]]
+    groups: Sequence[Group], nodes: Sequence[Node], before: dict[int, tuple[str, ...]]
 ) -> _Placed:
     """One in each region that only reads: each such region is spread by itself."""
-    learners: _Placed = [[] for _ in present]
+    learners: _Placed = [[] for _ in groups]
     for region in dict.fromkeys(node.region for node in nodes if node.learner):
         own = [node for node in nodes if node.region == region]
-        spread = _Spread(own, returning)
-        spread.keep(present, 1)
+        spread = _Spread(own, [before.get(group.number, ()) for group in groups])
+        spread.keep([group.learners for group in groups], 1)
         spread.fill(1)
         spread.level()
         for learning, placed in zip(learners, spread.placed, strict=True):

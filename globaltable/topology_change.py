@@ -13,8 +13,8 @@ from dataclasses import replace
 from operator import ne
 
 from globaltable.errors import ConfigError, ProtocolError, Rejected
-from globaltable.rebalance import grown, rebalanced
-from globaltable.slot_deal import dealt_evenly
+from globaltable.geo import Geo
+from globaltable.rebalance import rebalanced
 from globaltable.topology import REPLICAS_ALLOWED, Group, Node, Topology
 
 Change = Callable[[Topology], Topology]
@@ -30,12 +30,13 @@ def _changed(
     """With other nodes, or another number of replicas, and the groups rebalanced over them."""
     try:
         groups = rebalanced(topology, nodes, replicas)
-        return _next(topology, nodes=tuple(nodes), groups=groups, **fields)
+        return next_version(topology, nodes=tuple(nodes), groups=groups, **fields)
     except ConfigError as error:
         raise TopologyRefused(str(error)) from error
 
 
-def _next(topology: Topology, **fields: object) -> Topology:
+def next_version(topology: Topology, **fields: object) -> Topology:
+    """With other fields. What it takes to undo it is kept."""
     changed = replace(topology, version=topology.version + 1, before=(), **fields)  # type: ignore[arg-type]
     # Of groups that were added there is no before.
     pairs = zip(topology.groups, changed.groups, strict=False)
@@ -81,13 +82,24 @@ def replace_node(topology: Topology, name: str, node: Node) -> Topology:
     def swapped(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(node.name if other == name else other for other in names)
 
+    kept_out = [
+        group.geo
+        for group in topology.groups
+        if name in group.holders and not topology.geo_of_group(group).allows(node.region)
+    ]
+    if kept_out:
+        raise TopologyRefused(
+            f"{node.name} cannot take the place of {name}, which holds groups of geo "
+            f"{kept_out[0]}: region {node.region} is none of its; replace it in one of its "
+            f"regions, or add {node.name}, and then remove {name}"
+        )
     nodes = tuple(joined if other.name == name else other for other in topology.nodes)
     groups = tuple(
         replace(g, replicas=swapped(g.replicas), learners=swapped(g.learners))
         for g in topology.groups
     )
     removed = (*(old for old in topology.removed if old.name != node.name), gone)
-    return _next(topology, nodes=nodes, groups=groups, removed=removed)
+    return next_version(topology, nodes=nodes, groups=groups, removed=removed)
 
 
 def with_replicas(topology: Topology, replicas: int) -> Topology:
@@ -100,6 +112,30 @@ def with_replicas(topology: Topology, replicas: int) -> Topology:
     if replicas == topology.replicas:
         raise TopologyRefused(f"every group has {replicas} replicas already")
     return _changed(topology, topology.nodes, replicas)
+
+
+def with_geo_regions(topology: Topology, name: str, regions: Sequence[str]) -> Topology:
+    """A geo in other regions; its groups are rebalanced over them. Until they are there (they are
+    settled), who is to go may still hold their rows."""
+    geo = next((geo for geo in topology.geos if geo.name == name), None)
+    if geo is None:
+        known = ", ".join(geo.name for geo in topology.geos) or "none"
+        raise TopologyRefused(f"there is no geo {name!r}; there are {known}")
+    there = {node.region for node in topology.nodes}
+    for region in regions:
+        if region not in there and region not in geo.regions:
+            raise TopologyRefused(
+                f"there is no node in region {region!r}; add one first (globaltable member add)"
+            )
+    if {*regions} == {*geo.regions}:
+        raise TopologyRefused(f"geo {name} is in {', '.join(geo.regions)} already")
+    try:
+        changed = replace(geo, regions=tuple(regions))
+        geos = tuple(changed if other is geo else other for other in topology.geos)
+        groups = rebalanced(topology, topology.nodes, topology.replicas, geos)
+        return next_version(topology, groups=groups, geos=geos)
+    except ConfigError as error:
+        raise TopologyRefused(str(error)) from error
 
 
 def drain(topology: Topology, where: str, *, undo: bool = False) -> Topology:
@@ -120,7 +156,7 @@ def drain(topology: Topology, where: str, *, undo: bool = False) -> Topology:
                 f"with {where} drained nobody would be left to lead group {group.number}: all of "
                 f"{', '.join(group.replicas)} would be; undo another drain first"
             )
-    return _next(topology, nodes=nodes)
+    return next_version(topology, nodes=nodes)
 
 
 def lead(topology: Topology, leaders: Sequence[str]) -> Topology:
@@ -131,60 +167,7 @@ def lead(topology: Topology, leaders: Sequence[str]) -> Topology:
         raise TopologyRefused(str(error)) from error
     if led.groups == topology.groups:
         raise TopologyRefused("the groups are led so already")
-    return _next(topology, groups=led.groups)
-
-
-def grow(topology: Topology, groups: int, *, empty: bool = False) -> Topology:
-    """More groups, beside those that there are; and the slots dealt evenly among all of them, as
-    few moving as can, unless the new ones are to be `empty` at first."""
-    if groups <= len(topology.groups):
-        raise TopologyRefused(
-            f"{groups} groups: there are {len(topology.groups)} already, and groups are only "
-            "added, for each is a log that was written"
-        )
-    if groups > topology.slots:
-        raise TopologyRefused(
-            f"{groups} groups cannot share {topology.slots} slots, which is how many there are for "
-            "good: give no more groups than that"
-        )
-    fields: dict[str, object] = {"groups": grown(topology, groups)}
-    if not empty:
-        fields["assigned"] = dealt_evenly(topology.assignment, groups)
-        fields["assigned_before"] = topology.assigned
-    return _next(topology, **fields)
-
-
-def deal_slots(topology: Topology) -> Topology:
-    """Slots dealt evenly among the groups that there are, as few moving as can."""
-    dealt = dealt_evenly(topology.assignment, len(topology.groups))
-    if dealt == tuple(topology.assignment):
-        raise TopologyRefused("every group is to hold its share of the slots already")
-    return _next(topology, assigned=dealt, assigned_before=topology.assigned)
-
-
-def undo_slots(topology: Topology) -> Topology:
-    """Slots assigned as they were before that was changed last."""
-    before = replace(topology, assigned=topology.assigned_before)
-    if list(before.assignment) == list(topology.assignment):
-        raise TopologyRefused("no slots have been assigned to other groups: nothing is to undo")
-    return _next(before, assigned_before=topology.assigned)
-
-
-def move_slots(topology: Topology, slots: Sequence[int], to: int) -> Topology:
-    """These slots are to be held by that group."""
-    if not 0 <= to < len(topology.groups):
-        raise TopologyRefused(
-            f"there is no group {to}: the groups are 0 to {len(topology.groups) - 1}; "
-            "`globaltable groups grow` adds some"
-        )
-    if 0 in slots and to != 0:
-        raise TopologyRefused("slot 0, in which the topology is kept, stays in group 0")
-    assigned = list(topology.assignment)
-    for slot in slots:
-        assigned[slot] = to
-    if assigned == list(topology.assignment):
-        raise TopologyRefused(f"group {to} is to hold these slots already")
-    return _next(topology, assigned=tuple(assigned), assigned_before=topology.assigned)
+    return next_version(topology, groups=led.groups)
 
 
 def require_settled(present: Topology, after: Topology, unsettled: Collection[int]) -> None:
@@ -235,6 +218,7 @@ def differences(before: Topology, after: Topology) -> list[str]:
             was, now = getattr(old, what), getattr(new, what)
             if was != now:
                 lines.append(f"node {name}: {what} {was} -> {now}")
+    lines += _differences_of_geos(before, after)
     if before.founding_groups != after.founding_groups or before.slots != after.slots:
         lines.append(
             f"groups and slots of the founding: {before.founding_groups}, {before.slots} -> "
@@ -243,15 +227,30 @@ def differences(before: Topology, after: Topology) -> list[str]:
         return lines
     if len(before.groups) != len(after.groups):
         lines.append(f"groups: {len(before.groups)} -> {len(after.groups)}")
-    elsewhere = sum(map(ne, before.assignment, after.assignment))
-    if elsewhere:
-        lines.append(f"slots that are to be held by another group: {elsewhere}")
+    for geo in {"", *(geo.name for geo in before.geos)} & {"", *(geo.name for geo in after.geos)}:
+        elsewhere = sum(map(ne, before.assignment(geo), after.assignment(geo)))
+        if elsewhere:
+            lines.append(f"slots that are to be held by another group: {elsewhere}")
     for one, other in zip(before.groups, after.groups, strict=False):
         if (one.replicas, one.learners) != (other.replicas, other.learners):
             lines.append(
                 f"group {one.number}: {', '.join(one.holders)} -> {', '.join(other.holders)}"
             )
     return lines
+
+
+def _differences_of_geos(before: Topology, after: Topology) -> list[str]:
+    old = {geo.name: geo for geo in before.geos}
+    new = {geo.name: geo for geo in after.geos}
+    return [
+        f"geo {name}: {_shown(old.get(name))} -> {_shown(new.get(name))}"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _shown(geo: Geo | None) -> str:
+    return f"{', '.join(geo.tables)} in {', '.join(geo.regions)}" if geo is not None else "none"
 
 
 def _node(topology: Topology, name: str) -> Node:

@@ -9,12 +9,21 @@ from typing import Any, Final
 
 from globaltable.errors import Elsewhere, NoQuorum, Overloaded, SlotElsewhere, StorageError
 from globaltable.group import Replica
-from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
+from globaltable.model import (
+    SEPARATOR,
+    Binding,
+    Op,
+    Outcome,
+    OutcomeStatus,
+    qualified_name,
+    split_name,
+)
 from globaltable.server.config import Config
 from globaltable.server.core import NodeCore
 from globaltable.server.distances import Distances
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
+from globaltable.server.round_trip import RoundTrip
 from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.status import placement_response, status_response, topology_response
 from globaltable.server.watches import Watcher, Watches
@@ -103,20 +112,22 @@ class NodeBackend:
         """Of a slot that was moved meanwhile the barrier is passed of the group that it went to:
         what that has acknowledged is not known behind the first one's. Raises `SlotElsewhere` if
         it goes on to move."""
-        slots = {slot_of(name, self._topology.slots) for name in names}
         deadline = self._deadline(timeout_s)
+        waiting: Collection[bytes] = list(names)
         error: Elsewhere | None = None
         for _ in range(_MOVES_FOLLOWED_MAX):
-            routes = {slot: self._core.routes.group_of_slot(slot) for slot in slots}
-            await self.barrier_of(set(routes.values()), deadline - self._loop.time())
-            slots = set()
-            for slot, group in routes.items():
+            group_of, slots = self._core.routes.group_of, self._topology.slots
+            routes = {(slot_of(name, slots), group_of(name)): name for name in waiting}
+            groups = {group for _, group in routes}
+            await self.barrier_of(groups, deadline - self._loop.time())
+            waiting = []
+            for (slot, group), name in routes.items():
                 try:
                     self._require_held(slot, group)
                 except SlotElsewhere as moved:
-                    slots.add(slot)
+                    waiting.append(name)
                     error = moved
-            if not slots:
+            if not waiting:
                 return
         assert error is not None
         raise error
@@ -167,6 +178,7 @@ class NodeBackend:
         next token: the last row key looked at. It may be fewer while there are more, for most rows
         may be of keys that were unbound."""
         slots = self._topology.slots
+        owners = self._core.routes.of_table(table)
         first = int.from_bytes(token[:SLOT_BYTES], "big") if token else 0
         name = qualified_name(table, prefix)
         scanners: dict[int, Any] = {}
@@ -176,7 +188,7 @@ class NodeBackend:
             if wanted and not (slot < 8 * len(wanted) and wanted[slot >> 3] >> (slot & 7) & 1):
                 continue
             head = slot.to_bytes(SLOT_BYTES, "big")
-            group = self._core.routes.group_of_slot(slot)
+            group = owners[slot]
             replica = self._require_held(slot, group)
             if group not in scanners:
                 scanners[group] = replica.table.scanner()
@@ -203,19 +215,23 @@ class NodeBackend:
         elif unknown := [group for group in groups if group >= present]:
             # Of a topology that this node has yet to hear of.
             raise Elsewhere(f"group {unknown[0]} is not known to {self._node}")
-        return self.watches.add(start, exact, groups or range(present), after)
+        geo = self._topology.geo_of(start.partition(SEPARATOR)[0].decode()).name
+        every = [group.number for group in self._topology.groups_in(geo)]
+        return self.watches.add(start, exact, groups or every, after)
 
     def _group_to_watch(self, name: bytes, after: Mapping[int, int]) -> int:
         """Of one key: the group that holds it, or one that held it, as long as the watcher has not
         been told of all that was changed there."""
         slot = slot_of(name, self._topology.slots)
+        holder = self._core.routes.group_of(name)
+        known = self._topology.groups
         for group, revision in after.items():
-            if not self._core.refusal(group):
+            if not self._core.refusal(group) and known[group].geo == known[holder].geo:
                 holdings = self._core.replicas[group].table.holdings
                 left = holdings.went_to(slot) is not None
                 if left and revision < holdings.of(slot).revision:
                     return group
-        return self._core.routes.group_of_slot(slot)
+        return holder
 
     def status(self) -> pb.StatusResponse:
         peers = [
@@ -226,10 +242,15 @@ class NodeBackend:
         uptime_s = self._loop.time() - self._started_at
         return status_response(self._core, self.tables, uptime_s, peers)
 
+    def round_trips(self) -> list[tuple[str, RoundTrip]]:
+        """To the other nodes, where it has been measured."""
+        measured = [(n.name, self._links.round_trip(n.name)) for n in self._topology.nodes]
+        return [(name, round_trip) for name, round_trip in measured if round_trip.samples]
+
     def topology(self, table: str, known: tuple[int, int]) -> pb.TopologyResponse:
         return topology_response(self._topology, self._claims, self._node, table, known)
 
-    def placement(self) -> pb.PlacementResponse:
+    def placement(self, table: str) -> pb.PlacementResponse:
         region_of = self._topology.region_of
         distances = Distances(self._node, region_of, self._links, self._config.round_trips())
-        return placement_response(self._core, distances.round_trip_s)
+        return placement_response(self._core, distances.round_trip_s, table)

@@ -97,7 +97,7 @@ class Backend(WriteBackend, Protocol):
         """`known`: version plus 1 and moves, as in `TopologyRequest`."""
         ...
 
-    def placement(self) -> pb.PlacementResponse: ...
+    def placement(self, table: str) -> pb.PlacementResponse: ...
 
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -275,7 +275,7 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
     async def Placement(  # noqa: N802
         self, request: pb.PlacementRequest, context: Context
     ) -> pb.PlacementResponse:
-        return self._backend.placement()
+        return self._backend.placement(request.table)
 
     # ---------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ is down) is tried again later.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -86,8 +86,8 @@ class SlotMover:
         self._now = now
         self._pace = Pace(SHARE, now)
         self._past: SlotHistory | None = None
-        self._paused: dict[int, float] = {}
-        """Slots whose move could not go on, and until when they wait."""
+        self._paused: dict[tuple[int, int], float] = {}
+        """Slots of groups led here whose move could not go on, and until when they wait."""
 
     async def run(self) -> None:
         while True:
@@ -105,26 +105,25 @@ class SlotMover:
     def _batch(self) -> list[tuple[int, int]]:
         """Slots to be moved together, each with the group that is led here."""
         now = self._now()
-        self._paused = {slot: until for slot, until in self._paused.items() if until > now}
-        assignment = self._core.topology.assignment
+        self._paused = {one: until for one, until in self._paused.items() if until > now}
         begun, fresh = self._wanted()
         if begun:
             return sorted(begun)[:BATCH_SLOTS]
         # The lowest two groups between which any is to move.
-        fresh.sort(key=lambda one: (one[1], assignment[one[0]], one[0]))
-        ends = [(group, assignment[slot]) for slot, group in fresh[:BATCH_SLOTS]]
+        fresh.sort(key=lambda one: (one[1], self._wanted_in(*one), one[0]))
+        ends = [(one[1], self._wanted_in(*one)) for one in fresh[:BATCH_SLOTS]]
         return fresh[: ends.count(ends[0])] if ends else []
 
     def _wanted(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """The slots that this node has a duty to, each with the group that is led here: those whose
         move was begun, and the others."""
-        assignment = self._core.topology.assignment
         begun: list[tuple[int, int]] = []
         fresh: list[tuple[int, int]] = []
         for number, replica in self._core.replicas.items():
             if not replica.is_leader or self._core.refusal(number):
                 continue
             holdings = replica.table.holdings
+            assignment = self._assignment(number)
             fresh += [(slot, number) for slot in holdings.held if assignment[slot] != number]
             begun += [
                 (slot, number)
@@ -134,9 +133,20 @@ class SlotMover:
             ]
         paused = self._paused
         return (
-            [one for one in begun if one[0] not in paused],
-            [one for one in fresh if one[0] not in paused],
+            [one for one in begun if one not in paused],
+            [one for one in fresh if one not in paused],
         )
+
+    def _assignment(self, group: int) -> Sequence[int]:
+        """Of the slots of a group's geo; those of a group that the topology does not know stay."""
+        topology = self._core.topology
+        if not group < len(topology.groups):
+            return [group] * topology.slots
+        return topology.assignment(topology.groups[group].geo)
+
+    def _wanted_in(self, slot: int, group: int) -> int:
+        """The group that is to hold a slot, of which another group of its geo has something."""
+        return self._assignment(group)[slot]
 
     async def _move(self, slot: int, group: int) -> None:
         try:
@@ -148,7 +158,7 @@ class SlotMover:
             self._met_damage(group, error)
         except GlobalTableError as error:
             log.info("slot waits", slot=slot, group=group, reason=str(error))
-            self._paused[slot] = self._now() + self._pause_s(slot, group)
+            self._paused[slot, group] = self._now() + self._pause_s(slot, group)
 
     def _pause_s(self, slot: int, group: int) -> float:
         replica = self._core.replicas.get(group)
@@ -162,8 +172,7 @@ class SlotMover:
             # Whoever leads it by now goes on.
             return False
         table = replica.table
-        wanted = self._core.topology.assignment[slot]
-        due = duty(slot, group, table.holdings.of(slot), wanted)
+        due = duty(slot, group, table.holdings.of(slot), self._wanted_in(slot, group))
         match due:
             case Move(ends, undo):
                 there = await self._groups.holding(ends.target, slot)

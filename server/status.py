@@ -69,14 +69,20 @@ def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.
     )
 
 
-def placement_response(core: NodeCore, round_trip_s: RoundTripS) -> pb.PlacementResponse:
-    """The groups that commit soonest from this node, of those whose replica here serves."""
+def placement_response(
+    core: NodeCore, round_trip_s: RoundTripS, table: str = ""
+) -> pb.PlacementResponse:
+    """The groups of a table's geo that commit soonest from this node, of those whose replica here
+    serves."""
+    topology = core.topology
+    geo = topology.geo_of(table).name
     leaders = {
         number: replica.guard.leader
         for number, replica in core.replicas.items()
-        if replica.guard.leader is not None and not core.refusal(number)
+        if replica.guard.leader is not None
+        and not core.refusal(number)
+        and topology.groups[number].geo == geo
     }
-    topology = core.topology
     cheapest = cheapest_groups(core.node, topology, leaders, round_trip_s)
     return pb.PlacementResponse(cheapest=cheapest.groups, expected_s=cheapest.expected_s)
 
@@ -90,11 +96,13 @@ def topology_response(
     if known == (topology.version + 1, claims.moves):
         return response
     response.slots = topology.slots
-    owners = claims.owners(topology) if claims.moves else topology.owners_of(table)
+    geo = topology.geo_of(table).name
+    owners = claims.owners(topology, geo) if claims.moves else topology.owners_of(table)
     response.owners.extend(owners)
     for one in topology.nodes:
         response.nodes.add(name=one.name, region=one.region, address=one.client)
     place = {one.name: number for number, one in enumerate(topology.nodes)}
     for group in topology.groups:
-        response.groups.add(holders=[place[name] for name in group.holders])
+        holders = [place[name] for name in group.holders]
+        response.groups.add(holders=holders, of_others=group.geo != geo)
     return response

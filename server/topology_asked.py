@@ -1,23 +1,25 @@
 """The admin API's messages about the topology, and the values they stand for."""
 
+from collections.abc import Iterable, Sequence
+
 from globaltable.errors import ConfigError, InvalidArgument
 from globaltable.server.config import Address
 from globaltable.server.core import NodeCore
 from globaltable.server.live_topology import LiveTopology
+from globaltable.server.round_trip import RoundTrip
+from globaltable.server.slot_claims import Claim
 from globaltable.server.toml_section import as_name
+from globaltable.slot_change import deal_slots, grow, move_slots, undo_slots
 from globaltable.slot_ranges import parse_slots
 from globaltable.topology import Node, Topology
 from globaltable.topology_change import (
     Change,
     add,
-    deal_slots,
     drain,
-    grow,
     lead,
-    move_slots,
     remove,
     replace_node,
-    undo_slots,
+    with_geo_regions,
     with_replicas,
 )
 from globaltable.v1 import admin_pb2 as pb
@@ -42,13 +44,18 @@ def change_asked(request: pb.ChangeTopologyRequest) -> Change:
             case "drain":
                 return drain(topology, request.drain.where, undo=request.drain.undo)
             case "grow":
-                return grow(topology, request.grow.groups, empty=request.grow.empty)
+                more = request.grow
+                return grow(topology, more.groups, geo=more.geo, empty=more.empty)
             case "move_slots":
                 slots = parse_slots(request.move_slots.slots, topology.slots)
                 return move_slots(topology, slots, request.move_slots.to)
             case "deal_slots":
-                undo = request.deal_slots.undo
-                return undo_slots(topology) if undo else deal_slots(topology)
+                return deal_slots(topology, geo=request.deal_slots.geo)
+            case "undo_slots":
+                return undo_slots(topology)
+            case "geo_regions":
+                asked = request.geo_regions
+                return with_geo_regions(topology, asked.name, list(asked.regions))
             case _:
                 return lead(topology, list(request.leaders.nodes))
 
@@ -71,19 +78,25 @@ def _node(asked: pb.MemberNode) -> Node:
         raise InvalidArgument(str(error)) from error
 
 
-def topology_standing(core: NodeCore, live: LiveTopology) -> pb.TopologyStanding:
+def topology_standing(
+    core: NodeCore, live: LiveTopology, round_trips: Iterable[tuple[str, RoundTrip]]
+) -> pb.TopologyStanding:
     return pb.TopologyStanding(
         node=core.node,
         json=live.text,
         unsettled=sorted(live.unsettled),
         replicas=[_standing(core, number) for number in sorted({*core.replicas, *core.failures})],
-        claims=_claims(live),
+        round_trips=[
+            pb.RoundTrip(node=name, round_trip_s=one.smooth_s, samples=one.samples)
+            for name, one in round_trips
+        ],
+        claims=[_claims(geo, claims) for geo, claims in live.claims.by_geo().items()],
     )
 
 
-def _claims(live: LiveTopology) -> pb.SlotClaims:
-    claims = live.claims.all()
+def _claims(geo: str, claims: Sequence[Claim]) -> pb.SlotClaims:
     return pb.SlotClaims(
+        geo=geo,
         slots=[claim.slot for claim in claims],
         orders=[claim.order for claim in claims],
         groups=[claim.group for claim in claims],

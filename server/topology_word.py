@@ -6,13 +6,16 @@ something new. Where slots have come to is told along (`slot_claims`).
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from globaltable import limits
 from globaltable.errors import ProtocolError
 from globaltable.server.slot_claims import Claim
 from globaltable.topology import SLOTS_MAX
 from globaltable.wire.packing import pack, unpack
+
+_CLAIMS_MAX: Final = 4 * SLOTS_MAX
+"""Slots are of geos, of which there are few."""
 
 
 class TopologyWord(NamedTuple):
@@ -47,16 +50,16 @@ def decode_word(body: bytes) -> TopologyWord:
 
 
 def _claims(value: Any) -> list[Claim]:
-    if type(value) is not list or len(value) > SLOTS_MAX:
+    if type(value) is not list or len(value) > _CLAIMS_MAX:
         raise ProtocolError("not where slots have been moved to")
     claims = []
     for item in value:
-        if type(item) is not list or len(item) != 3:
+        if type(item) is not list or len(item) != 4 or type(item[0]) is not str:
             raise ProtocolError("not where a slot has been moved to")
-        slot, order, group = map(_number, item)
+        slot, order, group = map(_number, item[1:])
         if slot >= SLOTS_MAX or group >= SLOTS_MAX:
             raise ProtocolError(f"slot {slot} and group {group} are none that there could be")
-        claims.append(Claim(slot, order, group))
+        claims.append(Claim(item[0], slot, order, group))
     return claims
 
 

@@ -200,7 +200,8 @@ class Watches:
 
     def _offer(self, watcher: Watcher, change: Change) -> None:
         position = watcher.position.get(change.group)
-        if watcher.live and position is not None and change.revision > position:
+        # A node holds other groups than those that a watch may name: they are on other streams.
+        if position is not None and watcher.live and change.revision > position:
             watcher.offer(change)
 
     def moved(self, group: int) -> None:

@@ -4,7 +4,7 @@ Any node knows the newest topology, or soon will; what a group's members are now
 say. So all nodes that can be reached are asked, and of a group the word of the latest term counts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import grpc
@@ -42,20 +42,36 @@ class ClusterProgress(NamedTuple):
     groups: Sequence[GroupProgress]
     silent: Sequence[str]
     """Nodes that did not answer."""
-    holders: Sequence[int]
-    """The group that holds each slot now, or to which it is just being handed over."""
+    holders: Mapping[str, Sequence[int]]
+    """By geo, the group that holds each slot now, or to which it is just being handed over."""
     moves: int
     """Rises with each move of a slot."""
+    round_trips: Mapping[tuple[str, str], pb.RoundTrip]
+    """By who measured it, and to which node."""
 
     @property
     def is_settled(self) -> bool:
         return not any(group.waits_for for group in self.groups)
 
     @property
-    def slots_under_way(self) -> list[int]:
-        """Slots that are not yet held by the group that is to hold them."""
-        pairs = enumerate(zip(self.holders, self.topology.assignment, strict=True))
-        return [slot for slot, (held_by, wanted) in pairs if held_by != wanted]
+    def slots_under_way(self) -> list[tuple[str, int]]:
+        """Slots, each with its geo, that are not yet held by the group that is to hold them."""
+        return [
+            (geo, slot)
+            for geo, holders in self.holders.items()
+            for slot, wanted in enumerate(self.topology.assignment(geo))
+            if holders[slot] != wanted
+        ]
+
+    def led_by_others(self) -> list[int]:
+        """Groups whose leader is not who should lead them, though that node answers."""
+        wanted = {g.wanted.number: self.topology.preferred(g.wanted) for g in self.groups}
+        return [
+            group.wanted.number
+            for group in self.groups
+            if group.leader != wanted[group.wanted.number]
+            and wanted[group.wanted.number] not in self.silent
+        ]
 
     def led_by_drained(self) -> list[int]:
         """Groups whose leader is drained though another could lead."""
@@ -103,17 +119,25 @@ def look(addresses: Sequence[str]) -> ClusterProgress:
         if decode_topology(answer.json).version == newest.version:
             unsettled &= set(answer.unsettled)
     groups = [_progress(group, answers, group.number in unsettled) for group in newest.groups]
+    round_trips = {
+        (name, one.node): one for name, answer in answers.items() for one in answer.round_trips
+    }
     holders, moves = _holders(newest, answers)
-    return ClusterProgress(newest, groups, silent, holders, moves)
+    return ClusterProgress(newest, groups, silent, holders, moves, round_trips)
 
 
-def _holders(topology: Topology, answers: dict[str, pb.TopologyStanding]) -> tuple[list[int], int]:
-    latest: dict[int, tuple[int, int]] = {}
-    for claims in (answer.claims for answer in answers.values()):
-        for slot, order, group in zip(claims.slots, claims.orders, claims.groups, strict=True):
-            latest[slot] = max(latest.get(slot, (0, 0)), (order, group))
-    dealt = map(topology.group_of_slot, range(topology.slots))
-    holders = [latest[slot][1] if slot in latest else group for slot, group in enumerate(dealt)]
+def _holders(
+    topology: Topology, answers: dict[str, pb.TopologyStanding]
+) -> tuple[dict[str, list[int]], int]:
+    latest: dict[tuple[str, int], tuple[int, int]] = {}
+    for claim in (claim for answer in answers.values() for claim in answer.claims):
+        for slot, order, group in zip(claim.slots, claim.orders, claim.groups, strict=True):
+            at = (claim.geo, slot)
+            latest[at] = max(latest.get(at, (0, 0)), (order, group))
+    holders = {}
+    for geo in ("", *(geo.name for geo in topology.geos)):
+        dealt = topology.dealt_to(geo)
+        holders[geo] = [latest.get((geo, at), (0, group))[1] for at, group in enumerate(dealt)]
     return holders, sum(order for order, _ in latest.values())
 
 

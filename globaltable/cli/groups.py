@@ -47,6 +47,10 @@ Wait = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Until all is there; it goes on anyway.")
 ]
 
+OfGeo = Annotated[
+    str, typer.Option("--geo", metavar="NAME", help="Of this geo; else of tables without one.")
+]
+
 
 @groups.callback()
 def _groups() -> None:
@@ -59,6 +63,7 @@ def grow(
     empty: Annotated[
         bool, typer.Option("--empty", help="Only add them: they hold no slots until some move.")
     ] = False,
+    geo: OfGeo = "",
     endpoints: Endpoints = ENDPOINTS_DEFAULT,
     timeout_s: Timeout = 3_600.0,
     wait: Wait = True,
@@ -73,7 +78,8 @@ def grow(
 
     if not 0 < to < 2**16:
         raise typer.BadParameter(f"{to}: give the number of groups there are to be")
-    request = pb.ChangeTopologyRequest(grow=pb.Growth(groups=to, empty=empty))
+    asked = pb.Growth(groups=to, geo=geo, empty=empty)
+    request = pb.ChangeTopologyRequest(grow=asked)
     _carry_out(request, endpoints, timeout_s, wait, as_json)
 
 
@@ -90,7 +96,7 @@ def list_slots(endpoints: Endpoints = ENDPOINTS_DEFAULT, as_json: AsJson = False
     console.print(_table(now))
     under_way = now.slots_under_way
     if under_way:
-        console.print(f"\n{len(under_way)} of {now.topology.slots} slots are on their way")
+        console.print(f"\nslots on their way: {len(under_way)}")
 
 
 @slots.command()
@@ -115,6 +121,7 @@ def move(
 
 @slots.command()
 def deal(
+    geo: OfGeo = "",
     endpoints: Endpoints = ENDPOINTS_DEFAULT,
     timeout_s: Timeout = 3_600.0,
     wait: Wait = True,
@@ -123,7 +130,7 @@ def deal(
     """Move slots until all groups hold equally many, as few slots as can be."""
     from globaltable.v1 import admin_pb2 as pb
 
-    request = pb.ChangeTopologyRequest(deal_slots=pb.DealSlots())
+    request = pb.ChangeTopologyRequest(deal_slots=pb.DealSlots(geo=geo))
     _carry_out(request, endpoints, timeout_s, wait, as_json)
 
 
@@ -140,7 +147,7 @@ def undo(
     """
     from globaltable.v1 import admin_pb2 as pb
 
-    request = pb.ChangeTopologyRequest(deal_slots=pb.DealSlots(undo=True))
+    request = pb.ChangeTopologyRequest(undo_slots=pb.UndoSlots())
     _carry_out(request, endpoints, timeout_s, wait, as_json)
 
 
@@ -226,6 +233,7 @@ def record(now: "ClusterProgress") -> dict[str, Any]:
         "groups": [
             {
                 "group": number,
+                "geo": now.topology.groups[number].geo,
                 "leader": now.groups[number].leader,
                 "holds": len(held),
                 "to_hold": len(wanted),
@@ -240,12 +248,12 @@ def record(now: "ClusterProgress") -> dict[str, Any]:
 def _by_group(now: "ClusterProgress") -> list[tuple[list[int], list[int]]]:
     """The slots that each holds, and those that it is to hold."""
     found: list[tuple[list[int], list[int]]] = [([], []) for _ in now.groups]
-    for slot, (held_by, wanted) in enumerate(
-        zip(now.holders, now.topology.assignment, strict=True)
-    ):
-        if held_by < len(found):
-            found[held_by][0].append(slot)
-        found[wanted][1].append(slot)
+    for geo, holders in now.holders.items():
+        ends = zip(holders, now.topology.assignment(geo), strict=True)
+        for slot, (held_by, wanted) in enumerate(ends):
+            if held_by < len(found):
+                found[held_by][0].append(slot)
+            found[wanted][1].append(slot)
     return found
 
 

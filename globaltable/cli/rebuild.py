@@ -44,10 +44,10 @@ def rebuild(
 
     loaded = config_file.load(config)
     own = loaded.node(name)
-    count = _groups(loaded, own)
-    unknown = sorted(set(groups or ()) - set(range(count)))
+    there_are = _groups(loaded, own)
+    unknown = sorted(set(groups or ()) - set(range(there_are)))
     if unknown:
-        raise ConfigError(f"--group {unknown[0]}: the groups are 0 to {count - 1}")
+        raise ConfigError(f"--group {unknown[0]}: the groups are 0 to {there_are - 1}")
     if groups and everything:
         raise ConfigError("--group and --all: give one of them")
     if check:
@@ -59,14 +59,14 @@ def rebuild(
 
 
 def _groups(loaded: "Config", own: "NodeConfig") -> int:
-    """How many there are, as far as the node knows: more than the file has, if some were added."""
+    """How many there are: by what the node knows of the topology, or else by the file."""
     from globaltable.store import known_topology
 
     try:
         known = known_topology.load(own.data_dir)
     except StorageError:
         known = None
-    return len(known.newest.groups) if known is not None else loaded.groups
+    return len(known.newest.groups) if known is not None else loaded.groups_in_all
 
 
 def _claim(loaded: "Config", own: "NodeConfig", *, if_damaged: bool = False) -> int:
@@ -76,7 +76,7 @@ def _claim(loaded: "Config", own: "NodeConfig", *, if_damaged: bool = False) -> 
         own.data_dir,
         cluster=loaded.fence,
         node=own.name,
-        groups=loaded.groups,
+        groups=_groups(loaded, own),
         slots=loaded.slots,
         if_damaged=if_damaged,
     )
@@ -146,7 +146,7 @@ def _discard_all(loaded: "Config", own: "NodeConfig") -> None:
             own.data_dir,
             cluster=loaded.fence,
             node=own.name,
-            groups=loaded.groups,
+            groups=_groups(loaded, own),
             slots=loaded.slots,
         )
     finally:

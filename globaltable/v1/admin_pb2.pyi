@@ -109,10 +109,28 @@ class BackupPart(_message.Message):
     def __init__(self, begin: _Optional[_Union[BackupBegin, _Mapping]] = ..., rows: _Optional[bytes] = ..., end: _Optional[_Union[BackupEnd, _Mapping]] = ...) -> None: ...
 
 class BeginRestoreRequest(_message.Message):
-    __slots__ = ("backup_id",)
+    __slots__ = ("backup_id", "found_empty")
     BACKUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FOUND_EMPTY_FIELD_NUMBER: _ClassVar[int]
     backup_id: str
-    def __init__(self, backup_id: _Optional[str] = ...) -> None: ...
+    found_empty: bool
+    def __init__(self, backup_id: _Optional[str] = ..., found_empty: bool = ...) -> None: ...
+
+class FindRowRequest(_message.Message):
+    __slots__ = ("group",)
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    def __init__(self, group: _Optional[int] = ...) -> None: ...
+
+class FindRowResponse(_message.Message):
+    __slots__ = ("found", "table", "key")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    table: str
+    key: str
+    def __init__(self, found: bool = ..., table: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
 
 class NoteRestoreRequest(_message.Message):
     __slots__ = ("backup_id", "version", "chunks", "done")
@@ -253,29 +271,43 @@ class ReplicaStanding(_message.Message):
     refusal: str
     def __init__(self, group: _Optional[int] = ..., leads: bool = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., committed: bool = ..., removed: bool = ..., refusal: _Optional[str] = ...) -> None: ...
 
+class RoundTrip(_message.Message):
+    __slots__ = ("node", "round_trip_s", "samples")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TRIP_S_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    round_trip_s: float
+    samples: int
+    def __init__(self, node: _Optional[str] = ..., round_trip_s: _Optional[float] = ..., samples: _Optional[int] = ...) -> None: ...
+
 class TopologyStanding(_message.Message):
-    __slots__ = ("node", "json", "unsettled", "replicas", "claims")
+    __slots__ = ("node", "json", "unsettled", "replicas", "round_trips", "claims")
     NODE_FIELD_NUMBER: _ClassVar[int]
     JSON_FIELD_NUMBER: _ClassVar[int]
     UNSETTLED_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TRIPS_FIELD_NUMBER: _ClassVar[int]
     CLAIMS_FIELD_NUMBER: _ClassVar[int]
     node: str
     json: str
     unsettled: _containers.RepeatedScalarFieldContainer[int]
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStanding]
-    claims: SlotClaims
-    def __init__(self, node: _Optional[str] = ..., json: _Optional[str] = ..., unsettled: _Optional[_Iterable[int]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStanding, _Mapping]]] = ..., claims: _Optional[_Union[SlotClaims, _Mapping]] = ...) -> None: ...
+    round_trips: _containers.RepeatedCompositeFieldContainer[RoundTrip]
+    claims: _containers.RepeatedCompositeFieldContainer[SlotClaims]
+    def __init__(self, node: _Optional[str] = ..., json: _Optional[str] = ..., unsettled: _Optional[_Iterable[int]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStanding, _Mapping]]] = ..., round_trips: _Optional[_Iterable[_Union[RoundTrip, _Mapping]]] = ..., claims: _Optional[_Iterable[_Union[SlotClaims, _Mapping]]] = ...) -> None: ...
 
 class SlotClaims(_message.Message):
-    __slots__ = ("slots", "orders", "groups")
+    __slots__ = ("geo", "slots", "orders", "groups")
+    GEO_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     ORDERS_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
+    geo: str
     slots: _containers.RepeatedScalarFieldContainer[int]
     orders: _containers.RepeatedScalarFieldContainer[int]
     groups: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, slots: _Optional[_Iterable[int]] = ..., orders: _Optional[_Iterable[int]] = ..., groups: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, geo: _Optional[str] = ..., slots: _Optional[_Iterable[int]] = ..., orders: _Optional[_Iterable[int]] = ..., groups: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class MemberNode(_message.Message):
     __slots__ = ("name", "region", "peer", "client", "learner")
@@ -314,12 +346,14 @@ class Leaders(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Growth(_message.Message):
-    __slots__ = ("groups", "empty")
+    __slots__ = ("groups", "geo", "empty")
     GROUPS_FIELD_NUMBER: _ClassVar[int]
+    GEO_FIELD_NUMBER: _ClassVar[int]
     EMPTY_FIELD_NUMBER: _ClassVar[int]
     groups: int
+    geo: str
     empty: bool
-    def __init__(self, groups: _Optional[int] = ..., empty: bool = ...) -> None: ...
+    def __init__(self, groups: _Optional[int] = ..., geo: _Optional[str] = ..., empty: bool = ...) -> None: ...
 
 class MoveSlots(_message.Message):
     __slots__ = ("slots", "to")
@@ -330,29 +364,45 @@ class MoveSlots(_message.Message):
     def __init__(self, slots: _Optional[str] = ..., to: _Optional[int] = ...) -> None: ...
 
 class DealSlots(_message.Message):
-    __slots__ = ("undo",)
-    UNDO_FIELD_NUMBER: _ClassVar[int]
-    undo: bool
-    def __init__(self, undo: bool = ...) -> None: ...
+    __slots__ = ("geo",)
+    GEO_FIELD_NUMBER: _ClassVar[int]
+    geo: str
+    def __init__(self, geo: _Optional[str] = ...) -> None: ...
+
+class UndoSlots(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GeoRegions(_message.Message):
+    __slots__ = ("name", "regions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REGIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    regions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., regions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ChangeTopologyRequest(_message.Message):
-    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders", "grow", "move_slots", "deal_slots")
+    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders", "geo_regions", "grow", "move_slots", "deal_slots", "undo_slots")
     ADD_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     LEADERS_FIELD_NUMBER: _ClassVar[int]
+    GEO_REGIONS_FIELD_NUMBER: _ClassVar[int]
     GROW_FIELD_NUMBER: _ClassVar[int]
     MOVE_SLOTS_FIELD_NUMBER: _ClassVar[int]
     DEAL_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    UNDO_SLOTS_FIELD_NUMBER: _ClassVar[int]
     add: MemberNode
     remove: str
     replace: ReplaceNode
     replicas: int
     drain: Drain
     leaders: Leaders
+    geo_regions: GeoRegions
     grow: Growth
     move_slots: MoveSlots
     deal_slots: DealSlots
-    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ..., grow: _Optional[_Union[Growth, _Mapping]] = ..., move_slots: _Optional[_Union[MoveSlots, _Mapping]] = ..., deal_slots: _Optional[_Union[DealSlots, _Mapping]] = ...) -> None: ...
+    undo_slots: UndoSlots
+    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ..., geo_regions: _Optional[_Union[GeoRegions, _Mapping]] = ..., grow: _Optional[_Union[Growth, _Mapping]] = ..., move_slots: _Optional[_Union[MoveSlots, _Mapping]] = ..., deal_slots: _Optional[_Union[DealSlots, _Mapping]] = ..., undo_slots: _Optional[_Union[UndoSlots, _Mapping]] = ...) -> None: ...

@@ -352,10 +352,12 @@ class TopologyNode(_message.Message):
     def __init__(self, name: _Optional[str] = ..., region: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class TopologyGroup(_message.Message):
-    __slots__ = ("holders",)
+    __slots__ = ("holders", "of_others")
     HOLDERS_FIELD_NUMBER: _ClassVar[int]
+    OF_OTHERS_FIELD_NUMBER: _ClassVar[int]
     holders: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, holders: _Optional[_Iterable[int]] = ...) -> None: ...
+    of_others: bool
+    def __init__(self, holders: _Optional[_Iterable[int]] = ..., of_others: bool = ...) -> None: ...
 
 class TopologyResponse(_message.Message):
     __slots__ = ("version", "node", "moves", "slots", "owners", "nodes", "groups")
@@ -376,8 +378,10 @@ class TopologyResponse(_message.Message):
     def __init__(self, version: _Optional[int] = ..., node: _Optional[str] = ..., moves: _Optional[int] = ..., slots: _Optional[int] = ..., owners: _Optional[_Iterable[int]] = ..., nodes: _Optional[_Iterable[_Union[TopologyNode, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[TopologyGroup, _Mapping]]] = ...) -> None: ...
 
 class PlacementRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("table",)
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    table: str
+    def __init__(self, table: _Optional[str] = ...) -> None: ...
 
 class PlacementResponse(_message.Message):
     __slots__ = ("cheapest", "expected_s")

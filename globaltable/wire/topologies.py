@@ -10,9 +10,10 @@ import json
 from typing import Any, Final
 
 from globaltable.errors import ConfigError, ProtocolError
+from globaltable.geo import Geo
 from globaltable.limits import TOPOLOGY_BYTES_MAX
 from globaltable.slot_ranges import format_slots, parse_slots
-from globaltable.topology import SLOTS_MAX, Group, Node, Topology
+from globaltable.topology import SLOTS_MAX, Assigned, Group, Node, Topology
 
 FORMAT: Final = 2
 """1: the groups are those that the cluster was founded with. 2: groups may be added to them, and
@@ -36,6 +37,8 @@ def encode_topology(topology: Topology) -> str:
         value["format"] = FORMAT
         value["assigned"] = _plain_assigned(topology.assigned)
         value["assigned_before"] = _plain_assigned(topology.assigned_before)
+    if topology.geos:
+        value["geos"] = [_plain_geo(geo) for geo in topology.geos]
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -66,6 +69,7 @@ def decode_topology(text: str) -> Topology:
             before=tuple(_group(item) for item in _list(value["before"])),
             assigned=_assigned(value.get("assigned", {}), slots),
             assigned_before=_assigned(value.get("assigned_before", {}), slots),
+            geos=tuple(_geo(item) for item in _list(value.get("geos", []))),
         )
         if not all(group.replicas for group in groups):
             raise ProtocolError("a group has no replicas")
@@ -94,35 +98,48 @@ def _plain_group(group: Group) -> dict[str, Any]:
     plain: dict[str, Any] = {"number": group.number, "replicas": list(group.replicas)}
     if group.learners:
         plain["learners"] = list(group.learners)
+    if group.geo:
+        plain["geo"] = group.geo
     if group.since:
         plain |= {"since": group.since, "founders": list(group.founders)}
     return plain
 
 
-def _plain_assigned(assigned: tuple[int, ...]) -> dict[str, str]:
-    """Slots by group, as an operator writes them."""
-    slots: dict[int, list[int]] = {}
-    for slot, group in enumerate(assigned):
-        slots.setdefault(group, []).append(slot)
-    return {str(group): format_slots(slots[group]) for group in sorted(slots)}
+def _plain_geo(geo: Geo) -> dict[str, Any]:
+    return {"name": geo.name, "regions": list(geo.regions), "tables": list(geo.tables)}
 
 
-def _assigned(value: Any, slots: int) -> tuple[int, ...]:
+def _plain_assigned(assigned: Assigned) -> dict[str, dict[str, str]]:
+    """By geo, slots by group, as an operator writes them."""
+    plain: dict[str, dict[str, str]] = {}
+    for geo, groups in assigned:
+        slots: dict[int, list[int]] = {}
+        for slot, group in enumerate(groups):
+            slots.setdefault(group, []).append(slot)
+        plain[geo] = {str(group): format_slots(slots[group]) for group in sorted(slots)}
+    return plain
+
+
+def _assigned(value: Any, slots: int) -> Assigned:
+    if type(value) is not dict:
+        raise ProtocolError("not slots by geo")
+    return tuple((_text(geo), _groups_by_slot(value[geo], slots)) for geo in sorted(value))
+
+
+def _groups_by_slot(value: Any, slots: int) -> tuple[int, ...]:
     if type(value) is not dict:
         raise ProtocolError("not slots by group")
-    if not value:
-        return ()
-    assigned = [-1] * slots
+    groups = [-1] * slots
     for number, text in value.items():
         if not (number.isascii() and number.isdigit() and len(number) <= 5):
             raise ProtocolError("slots are assigned to a number of a group")
         for slot in parse_slots(_long_text(text), slots):
-            if assigned[slot] >= 0:
+            if groups[slot] >= 0:
                 raise ProtocolError(f"slot {slot} is assigned twice")
-            assigned[slot] = int(number)
-    if min(assigned) < 0:
-        raise ProtocolError(f"slot {assigned.index(-1)} is assigned to no group")
-    return tuple(assigned)
+            groups[slot] = int(number)
+    if min(groups) < 0:
+        raise ProtocolError(f"slot {groups.index(-1)} is assigned to no group")
+    return tuple(groups)
 
 
 def _node(value: Any) -> Node:
@@ -146,7 +163,16 @@ def _group(value: Any) -> Group:
     since = _number(value.get("since", 0))
     if bool(since) != bool(founders):
         raise ProtocolError("a group that was added says by whom it was founded, and no other does")
-    return Group(_number(value["number"]), replicas, learners, since, founders)
+    geo = _text(value.get("geo", ""))
+    return Group(_number(value["number"]), replicas, learners, geo, since, founders)
+
+
+def _geo(value: Any) -> Geo:
+    name = _text(value["name"])
+    if not name:
+        raise ProtocolError("a geo without a name")
+    regions = tuple(_text(region) for region in _list(value["regions"]))
+    return Geo(name, regions, tuple(_text(table) for table in _list(value["tables"])))
 
 
 def _list(value: Any) -> list[Any]:
