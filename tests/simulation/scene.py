@@ -33,6 +33,11 @@ class Drawn(Protocol):
         """Of members."""
         ...
 
+    @property
+    def wipes(self) -> bool:
+        """Whether who is to rebuild has the node join anew."""
+        ...
+
 
 class Scene(Protocol):
     timeline: Timeline

@@ -37,6 +37,7 @@ class Plan(NamedTuple):
     """From the return to the end of the load."""
     changes: tuple[Any, ...] = ()
     """Of members: none."""
+    wipes: bool = False
 
 
 WHOLE: Final = Plan(
