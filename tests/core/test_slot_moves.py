@@ -18,7 +18,7 @@ from globaltable.slot_rows import contents_of
 from globaltable.slot_steps import Adopt, CopiedRow, Copy, Drop, Refuse, Release, Step
 from globaltable.table import Table
 from globaltable.topology import slot_of
-from globaltable.wire.rows import decode_history
+from globaltable.wire.rows import decode_history, decode_row
 from tests.simulation.disk import Platter, SimTable
 
 SLOTS = 16
@@ -112,7 +112,7 @@ class Pair:
 
     def rows(self, group: Group) -> list[CopiedRow]:
         return [
-            slot_rows.copied_row(name, slot_rows.decode_row(data))
+            slot_rows.copied_row(name, decode_row(data))
             for name, data in group.table.rows_of_slot(SLOT)
         ]
 
@@ -380,7 +380,7 @@ def test_a_large_slot_is_copied_ahead_until_little_is_left(monkeypatch: pytest.M
             behind = [
                 name
                 for name, data in pair.a.table.rows_of_slot(SLOT)
-                if slot_rows.decode_row(data).revision > through
+                if decode_row(data).revision > through
             ]
     assert len(behind) <= 2
 
@@ -432,7 +432,8 @@ def test_whatever_happens_no_row_is_lost_and_one_group_serves(
     pair = Pair()
     pair.fill(3)
     versions = dict.fromkeys(NAMES[:3], 1)
-    wanted, late = B, []
+    wanted = B
+    late: list[tuple[int, Step]] = []
     for action in actions:
         if action == "flip":
             wanted = 1 - wanted
