@@ -8,18 +8,26 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from globaltable.errors import Elsewhere, NoQuorum, Overloaded, SlotElsewhere, StorageError
-from globaltable.group import Replica
-from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
+from globaltable.model import (
+    SEPARATOR,
+    Binding,
+    Op,
+    Outcome,
+    OutcomeStatus,
+    qualified_name,
+    split_name,
+)
 from globaltable.server.config import Config
 from globaltable.server.core import NodeCore
 from globaltable.server.distances import Distances
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
+from globaltable.server.round_trip import RoundTrip
 from globaltable.server.status import placement_response, status_response, topology_response
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
 from globaltable.table import SLOT_BYTES, Table
-from globaltable.topology import Topology, slot_of
+from globaltable.topology import Topology, slot_of, slots_of
 from globaltable.v1 import globaltable_pb2 as pb
 
 _MOVES_FOLLOWED_MAX: Final = 3
@@ -100,32 +108,22 @@ class NodeBackend:
         """Of a slot that was moved meanwhile the barrier is passed of the group that it went to:
         what that has acknowledged is not known behind the first one's. Raises `SlotElsewhere` if
         it goes on to move."""
-        slots = {slot_of(name, self._topology.slots) for name in names}
+        names = list(names)
         deadline = self._deadline(timeout_s)
-        error: Elsewhere | None = None
         for _ in range(_MOVES_FOLLOWED_MAX):
-            routes = {slot: self._core.routes.group_of_slot(slot) for slot in slots}
-            await self.barrier_of(set(routes.values()), deadline - self._loop.time())
-            slots = set()
-            for slot, group in routes.items():
-                try:
-                    self._require_held(slot, group)
-                except SlotElsewhere as moved:
-                    slots.add(slot)
-                    error = moved
-            if not slots:
+            groups = self._core.routes.groups_of(names)
+            await self.barrier_of(set(groups), deadline - self._loop.time())
+            places = list(zip(groups, slots_of(names, self._topology.slots), strict=True))
+            left = {place: error for place in set(places) if (error := self._why_not_held(*place))}
+            if not left:
                 return
-        assert error is not None
-        raise error
+            names = [name for name, place in zip(names, places, strict=True) if place in left]
+        raise next(iter(left.values()))
 
-    def _require_held(self, slot: int, group: int) -> Replica:
-        """The replica here of a group that holds a slot, as far as it has applied. Raises
-        `SlotElsewhere`, or `Elsewhere` or `NoQuorum` if there is none that serves."""
-        replica = self._core.serving(group)
-        holdings = replica.table.holdings
-        if not holdings.holds(slot):
-            raise SlotElsewhere(slot, holdings.went_to(slot))
-        return replica
+    def _why_not_held(self, group: int, slot: int) -> SlotElsewhere | None:
+        """Of a replica here that serves."""
+        holdings = self._core.serving(group).table.holdings
+        return None if holdings.holds(slot) else SlotElsewhere(slot, holdings.went_to(slot))
 
     async def barrier_of(self, groups: Collection[int], timeout_s: float | None) -> None:
         """`barrier`, for all names of these groups."""
@@ -173,10 +171,11 @@ class NodeBackend:
             if wanted and not (slot < 8 * len(wanted) and wanted[slot >> 3] >> (slot & 7) & 1):
                 continue
             head = slot.to_bytes(SLOT_BYTES, "big")
-            group = self._core.routes.group_of_slot(slot)
-            replica = self._require_held(slot, group)
+            group = self._core.routes.group_of_slot(slot, table)
+            if (moved := self._why_not_held(group, slot)) is not None:
+                raise moved
             if group not in scanners:
-                scanners[group] = replica.table.scanner()
+                scanners[group] = self._core.serving(group).table.scanner()
             start = max(head + name, token + b"\0")
             try:
                 for key, binding in scanners[group](start, head + name + b"\xff"):
@@ -195,12 +194,13 @@ class NodeBackend:
         if len(self.watches) >= self._config.limits.watchers:
             raise Overloaded(f"{len(self.watches)} watchers are connected to this node", 1.0)
         present = len(self._topology.groups)
+        table = start.partition(SEPARATOR)[0].decode()
         if exact:
             groups = [self._group_to_watch(start, after)]
         elif unknown := [group for group in groups if group >= present]:
             # Of a topology that this node has yet to hear of.
             raise Elsewhere(f"group {unknown[0]} is not known to {self._node}")
-        return self.watches.add(start, exact, groups or range(present), after)
+        return self.watches.add(start, exact, groups or self._topology.owners_of(table), after)
 
     def _group_to_watch(self, name: bytes, after: Mapping[int, int]) -> int:
         """Of one key: the group that holds it, or one that held it, as long as the watcher has not
@@ -212,7 +212,7 @@ class NodeBackend:
                 left = holdings.went_to(slot) is not None
                 if left and revision < holdings.of(slot).revision:
                     return group
-        return self._core.routes.group_of_slot(slot)
+        return self._core.routes.group_of(name)
 
     def status(self) -> pb.StatusResponse:
         peers = [
@@ -223,10 +223,15 @@ class NodeBackend:
         uptime_s = self._loop.time() - self._started_at
         return status_response(self._core, self.tables, uptime_s, peers)
 
+    def round_trips(self) -> list[tuple[str, RoundTrip]]:
+        """To the other nodes, where it has been measured."""
+        measured = [(n.name, self._links.round_trip(n.name)) for n in self._topology.nodes]
+        return [(name, round_trip) for name, round_trip in measured if round_trip.samples]
+
     def topology(self, table: str, known_version: int) -> pb.TopologyResponse:
         return topology_response(self._topology, self._node, table, known_version)
 
-    def placement(self) -> pb.PlacementResponse:
+    def placement(self, table: str) -> pb.PlacementResponse:
         region_of = self._topology.region_of
         distances = Distances(self._node, region_of, self._links, self._config.round_trips())
-        return placement_response(self._core, distances.round_trip_s)
+        return placement_response(self._core, distances.round_trip_s, table)

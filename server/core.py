@@ -200,8 +200,11 @@ class NodeCore:
             replica.set_connected(peer, True, same_plan=same_plan)
 
     def _deal_of(self, number: int) -> Deal:
-        groups = len(self.topology.groups)
-        return Deal(number, groups) if number < groups else NOTHING
+        groups = self.topology.groups
+        if number >= len(groups):
+            return NOTHING
+        sharing = [group.number for group in self.topology.groups_in(groups[number].geo)]
+        return Deal(sharing.index(number), len(sharing))
 
     def add_replica(self, group: Group, members: Members | None) -> None:
         """This node is to hold a replica of a group from now on. `members` are those that found it,

@@ -16,6 +16,7 @@ from globaltable.errors import StorageError
 from globaltable.holdings import HoldingState
 from globaltable.members import Members
 from globaltable.raft import guard, progress
+from globaltable.raft.elections import Elections
 from globaltable.topology import Topology, one_node_each, spread
 from tests.simulation.checks import Checks, Violation
 from tests.simulation.clients import Attempt, Client
@@ -24,7 +25,7 @@ from tests.simulation.library import LibraryClient
 from tests.simulation.model import SLOTS
 from tests.simulation.moving import MOVERS, Mover
 from tests.simulation.network import Network
-from tests.simulation.node import LIMITS, SimNode
+from tests.simulation.node import LIMITS, TIMING, Life, SimNode
 from tests.simulation.schedule import (
     FAULT_SECONDS,
     LEADER,
@@ -94,6 +95,7 @@ class World:
         self._digest = hashlib.blake2b(digest_size=16)
         self._trace: deque[tuple[float, tuple[Any, ...]]] = deque(maxlen=TRACE_LINES)
         self.checks = Checks(LIMITS)
+        self.timing, self.limits = TIMING, LIMITS
         self.rebuilds = 0
         self.attempts: list[Attempt] = []
         """All that processes have got."""
@@ -131,7 +133,8 @@ class World:
         # How the library follows a slot is for the tests of its own to say.
         libraries = 0 if schedule.moves else LIBRARIES
         self.libraries = [LibraryClient(self, number) for number in range(libraries)]
-        self._watchers = [Watching(self, number) for number in range(WATCHERS)]
+        groups = [group.number for group in self.topology.groups]
+        self._watchers = [Watching(self, number, groups, names) for number in range(WATCHERS)]
 
     def note(self, who: str, what: str, *details: Any) -> None:
         """A line of the trace. All of them make the digest; the last ones are kept."""
@@ -139,15 +142,19 @@ class World:
         self._trace.append((self.timeline.now, line))
         self._digest.update(repr((self.timeline.now, line)).encode())
 
+    def topology_answer(self, life: Life, request: bytes) -> bytes:
+        """Nothing: members change here without a new topology."""
+        return b""
+
     # --- the run ---------------------------------------------------------------------------------
 
     def run(self) -> Result:
         violation: str | None = None
-        with _small_limits(), _without_collector():
+        with _small_limits(), _rivals(self.schedule.rivals), without_collector():
             try:
                 self._run()
             except Exception as error:
-                violation = _describe(error)
+                violation = describe(error)
         return Result(
             self.schedule.seed,
             violation,
@@ -332,7 +339,7 @@ class World:
         return "\n  ".join(lines)
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """A violation speaks for itself; anything else is told with its place."""
     if isinstance(error, Violation):
         return f"{type(error).__name__}: {error}"
@@ -358,7 +365,22 @@ def _small_limits() -> Iterator[None]:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def _rivals(wanted: bool) -> Iterator[None]:
+    kept = Elections._give_way
+    if wanted:
+        Elections._give_way = _give_no_way  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Elections._give_way = kept  # type: ignore[method-assign]
+
+
+def _give_no_way(self: Elections, rival: str) -> None:
+    """All go on who are granted a pre-vote."""
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
     """A run is short, and its memory is given back as a whole: collecting amid it is in vain."""
     enabled = gc.isenabled()
     gc.disable()

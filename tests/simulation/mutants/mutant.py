@@ -25,7 +25,7 @@ class Mutant(NamedTuple):
 
     def schedules(self) -> Iterator[Schedule]:
         for seed in range(self.first_seed, self.first_seed + self.seeds):
-            plain = {"spares": 0, "changes": (), "added": 0, "moves": ()}
+            plain = {"spares": 0, "changes": (), "added": 0, "moves": (), "rivals": True}
             yield draw(seed)._replace(**{**plain, **self.fixed})
 
 
