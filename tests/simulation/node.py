@@ -57,7 +57,7 @@ class _CheckedCore(NodeCore):
         self._checks = checks
 
     def _deal_of(self, number: int) -> Deal:
-        return self._deals[number]
+        return self._deals.get(number) or super()._deal_of(number)
 
     def _add(self, group: Group, members: Members | None, image: LogImage) -> None:
         super()._add(group, members, image)
