@@ -52,7 +52,7 @@ def decode_word(body: bytes) -> TopologyWord:
     return TopologyWord(*versions, dict(settled), text, decode_met(met), _claims(claims))
 
 
-def _claims(value: Any) -> list[Claim]:
+def _claims(value: Any) -> tuple[Claim, ...]:
     if type(value) is not list or len(value) > _CLAIMS_MAX:
         raise ProtocolError("not where slots have been moved to")
     claims = []
@@ -63,7 +63,7 @@ def _claims(value: Any) -> list[Claim]:
         if slot >= SLOTS_MAX or group >= SLOTS_MAX:
             raise ProtocolError(f"slot {slot} and group {group} are none that there could be")
         claims.append(Claim(item[0], slot, order, group))
-    return claims
+    return tuple(claims)
 
 
 def _is_pair(item: Any) -> bool:
