@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from globaltable.deal import Deal
 from globaltable.errors import StorageError
 from globaltable.group import ReplicaLimits
 from globaltable.members import Members
@@ -39,8 +40,8 @@ _LOOK_S: Final = 0.25
 class Ticket(Protocol):
     """Who waits for the end of a call."""
 
-    def submitted(self, life: "Life", deadline: float) -> None:
-        """A process has got it, and is to end it by `deadline` on its clock."""
+    def submitted(self, life: "Life", group: int, deadline: float) -> None:
+        """A process has got it for a group, and is to end it by `deadline` on its clock."""
         ...
 
     def told(self, node: str, outcomes: Sequence[Outcome]) -> None: ...
@@ -51,8 +52,12 @@ class _CheckedCore(NodeCore):
 
     def __init__(self, checks: Checks, **surroundings: Any) -> None:
         self._checks: Checks | None = None
+        self._deals = checks.deals
         super().__init__(**surroundings)
         self._checks = checks
+
+    def _deal_of(self, number: int) -> Deal:
+        return self._deals.get(number) or super()._deal_of(number)
 
     def _add(self, group: Group, members: Members | None, image: LogImage) -> None:
         super()._add(group, members, image)
@@ -317,7 +322,9 @@ class SimNode:
         self, life: Life, group: int, ops: Sequence[Op], ticket: Ticket, patience_s: float
     ) -> None:
         deadline = life.clock.time() + patience_s
-        ticket.submitted(life, deadline)
+        if ops:
+            group = life.core.routes.group_of(ops[0].name)
+        ticket.submitted(life, group, deadline)
 
         def told(_positions: Sequence[int], outcomes: Sequence[Outcome]) -> None:
             ticket.told(self.name, outcomes)
