@@ -254,9 +254,12 @@ class Holdings:
             | {slot for slot, holding in moved.items() if holding.state is HoldingState.HELD}
         )
         """The slots that are served."""
-        came = (moved[slot].revision for slot in self.held & moved.keys())
-        self.held_since = max(came, default=0)
+        self.held_since = self._latest()
         """The latest revision at which one of them came to be."""
+
+    def _latest(self) -> int:
+        moved = self.moved
+        return max((moved[slot].revision for slot in self.held & moved.keys()), default=0)
 
     def of(self, slot: int) -> Holding:
         holding = self.moved.get(slot)
@@ -279,8 +282,18 @@ class Holdings:
         kept = [one for one in self.moves.adoptions if one.revision > floor]
         if holding.state is HoldingState.HELD and holding.adopted == holding.hop:
             kept.append(Adoption(holding.revision, slot, holding.group, holding.released_at))
-        moves = Moves({**self.moved, slot: holding}, tuple(kept))
-        return Holdings(self._deal, self._slots, moves)
+        # From what there is: a group may hold thousands, and a move is a few changes of one.
+        after = Holdings.__new__(Holdings)
+        after._deal, after._slots = self._deal, self._slots
+        after.moved = {**self.moved, slot: holding}
+        after.moves = Moves(after.moved, tuple(kept))
+        was, held = self.of(slot), holding.state is HoldingState.HELD
+        after.held = self.held | {slot} if held else self.held - {slot}
+        if was.state is HoldingState.HELD and was.revision == self.held_since:
+            after.held_since = after._latest()
+        else:
+            after.held_since = max(self.held_since, holding.revision if held else 0)
+        return after
 
     def went_to(self, slot: int) -> int | None:
         """The group that a slot was released to when it was last held here; None if that is not

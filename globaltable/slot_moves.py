@@ -14,9 +14,9 @@ import enum
 from collections.abc import Iterator
 from itertools import islice
 from typing import Final, NamedTuple
-from zlib import crc32
 
 from globaltable.holdings import Holding, HoldingState
+from globaltable.slot_history import SlotHistory
 from globaltable.slot_rows import contents_of, copied_row
 from globaltable.slot_steps import (
     COPY_OPS_MAX,
@@ -31,13 +31,10 @@ from globaltable.slot_steps import (
     Step,
 )
 from globaltable.table import Table
-from globaltable.wire.rows import HistoryRow, decode_row, history_rows_where
+from globaltable.wire.rows import HistoryRow, decode_row
 
 COPY_BYTES: Final = 65_536
 """About so many bytes of rows are in one `Copy`: it goes through the log of a group that serves."""
-
-READ_OPS_AT_ONCE: Final = 4_096
-"""Of a history, before who reads it gives way to others."""
 
 BEHIND_ROWS_MAX: Final = 256
 """So few rows may have changed since the last pass for the slot to be released."""
@@ -170,27 +167,27 @@ def _give_up(ends: Ends, held: Holding, there: Holding) -> Action:
     return Rest.DONE
 
 
-def copies(ends: Ends, here: Table, hop: int, after: int) -> Iterator[Copy | None]:
+def copies(ends: Ends, past: SlotHistory, hop: int, after: int) -> Iterator[Copy | None]:
     """One pass: all that the source has changed of the slot after its revision `after`, and how ops
-    on it ended. None: nothing yet, and time to let others go on.
+    on it ended. None: nothing yet, and time to let others go on. `past` is of the source's table.
 
     It is read some at a time, while the table goes on: what changes behind the revision at which
     the pass began, through which it is complete, may be in it, and is in the next one. A table
     that a snapshot has taken the place of must not be read on: the pass is to be begun anew.
     """
     slot, source, _ = ends
+    here = past.table
     through = here.applied
 
     def copy(rows: list[CopiedRow], ops: list[HistoryRow], upto: int) -> Copy:
         return Copy(slot, hop, source, after, upto, tuple(rows), tuple(ops))
 
-    ops: list[HistoryRow] = []
-    for some in _ops(here, slot, after):
-        ops += some
-        while len(ops) > COPY_OPS_MAX:
-            yield copy([], ops[:COPY_OPS_MAX], after)
-            del ops[:COPY_OPS_MAX]
+    while not past.read_on():
         yield None
+    ops = past.of(slot, after)
+    while len(ops) > COPY_OPS_MAX:
+        yield copy([], ops[:COPY_OPS_MAX], after)
+        del ops[:COPY_OPS_MAX]
     name: bytes = b""
     while True:
         rows, name, ended = _rows(here, slot, after, name)
@@ -214,23 +211,3 @@ def _rows(here: Table, slot: int, after: int, name: bytes) -> tuple[list[CopiedR
             if size >= COPY_BYTES or len(rows) >= COPY_ROWS_MAX:
                 return rows, name, False
     return rows, name, True
-
-
-def _ops(here: Table, slot: int, after: int) -> Iterator[list[HistoryRow]]:
-    """How ops on the slot ended that were applied after a revision, or, of those copied in, which
-    have none, were remembered: some at a time, while the history goes on and forgets."""
-    slots = here.slots
-    revision = after
-    while True:
-        found: list[HistoryRow] = []
-        budget = READ_OPS_AT_ONCE
-        for record in here.history.records_after(max(revision, here.history.floor)):
-            if budget <= 0:
-                break
-            budget -= record.ops
-            revision = record.revision
-            found += history_rows_where(record.data, lambda name: crc32(name) % slots == slot)
-        else:
-            yield found
-            return
-        yield found

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from globaltable.errors import Elsewhere, NoQuorum, Overloaded, SlotElsewhere, StorageError
+from globaltable.group import Replica
 from globaltable.model import (
     SEPARATOR,
     Binding,
@@ -23,11 +24,12 @@ from globaltable.server.distances import Distances
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
 from globaltable.server.round_trip import RoundTrip
+from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.status import placement_response, status_response, topology_response
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
 from globaltable.table import SLOT_BYTES, Table
-from globaltable.topology import Topology, slot_of, slots_of
+from globaltable.topology import Topology, slot_of
 from globaltable.v1 import globaltable_pb2 as pb
 
 _MOVES_FOLLOWED_MAX: Final = 3
@@ -79,12 +81,14 @@ class NodeBackend:
         driver: Driver,
         watches: Watches,
         links: PeerLinks,
+        claims: SlotClaims,
     ) -> None:
         self._config = config
         self._node = node
         self._core = core
         self._driver = driver
         self._links = links
+        self._claims = claims
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self.tables = config.tables
@@ -108,22 +112,34 @@ class NodeBackend:
         """Of a slot that was moved meanwhile the barrier is passed of the group that it went to:
         what that has acknowledged is not known behind the first one's. Raises `SlotElsewhere` if
         it goes on to move."""
-        names = list(names)
         deadline = self._deadline(timeout_s)
+        waiting: Collection[bytes] = list(names)
+        error: Elsewhere | None = None
         for _ in range(_MOVES_FOLLOWED_MAX):
-            groups = self._core.routes.groups_of(names)
-            await self.barrier_of(set(groups), deadline - self._loop.time())
-            places = list(zip(groups, slots_of(names, self._topology.slots), strict=True))
-            left = {place: error for place in set(places) if (error := self._why_not_held(*place))}
-            if not left:
+            group_of, slots = self._core.routes.group_of, self._topology.slots
+            routes = {(slot_of(name, slots), group_of(name)): name for name in waiting}
+            groups = {group for _, group in routes}
+            await self.barrier_of(groups, deadline - self._loop.time())
+            waiting = []
+            for (slot, group), name in routes.items():
+                try:
+                    self._require_held(slot, group)
+                except SlotElsewhere as moved:
+                    waiting.append(name)
+                    error = moved
+            if not waiting:
                 return
-            names = [name for name, place in zip(names, places, strict=True) if place in left]
-        raise next(iter(left.values()))
+        assert error is not None
+        raise error
 
-    def _why_not_held(self, group: int, slot: int) -> SlotElsewhere | None:
-        """Of a replica here that serves."""
-        holdings = self._core.serving(group).table.holdings
-        return None if holdings.holds(slot) else SlotElsewhere(slot, holdings.went_to(slot))
+    def _require_held(self, slot: int, group: int) -> Replica:
+        """The replica here of a group that holds a slot, as far as it has applied. Raises
+        `SlotElsewhere`, or `Elsewhere` or `NoQuorum` if there is none that serves."""
+        replica = self._core.serving(group)
+        holdings = replica.table.holdings
+        if not holdings.holds(slot):
+            raise SlotElsewhere(slot, holdings.went_to(slot))
+        return replica
 
     async def barrier_of(self, groups: Collection[int], timeout_s: float | None) -> None:
         """`barrier`, for all names of these groups."""
@@ -162,6 +178,7 @@ class NodeBackend:
         next token: the last row key looked at. It may be fewer while there are more, for most rows
         may be of keys that were unbound."""
         slots = self._topology.slots
+        owners = self._core.routes.of_table(table)
         first = int.from_bytes(token[:SLOT_BYTES], "big") if token else 0
         name = qualified_name(table, prefix)
         scanners: dict[int, Any] = {}
@@ -171,11 +188,10 @@ class NodeBackend:
             if wanted and not (slot < 8 * len(wanted) and wanted[slot >> 3] >> (slot & 7) & 1):
                 continue
             head = slot.to_bytes(SLOT_BYTES, "big")
-            group = self._core.routes.group_of_slot(slot, table)
-            if (moved := self._why_not_held(group, slot)) is not None:
-                raise moved
+            group = owners[slot]
+            replica = self._require_held(slot, group)
             if group not in scanners:
-                scanners[group] = self._core.serving(group).table.scanner()
+                scanners[group] = replica.table.scanner()
             start = max(head + name, token + b"\0")
             try:
                 for key, binding in scanners[group](start, head + name + b"\xff"):
@@ -194,25 +210,28 @@ class NodeBackend:
         if len(self.watches) >= self._config.limits.watchers:
             raise Overloaded(f"{len(self.watches)} watchers are connected to this node", 1.0)
         present = len(self._topology.groups)
-        table = start.partition(SEPARATOR)[0].decode()
         if exact:
             groups = [self._group_to_watch(start, after)]
         elif unknown := [group for group in groups if group >= present]:
             # Of a topology that this node has yet to hear of.
             raise Elsewhere(f"group {unknown[0]} is not known to {self._node}")
-        return self.watches.add(start, exact, groups or self._topology.owners_of(table), after)
+        geo = self._topology.geo_of(start.partition(SEPARATOR)[0].decode()).name
+        every = [group.number for group in self._topology.groups_in(geo)]
+        return self.watches.add(start, exact, groups or every, after)
 
     def _group_to_watch(self, name: bytes, after: Mapping[int, int]) -> int:
         """Of one key: the group that holds it, or one that held it, as long as the watcher has not
         been told of all that was changed there."""
         slot = slot_of(name, self._topology.slots)
+        holder = self._core.routes.group_of(name)
+        known = self._topology.groups
         for group, revision in after.items():
-            if not self._core.refusal(group):
+            if not self._core.refusal(group) and known[group].geo == known[holder].geo:
                 holdings = self._core.replicas[group].table.holdings
                 left = holdings.went_to(slot) is not None
                 if left and revision < holdings.of(slot).revision:
                     return group
-        return self._core.routes.group_of(name)
+        return holder
 
     def status(self) -> pb.StatusResponse:
         peers = [
@@ -228,8 +247,8 @@ class NodeBackend:
         measured = [(n.name, self._links.round_trip(n.name)) for n in self._topology.nodes]
         return [(name, round_trip) for name, round_trip in measured if round_trip.samples]
 
-    def topology(self, table: str, known_version: int) -> pb.TopologyResponse:
-        return topology_response(self._topology, self._node, table, known_version)
+    def topology(self, table: str, known: tuple[int, int]) -> pb.TopologyResponse:
+        return topology_response(self._topology, self._claims, self._node, table, known)
 
     def placement(self, table: str) -> pb.PlacementResponse:
         region_of = self._topology.region_of

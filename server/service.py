@@ -93,7 +93,9 @@ class Backend(WriteBackend, Protocol):
 
     def status(self) -> pb.StatusResponse: ...
 
-    def topology(self, table: str, known_version: int) -> pb.TopologyResponse: ...
+    def topology(self, table: str, known: tuple[int, int]) -> pb.TopologyResponse:
+        """`known`: version plus 1 and moves, as in `TopologyRequest`."""
+        ...
 
     def placement(self, table: str) -> pb.PlacementResponse: ...
 
@@ -267,7 +269,8 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
     async def Topology(  # noqa: N802
         self, request: pb.TopologyRequest, context: Context
     ) -> pb.TopologyResponse:
-        return self._backend.topology(request.table, request.known_version)
+        known = (request.known_version, request.known_moves)
+        return self._backend.topology(request.table, known)
 
     async def Placement(  # noqa: N802
         self, request: pb.PlacementRequest, context: Context

@@ -10,57 +10,56 @@ slot that it does not hold (`table`). A replica that is out of service is rememb
 knew.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 from zlib import crc32
 
 from globaltable.holdings import Holdings
 from globaltable.model import SEPARATOR
-from globaltable.topology import Topology, slot_of
+from globaltable.server.slot_claims import Claim
+from globaltable.topology import TABLES_REMEMBERED, Topology, slot_of
 
-_TABLES_REMEMBERED: Final = 1_024
 _UNKNOWN: Final = -1
-"""Below the hop at which slots are dealt."""
+"""Below the order of a slot where it was dealt."""
+
+
+class _Space:
+    """The slots of one geo's tables."""
+
+    def __init__(self, dealt: Sequence[int]) -> None:
+        self.groups = list(dealt)
+        """By slot."""
+        self.orders = [_UNKNOWN] * len(dealt)
+        """By slot: twice the hop at which it came there, and one more if it is held there. None
+        gives way to a lower one."""
 
 
 class SlotRoutes:
-    """By geo, for each has groups of its own that share its slots."""
-
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
         self._slots = topology.slots
         self._known: dict[int, Holdings] = {}
-        self._groups: dict[str, list[int]] = {}
-        """By geo and slot."""
-        self._tables: dict[bytes, list[int]] = {}
-        """The same, by table, of those that were asked for."""
+        self._spaces: dict[str, _Space] = {}
+        self._by_table: dict[bytes, list[int]] = {}
+        """By the name of a table, for as many as may be remembered, the groups of its slots."""
+        self._news: set[tuple[str, int]] = set()
         self._compute()
 
-    def group_of_slot(self, slot: int, table: str = "") -> int:
-        """Of a slot of a table; of those of no geo by default."""
-        return self._groups[self._topology.geo_of(table).name][slot]
+    def of_table(self, table: str) -> Sequence[int]:
+        """By slot of a table, the group."""
+        return self._groups_of(table.encode())
 
     def group_of(self, name: bytes) -> int:
-        return self._of_table(name)[slot_of(name, self._slots)]
+        groups = self._groups_of(name.partition(SEPARATOR)[0]) if self._topology.geos else self._all
+        return groups[slot_of(name, self._slots)]
 
     def groups_of(self, names: Iterable[bytes]) -> list[int]:
-        """`group_of` for many names: without a call for each, if there is one geo only."""
-        slots = self._slots
-        if self._topology.geos:
-            return [self._of_table(name)[crc32(name) % slots] for name in names]
-        groups = self._groups[""]
-        return [groups[crc32(name) % slots] for name in names]
-
-    def _of_table(self, name: bytes) -> list[int]:
+        """`group_of` for many names: without a call for each."""
+        groups, slots = self._all, self._slots
         if not self._topology.geos:
-            return self._groups[""]
-        table = name.partition(SEPARATOR)[0]
-        groups = self._tables.get(table)
-        if groups is None:
-            groups = self._groups[self._topology.geo_of(table.decode()).name]
-            if len(self._tables) < _TABLES_REMEMBERED:
-                self._tables[table] = groups
-        return groups
+            return [groups[crc32(name) % slots] for name in names]
+        by_table = self._groups_of
+        return [by_table(name.partition(SEPARATOR)[0])[crc32(name) % slots] for name in names]
 
     def set_topology(self, topology: Topology) -> None:
         self._topology = topology
@@ -69,48 +68,67 @@ class SlotRoutes:
     def learn(self, group: int, holdings: Holdings) -> None:
         """What a replica of a group holds, which was added, or whose table was replaced."""
         self._known[group] = holdings
-        self._compute()
+        space = self._space_of(group)
+        for slot, hop, to in holdings.claims:
+            self._take(space, group, slot, hop, to)
 
     def moved(self, group: int, holdings: Holdings, slots: Iterable[int]) -> None:
         """What a replica of a group holds, which differs in these slots only."""
         self._known[group] = holdings
-        geo = self._geo_of(group)
+        space = self._space_of(group)
         for slot in slots:
-            self._groups[geo][slot] = self._compute_slot(geo, slot)
+            claim = holdings.claim(slot)
+            if claim is not None:
+                self._take(space, group, slot, *claim)
 
     def forget(self, group: int) -> None:
         if self._known.pop(group, None) is not None:
             self._compute()
 
-    def _geo_of(self, group: int) -> str:
+    def take_news(self) -> list[Claim]:
+        """Of the slots of which something was learnt since this was asked last; none of those that
+        are where they were dealt."""
+        news, self._news = self._news, set()
+        spaces = self._spaces
+        return [
+            Claim(geo, slot, spaces[geo].orders[slot], spaces[geo].groups[slot])
+            for geo, slot in news
+        ]
+
+    @property
+    def _all(self) -> list[int]:
+        """Of the default geo."""
+        return self._spaces[""].groups
+
+    def _groups_of(self, table: bytes) -> list[int]:
+        groups = self._by_table.get(table)
+        if groups is None:
+            groups = self._spaces[self._topology.geo_of(table.decode()).name].groups
+            if len(self._by_table) < TABLES_REMEMBERED:
+                self._by_table[table] = groups
+        return groups
+
+    def _space_of(self, group: int) -> str:
+        """The geo of a group; one that the topology does not know yet was added to none."""
         groups = self._topology.groups
         return groups[group].geo if group < len(groups) else ""
 
-    def _owner(self, geo: str, slot: int) -> int:
-        """By the topology."""
-        if not geo:
-            return self._topology.group_of_slot(slot)
-        groups = self._topology.groups_in(geo)
-        return groups[slot % len(groups)].number
-
     def _compute(self) -> None:
-        geos = ["", *(geo.name for geo in self._topology.geos)]
-        slots = range(self._slots)
-        self._tables.clear()
-        self._groups = {geo: [self._owner(geo, slot) for slot in slots] for geo in geos}
-        hops = {geo: [_UNKNOWN] * self._slots for geo in geos}
+        topology = self._topology
+        geos = ("", *(geo.name for geo in topology.geos))
+        self._spaces = {geo: _Space(topology.dealt_to(geo)) for geo in geos}
+        self._by_table.clear()
         for group, holdings in self._known.items():
-            geo = self._geo_of(group)
+            space = self._space_of(group)
             for slot, hop, to in holdings.claims:
-                if hop > hops[geo][slot]:
-                    hops[geo][slot] = hop
-                    self._groups[geo][slot] = group if to is None else to
+                self._take(space, group, slot, hop, to)
 
-    def _compute_slot(self, geo: str, slot: int) -> int:
-        highest, found = _UNKNOWN, self._owner(geo, slot)
-        for group, holdings in self._known.items():
-            claim = holdings.claim(slot) if self._geo_of(group) == geo else None
-            if claim is not None and claim[0] > highest:
-                highest, to = claim
-                found = group if to is None else to
-        return found
+    def _take(self, geo: str, group: int, slot: int, hop: int, to: int | None) -> None:
+        # At one hop a slot is held by who it was released to, or again by who released it.
+        order = 2 * hop + (to is None)
+        space = self._spaces[geo]
+        if order > space.orders[slot]:
+            space.orders[slot] = order
+            space.groups[slot] = group if to is None else to
+            if hop:
+                self._news.add((geo, slot))

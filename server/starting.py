@@ -123,7 +123,7 @@ def _claim(config: Config, own: NodeConfig, topology: Topology) -> int:
         own.data_dir,
         cluster=config.fence,
         node=own.name,
-        groups=len(topology.groups),
+        groups=topology.founding_groups,
         slots=topology.slots,
     )
 
@@ -140,7 +140,7 @@ async def begin_joining(config: Config, name: str) -> Start:
         raise ConfigError(f"the others are cluster {topology.cluster!r}, not {config.cluster!r}")
     require_same_geos(topology, config)
     _require_present(topology, name, own)
-    known = Known(topology, None)
+    known = Known(topology, None, topology.version)
     lock = _claim(config, own, topology)
     known_topology.keep(own.data_dir, known)
     return Start(known, lock, is_fresh=False)

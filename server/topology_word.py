@@ -2,14 +2,20 @@
 
 A word without text says "this is what I know". Who knows more answers with the text, who knows less
 with its own version, whereupon it is told. Words are said when a link comes up, and when there is
-something new.
+something new. Where slots have come to is told along (`slot_claims`).
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 from globaltable import limits
 from globaltable.errors import ProtocolError
+from globaltable.server.slot_claims import Claim
+from globaltable.topology import SLOTS_MAX
 from globaltable.wire.packing import pack, unpack
+
+_CLAIMS_MAX: Final = 4 * SLOTS_MAX
+"""Slots are of geos, of which there are few."""
 
 
 class TopologyWord(NamedTuple):
@@ -20,23 +26,41 @@ class TopologyWord(NamedTuple):
     """By group, a version that its leader has found it to be as wanted by."""
     text: str
     """The topology, or empty."""
+    claims: Sequence[Claim] = ()
+    """Where slots have been moved to: what is new of it, or all."""
 
 
 def encode_word(word: TopologyWord) -> bytes:
-    return pack([word.version, word.plan, list(word.settled.items()), word.text])
+    fields: list[Any] = [word.version, word.plan, list(word.settled.items()), word.text]
+    return pack([*fields, list(word.claims)] if word.claims else fields)
 
 
 def decode_word(body: bytes) -> TopologyWord:
     """Raises `ProtocolError` if it is none. The text is not looked at."""
     fields = unpack(body)
-    if type(fields) is not list or len(fields) != 4:
+    if type(fields) is not list or len(fields) not in (4, 5):
         raise ProtocolError("not a word of the topology")
-    version, plan, settled, text = fields
+    version, plan, settled, text = fields[:4]
     if type(text) is not str or len(text) > limits.TOPOLOGY_BYTES_MAX:
         raise ProtocolError("the text of a topology is missing or too long")
     if type(settled) is not list or not all(_is_pair(item) for item in settled):
         raise ProtocolError("not the versions by which groups are settled")
-    return TopologyWord(_number(version), _number(plan), dict(settled), text)
+    claims = _claims(fields[4]) if len(fields) == 5 else []
+    return TopologyWord(_number(version), _number(plan), dict(settled), text, claims)
+
+
+def _claims(value: Any) -> list[Claim]:
+    if type(value) is not list or len(value) > _CLAIMS_MAX:
+        raise ProtocolError("not where slots have been moved to")
+    claims = []
+    for item in value:
+        if type(item) is not list or len(item) != 4 or type(item[0]) is not str:
+            raise ProtocolError("not where a slot has been moved to")
+        slot, order, group = map(_number, item[1:])
+        if slot >= SLOTS_MAX or group >= SLOTS_MAX:
+            raise ProtocolError(f"slot {slot} and group {group} are none that there could be")
+        claims.append(Claim(item[0], slot, order, group))
+    return claims
 
 
 def _is_pair(item: Any) -> bool:

@@ -19,6 +19,7 @@ from globaltable.errors import Compacted, Lagged, SlotElsewhere, StorageError, U
 from globaltable.group import Changed, Replica
 from globaltable.holdings import Adoption, Holding, HoldingState
 from globaltable.model import OpKind, OutcomeStatus
+from globaltable.store.table import ROOT_STATE
 from globaltable.topology import slot_of
 from globaltable.wire.rows import HistoryRow, decode_history
 
@@ -122,7 +123,8 @@ class Watches:
         for group in groups:
             applied = self._replica(group).table.applied
             self._published.setdefault(group, applied)
-            position[group] = after.get(group, applied)
+            # Nothing is changed by a log's root: who begins before it misses nothing.
+            position[group] = max(after.get(group, applied), ROOT_STATE.applied)
         for group in position.keys() - after.keys():
             position[group] = self._begins_at(group, position)
         watcher = Watcher(start, exact, position)

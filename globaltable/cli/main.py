@@ -13,6 +13,7 @@ from globaltable.cli import (
     demo,
     drain,
     geo,
+    groups,
     header_keys,
     member,
     node,
@@ -81,6 +82,8 @@ for _command in (
 ):
     app.command()(_command)
 app.add_typer(member.member)
+app.add_typer(groups.groups)
+app.add_typer(groups.slots)
 app.add_typer(header_keys.keys)
 app.add_typer(geo.geo)
 

@@ -4,7 +4,7 @@ A row outlives its binding: an unbound name leaves a tombstone, a row without a 
 version is never used again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -96,11 +96,6 @@ def decode_history(data: bytes) -> list[HistoryRow]:
         return history_rows_of(unpack(data))
     except (ProtocolError, KeyError, TypeError, ValueError) as error:
         raise Corrupt(f"not a history record: {data[:64]!r} ({error})") from error
-
-
-def history_rows_where(data: bytes, wanted: Callable[[bytes], bool]) -> list[HistoryRow]:
-    """Of a record that is known to be one, the rows of the names that are wanted."""
-    return history_rows_of([fields for fields in unpack(data) if wanted(fields[1])])
 
 
 def history_rows_of(rows: Any) -> list[HistoryRow]:

@@ -19,7 +19,7 @@ ROOT: Final = Path(globaltable.__file__).parent
 LAYERS: Final = (
     ("deal", "limits", "model"),
     ("errors",),
-    ("holdings", "members", "validation"),
+    ("holdings", "members", "slot_deal", "slot_ranges", "validation"),
     ("geo",),
     ("topology", "wire", "wire.packing"),
     ("rebalance", "wire.holdings", "wire.members", "wire.rows", "wire.topologies"),
@@ -27,7 +27,9 @@ LAYERS: Final = (
     ("slot_rows", "wire.slot_steps"),
     ("wire.batches",),
     ("history", "topology_change"),
+    ("slot_change",),
     ("table",),
+    ("slot_history",),
     ("slot_moves",),
     ("backup", "backup.records"),
     ("backup.contents",),

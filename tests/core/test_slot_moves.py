@@ -8,11 +8,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from globaltable import slot_moves, slot_rows
+from globaltable import slot_history, slot_moves, slot_rows
 from globaltable.deal import NOTHING, Deal
 from globaltable.errors import SlotElsewhere
 from globaltable.holdings import NO_GROUP, Holding, HoldingState
 from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus, qualified_name
+from globaltable.slot_history import SlotHistory
 from globaltable.slot_moves import Ask, CopyOn, Ends, Move, Rest, copies, duty, next_action
 from globaltable.slot_rows import contents_of
 from globaltable.slot_steps import Adopt, CopiedRow, Copy, Drop, Refuse, Release, Step
@@ -97,7 +98,7 @@ class Pair:
                 yield action.group, action.step
                 continue
             assert isinstance(action, CopyOn)
-            for copy in copies(ends, source.table, action.hop, action.after):
+            for copy in copies(ends, SlotHistory(source.table), action.hop, action.after):
                 if copy is not None:
                     yield ends.target, copy
 
@@ -386,11 +387,11 @@ def test_a_large_slot_is_copied_ahead_until_little_is_left(monkeypatch: pytest.M
 
 
 def test_a_pass_gives_way_while_it_reads_a_long_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot_moves, "READ_OPS_AT_ONCE", 3)
+    monkeypatch.setattr(slot_history, "READ_OPS_AT_ONCE", 3)
     pair = Pair()
     pair.fill(10)
-    looks = list(copies(ENDS, pair.a.table, 1, 0))
-    assert looks.count(None) == 4
+    looks = list(copies(ENDS, SlotHistory(pair.a.table), 1, 0))
+    assert looks.count(None) == 3
     assert [len(copy.ops) for copy in looks if copy is not None] == [10]
 
 

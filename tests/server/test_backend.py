@@ -14,6 +14,7 @@ from globaltable.server.config import Config, Timeouts
 from globaltable.server.core import NodeCore
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
+from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.slot_routes import SlotRoutes
 from globaltable.server.watches import Watches
 from globaltable.table import Table
@@ -60,6 +61,7 @@ def _backend(driver: _Driver, request_s: float = 5.0, core: _Core | None = None)
         cast(Driver, driver),
         cast(Watches, stand_in),
         cast(PeerLinks, stand_in),
+        SlotClaims(),
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from globaltable.errors import StorageError
 from globaltable.model import Outcome, OutcomeStatus
 from globaltable.server.driver import Told
+from globaltable.slot_history import SlotHistory
 from globaltable.slot_moves import Ask, CopyOn, Ends, Rest, copies, duty, next_action
 from globaltable.slot_steps import Copy, Step
 from globaltable.table import Table
@@ -35,7 +36,9 @@ class _Pass:
         self.life = life
         self.ends = ends
         self.table = table
-        self.copies: Iterator[Copy | None] = copies(ends, table, action.hop, action.after)
+        self.copies: Iterator[Copy | None] = copies(
+            ends, SlotHistory(table), action.hop, action.after
+        )
 
     @property
     def is_whole(self) -> bool:
