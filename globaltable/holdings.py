@@ -318,3 +318,21 @@ class Holdings:
             claim = self.claim(slot)
             if claim is not None:
                 yield slot, *claim
+
+
+def keepers(of_groups: Mapping[int, Holdings]) -> dict[int, int]:
+    """By slot, the group whose rows of it count, among groups of which each may be as of another
+    time, and none goes on: that holds it at the highest hop, or has released it and nobody has
+    adopted it, or else that has copied it."""
+    found: dict[int, tuple[int, int]] = {}
+    for group, holdings in of_groups.items():
+        for slot in holdings.held | holdings.moved.keys():
+            holding = holdings.of(slot)
+            order = {
+                HoldingState.HELD: 2 * holding.hop + 1,
+                HoldingState.RELEASED: 2 * holding.hop,
+                HoldingState.COPYING: -1,
+            }.get(holding.state)
+            if order is not None:
+                found[slot] = max(found.get(slot, (order, group)), (order, group))
+    return {slot: group for slot, (_, group) in found.items()}

@@ -82,6 +82,11 @@ def is_system_row(key: bytes) -> bool:
     return key.startswith(_SYSTEM_PREFIX, SLOT_BYTES)
 
 
+def slot_of_row(key: bytes) -> int:
+    """The slot of a row key."""
+    return int.from_bytes(key[:SLOT_BYTES], "big")
+
+
 def _row_keys(names: Sequence[bytes], slots: Sequence[int]) -> list[bytes]:
     """`row_key` for many names, of which the slots are known."""
     heads = [slot.to_bytes(SLOT_BYTES, "big") for slot in slots]
@@ -404,7 +409,7 @@ class Table:
     def holds_row(self, key: bytes) -> bool:
         """Whether a row is of a slot that is held: if not, it is no part of what the group
         holds."""
-        return self.holdings.holds(int.from_bytes(key[:SLOT_BYTES], "big"))
+        return self.holdings.holds(slot_of_row(key))
 
     def scanner(self) -> Callable[[bytes, bytes], Iterator[tuple[bytes, Binding | None]]]:
         """`scan` for many ranges, valid until the table changes: it sorts what is not yet flushed

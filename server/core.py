@@ -21,7 +21,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from globaltable.deal import Deal
 from globaltable.errors import (
     ConfigError,
     Corrupt,
@@ -193,14 +192,11 @@ class NodeCore:
             limits=self._limits,
             rng=random.Random(self._rng.getrandbits(128)),
             now=self._now,
-            deal=self._deal_of(group.number),
+            deal=self.topology.deal_of(group.number),
         )
         self.routes.learn(group.number, replica.table.holdings)
         for peer, same_plan in self._links.items():
             replica.set_connected(peer, True, same_plan=same_plan)
-
-    def _deal_of(self, number: int) -> Deal:
-        return self.topology.deal_of(number)
 
     def add_replica(self, group: Group, members: Members | None) -> None:
         """This node is to hold a replica of a group from now on. `members` are those that found it,

@@ -23,6 +23,7 @@ from globaltable.holdings import (
     adopted,
     copying,
     dropping,
+    keepers,
     reclaimed,
     refused,
     released,
@@ -284,3 +285,28 @@ class TestHoldings:
         moves = Moves({5: HELD, 7: RELEASED}, (Adoption(30, 5, A, 9),))
         one, other = (Holdings(Deal(index, of), 64, moves) for _ in range(2))
         assert (one.held, one.held_since, one.moves) == (other.held, other.held_since, other.moves)
+
+
+class TestWhoseRowsCount:
+    """What is left of groups after a disaster is as of different times."""
+
+    @pytest.mark.parametrize(
+        ("at_a", "at_b", "right"),
+        [
+            (DEALT, ABSENT, A),
+            (DEALT, COPYING, A),
+            (RELEASED, COPYING, A),
+            (RELEASED, HELD, B),
+            (DEALT, HELD, B),
+            (DROPPED, HELD, B),
+            (DROPPED, COPYING, B),
+            (RECLAIMED, REFUSED, A),
+            (RELEASED, REFUSED, A),
+        ],
+    )
+    def test_of_one_slot(self, at_a: Holding, at_b: Holding, right: int) -> None:
+        known = {
+            A: Holdings(Deal(0, 1), 4, Moves({3: at_a}) if at_a is not DEALT else NO_MOVES),
+            B: Holdings(NOTHING, 4, Moves({3: at_b}) if at_b is not ABSENT else NO_MOVES),
+        }
+        assert keepers(known) == {0: A, 1: A, 2: A, 3: right}

@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from globaltable.deal import Deal
 from globaltable.errors import StorageError
 from globaltable.group import ReplicaLimits
 from globaltable.members import Members
@@ -52,12 +51,8 @@ class _CheckedCore(NodeCore):
 
     def __init__(self, checks: Checks, **surroundings: Any) -> None:
         self._checks: Checks | None = None
-        self._deals = checks.deals
         super().__init__(**surroundings)
         self._checks = checks
-
-    def _deal_of(self, number: int) -> Deal:
-        return self._deals.get(number) or super()._deal_of(number)
 
     def _add(self, group: Group, members: Members | None, image: LogImage) -> None:
         super()._add(group, members, image)

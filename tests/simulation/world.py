@@ -4,14 +4,14 @@ import gc
 import hashlib
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from globaltable import history, limits, slot_history, slot_moves, slot_rows
 from globaltable.client._lanes import WriteLane
-from globaltable.deal import NOTHING, Deal
 from globaltable.errors import StorageError
 from globaltable.holdings import HoldingState
 from globaltable.members import Members
@@ -101,21 +101,14 @@ class World:
         """All that processes have got."""
         founders = list(NODES[: schedule.nodes])
         names = list(NODES[: schedule.nodes + schedule.spares])
-        self.topology: Topology = spread(
-            "simulated",
-            one_node_each(founders),
-            schedule.groups + schedule.added,
-            schedule.nodes,
-            slots=SLOTS,
-        )
+        self.topology = _topology(schedule, founders)
         self.wanted = Members(tuple(founders))
         """The members that every group is to have."""
         self._changes = 0
         for group in self.topology.groups:
             number = group.number
             self.checks.members[number] = self.wanted
-            dealt = number < schedule.groups
-            self.checks.deals[number] = Deal(number, schedule.groups) if dealt else NOTHING
+            self.checks.deals[number] = self.topology.deal_of(number)
         self.wanted_groups: dict[int, int] = {}
         """By slot that is to be moved, where it is to be in the end."""
         self.network = Network(names, random.Random(f"network {schedule.seed}"), self.timeline)
@@ -337,6 +330,18 @@ class World:
                     f"{replica.members}{'' if replica.members_committed else ' not committed'}"
                 )
         return "\n  ".join(lines)
+
+
+def _topology(schedule: Schedule, founders: Sequence[str]) -> Topology:
+    """Behind the groups that slots are dealt to stand those that were added."""
+    groups = schedule.groups + schedule.added
+    nodes = one_node_each(founders)
+    founded = spread("simulated", nodes, groups, schedule.nodes, slots=SLOTS)
+    added = [
+        replace(group, since=1, founders=group.replicas)
+        for group in founded.groups[schedule.groups :]
+    ]
+    return replace(founded, groups=(*founded.groups[: schedule.groups], *added))
 
 
 def describe(error: Exception) -> str:
