@@ -37,7 +37,7 @@ def require_lease(lease_s: float) -> None:
 
 
 def wait_s(lease_s: float) -> float:
-    """How long after a revocation's acknowledgement no clock within bounds still holds the lease."""
+    """How long after a revocation's acknowledgement no clock within bounds holds it still."""
     return lease_s * (1 + DRIFT_MAX) / (1 - DRIFT_MAX)
 
 
