@@ -20,7 +20,7 @@ LAYERS: Final = (
     ("deal", "limits", "model"),
     ("errors",),
     ("members", "validation"),
-    ("topology", "wire", "wire.packing"),
+    ("toml_section", "topology", "wire", "wire.packing"),
     ("rebalance", "wire.batches", "wire.members", "wire.rows", "wire.topologies"),
     ("history", "topology_change"),
     ("table",),
@@ -103,6 +103,16 @@ ONLY_IN: Final = {
 MAY_IMPORT: Final = {
     "client": {"client", "v1", "errors", "limits", "model", "topology", "validation"},
     "server": {"server", "v1", *(name.partition(".")[0] for name in LAYER_OF)},
+    "routing": {
+        "routing",
+        "client",
+        "errors",
+        "limits",
+        "model",
+        "toml_section",
+        "v1",
+        "validation",
+    },
     "v1": {"v1"},
 }
 """First names under `globaltable` that a package above the core may use."""
