@@ -116,8 +116,15 @@ def as_milliseconds(setting: str, value: object) -> float:
 def as_weight(setting: str, value: object) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 <= value <= 1e9:  # type: ignore[operator]
-        raise ConfigError(f"{setting} = {value!r}: give a share of the writes, from 0 to 1e9")
+        raise ConfigError(f"{setting} = {value!r}: give a share, from 0 to 1e9")
     return float(value)  # type: ignore[arg-type]
+
+
+def as_share(setting: str, value: object) -> float:
+    share = as_weight(setting, value)
+    if not share:
+        raise ConfigError(f"{setting} = {value!r}: give a number above 0")
+    return share
 
 
 def as_tables(setting: str, value: object) -> tuple[str, ...]:
