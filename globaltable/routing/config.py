@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 from globaltable.errors import ConfigError, InvalidArgument
 from globaltable.routing import policy_text
 from globaltable.routing.fleet import EVERYTHING, Distances, Fleet, Selection, Unit
+from globaltable.routing.header import LIFETIME_S_MAX
 from globaltable.routing.policies import Policy
 from globaltable.routing.static_rules import Rule, as_rules
 from globaltable.toml_section import (
@@ -39,6 +40,7 @@ META_TABLE_DEFAULT: Final = "routing.meta"
 TTL_S_DEFAULT: Final = 300.0
 GRACE_S_DEFAULT: Final = 86_400.0
 CACHED_MAX_DEFAULT: Final = 100_000
+TIMEOUT_S_DEFAULT: Final = 5.0
 
 
 class Layer(enum.Enum):
@@ -124,6 +126,8 @@ class RoutingConfig:
     dimensions: Mapping[str, Dimension]
     policies: Mapping[str, Policy]
     cached_max: int
+    timeout_s: float = TIMEOUT_S_DEFAULT
+    """How long GlobalTable may take to answer one question."""
     probes: Probes | None = None
 
     @property
@@ -171,13 +175,14 @@ def parse(text: str) -> RoutingConfig:
     endpoints = root.take("endpoints", _as_endpoints)
     meta_table = root.take("meta_table", _as_table, META_TABLE_DEFAULT)
     cached_max = root.take("cached_max", as_count, CACHED_MAX_DEFAULT)
+    timeout_s = root.take("timeout_s", as_seconds, TIMEOUT_S_DEFAULT)
     fleet = Fleet.of(_units(root.section("units")), _distances(root))
     policies = _policies(root.section("policies"))
     dimensions = _dimensions(root.section("dimensions"), fleet, policies, meta_table)
     probes = _probes(root)
     root.finish(
-        "namespace, region, endpoints, meta_table, cached_max, [units.NAME], [distances], "
-        "[dimensions.NAME], [policies], [probes]"
+        "namespace, region, endpoints, meta_table, cached_max, timeout_s, [units.NAME], "
+        "[distances], [dimensions.NAME], [policies], [probes]"
     )
     config = RoutingConfig(
         namespace,
@@ -188,6 +193,7 @@ def parse(text: str) -> RoutingConfig:
         dimensions,
         policies,
         cached_max,
+        timeout_s,
         probes,
     )
     for name, policy in policies.items():
@@ -306,6 +312,11 @@ def _dimensions(
 
 
 def _bound(name: str, ttl_s: float, own: Section, policies: Mapping[str, Policy]) -> Bound:
+    if not 1.0 <= ttl_s <= LIFETIME_S_MAX:
+        raise ConfigError(
+            f"{own.setting('ttl_s')} = {ttl_s}: give between 1 and {LIFETIME_S_MAX} seconds, for "
+            "so long a signed route may live"
+        )
     table = own.take("table", _as_table)
     policy = own.take("policy", as_name)
     if policy not in policies:
