@@ -16,7 +16,7 @@ from globaltable.errors import (
     OutcomeUnknown,
 )
 from globaltable.model import Binding
-from globaltable.routing.config import parse
+from globaltable.routing.config import Layer, parse
 from globaltable.routing.context import NO_CONTEXT, Context
 from globaltable.routing.header import NoSigningKey
 from globaltable.routing.resolving import (
@@ -24,7 +24,6 @@ from globaltable.routing.resolving import (
     OUTAGE_S,
     Answer,
     Ask,
-    Layer,
     NoHome,
     NoUnit,
     Resolution,

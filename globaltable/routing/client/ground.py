@@ -10,7 +10,7 @@ from typing import Final
 import grpc
 
 from globaltable.client import GlobalTable
-from globaltable.errors import ConnectFailed, GlobalTableError
+from globaltable.errors import ConnectFailed, DeadlineExceeded, GlobalTableError, Unavailable
 from globaltable.model import Binding
 from globaltable.routing.resolving import Answer, Ask, Verb
 
@@ -89,6 +89,10 @@ class Ground:
                 return Answer(await client.get(ask.key, linearizable=current, timeout=timeout_s))
 
     async def read(self, table: str, keys: list[str]) -> Mapping[str, Binding]:
-        """The bindings of some keys, as the nearest replica has them."""
+        """The bindings of some keys, no older than the call; or, with no majority to be had, as the
+        nearest replica knows them."""
         client = await self.client(table, self._timeout_s)
-        return await client.get_many(keys)
+        try:
+            return await client.get_many(keys, linearizable=True)
+        except (Unavailable, DeadlineExceeded):
+            return await client.get_many(keys)

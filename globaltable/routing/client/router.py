@@ -260,7 +260,7 @@ class Router:
         self._listeners.append(listener)
 
     async def read_anew(self, dimension: str, keys: Iterable[str]) -> list[RouteChange]:
-        """How some keys stand, as the nearest replica knows: those that are bound."""
+        """How some keys stand now: those that are bound."""
         one = self._config.dimension(dimension)
         if not isinstance(one, Bound):
             return []
