@@ -17,8 +17,8 @@ Numbers are big-endian, names UTF-8. The signature is over the whole audience, w
 and all bytes before it. There is one form of a header: no byte can be changed, added or left out.
 
 Invariants: no header is refused by anything but `HeaderRefused`, with one `Refusal`, and every one
-is counted. Sizes are checked before anything is taken apart, and what is dear last; so a reason says
-only what was noticed first. Signatures are compared in constant time.
+is counted. Sizes are checked before anything is taken apart, and what is dear last; so a reason
+says only what was noticed first. Signatures are compared in constant time.
 """
 
 import base64
@@ -195,16 +195,21 @@ class HeaderVerifier:
     def _verify(self, header: bytes, now_s: float) -> Route:
         size = len(header)
         if size > HEADER_BYTES_MAX:
-            raise HeaderRefused(
-                Refusal.OVERSIZED, f"{size} bytes, of {HEADER_BYTES_MAX} at most"
-            )
+            raise HeaderRefused(Refusal.OVERSIZED, f"{size} bytes, of {HEADER_BYTES_MAX} at most")
         if size < _HEAD.size:
             raise HeaderRefused(Refusal.MALFORMED, f"{size} bytes, of {_HEAD.size} at least")
-        version_of_format, tag, key_id, issued_at_s, expires_at_s, version, in_dimension, in_unit = (
-            _HEAD.unpack_from(header)
-        )
-        if version_of_format != FORMAT_VERSION:
-            raise HeaderRefused(Refusal.MALFORMED, f"format {version_of_format}")
+        (
+            layout,
+            tag,
+            key_id,
+            issued_at_s,
+            expires_at_s,
+            version,
+            in_dimension,
+            in_unit,
+        ) = _HEAD.unpack_from(header)
+        if layout != FORMAT_VERSION:
+            raise HeaderRefused(Refusal.MALFORMED, f"format {layout}")
         if tag != self._tag:
             raise HeaderRefused(Refusal.FOREIGN, f"not for {self._ring.audience!r}")
         key = self._ring.find(key_id)

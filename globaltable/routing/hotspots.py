@@ -1,6 +1,6 @@
 """Which sessions make most of the load, and which of them to move.
 
-Responsible for counting the hottest keys in little memory, and for proposals. Nothing is moved here.
+Responsible for counting the hottest keys in little memory, and for proposals. It moves nothing.
 
 Counting is Space-Saving (Metwally, Agrawal, El Abbadi: Efficient Computation of Frequent and Top-k
 Elements in Data Streams, ICDT 2005): `capacity` counters; a key without one takes over the least.
@@ -9,8 +9,8 @@ With n hits counted and m counters (lemmas 2 to 4 and theorem 2 there):
 * a count is never below the truth, and above it by at most its `error`, which is at most n / m;
 * every key with more than n / m hits has a counter.
 
-Ageing halves all counts and errors, so that yesterday's crowd is forgotten; the bounds then hold
-for hits weighted by a half for each ageing since, plus one half-hit of rounding in each count.
+Ageing halves all counts, so that yesterday's crowd is forgotten; all this then holds of hits that
+count half for each ageing since, but for rounding: an error is at most n / m + 1.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,16 +22,16 @@ K = TypeVar("K")
 
 
 class Hot(NamedTuple, Generic[K]):
-    """A key that may be hot: between `count - error` and `count` hits."""
+    """A key that may be hot: it has had `hits - error` to `hits` hits."""
 
     key: K
-    count: int
+    hits: int
     error: int
 
     @property
     def sure(self) -> int:
         """Hits that it has had for certain."""
-        return self.count - self.error
+        return self.hits - self.error
 
 
 class SpaceSaving(Generic[K]):
@@ -92,13 +92,14 @@ class SpaceSaving(Generic[K]):
         return found
 
     def age(self) -> None:
-        """Halve everything; who is left with nothing loses its counter."""
+        """Halve everything. Counts are rounded up, and what is sure down, so both stay bounds; no
+        counter is given back, for who comes anew would then be counted without what it had."""
         counters, self._counters, self._by_count = self._counters, {}, {}
         for key, (count, error) in counters.items():
-            if (count + 1) // 2 > error // 2 or count > 1:
-                self._enter(key, (count + 1) // 2, error // 2)
-        self.total //= 2
-        self._least = 0
+            halved = (count + 1) // 2
+            self._enter(key, halved, halved - (count - error) // 2)
+        self.total = (self.total + 1) // 2
+        self._least = min(self._by_count, default=0)
 
 
 class Placed(NamedTuple):

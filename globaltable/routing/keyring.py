@@ -82,6 +82,15 @@ def record_name(audience: str, key_id: int) -> str:
     return f"{record_prefix(audience)}{key_id:0{_ID_DIGITS}}"
 
 
+def key_id_of_name(audience: str, name: str) -> int:
+    """The key id in the name of a record; 0 if it names none."""
+    digits = name.removeprefix(record_prefix(audience))
+    if len(digits) != _ID_DIGITS or not (digits.isascii() and digits.isdigit()):
+        return 0
+    key_id = int(digits)
+    return key_id if key_id <= KEY_ID_MAX else 0
+
+
 def encode_record(record: KeyRecord) -> str:
     """A record as the unit of its binding: 61 characters, where a unit may have 64."""
     times = (record.not_before_s, record.sign_until_s, record.verify_until_s)
@@ -92,8 +101,8 @@ def encode_record(record: KeyRecord) -> str:
 def decode_record(audience: str, name: str, unit: str) -> KeyRecord:
     """A record from its binding. Raises `Corrupt` if it is none of this version's."""
     what = f"key record {name!r}"
-    digits = name.removeprefix(record_prefix(audience))
-    if len(digits) != _ID_DIGITS or not (digits.isascii() and digits.isdigit()):
+    key_id = key_id_of_name(audience, name)
+    if not key_id:
         raise Corrupt(f"{what} is not named by the {_ID_DIGITS} digits of a key id")
     if unit[:1] != _FORMAT or len(unit) != _RECORD_TEXT:
         raise Corrupt(f"{what} is of an unknown format: {unit[:8]!r}…; upgrade, or remove it")
@@ -101,7 +110,7 @@ def decode_record(audience: str, name: str, unit: str) -> KeyRecord:
         algorithm = Algorithm(unit[1])
         packed = unit[2:].translate(_FROM_URLSAFE) + "=" * (-(_RECORD_TEXT - 2) % 4)
         public, *times = _RECORD.unpack(binascii.a2b_base64(packed, strict_mode=True))
-        record = KeyRecord(int(digits), algorithm, public, *times)
+        record = KeyRecord(key_id, algorithm, public, *times)
     except (ValueError, struct.error) as error:
         raise Corrupt(f"{what} does not decode: {error}") from error
     if encode_record(record) != unit:
@@ -162,9 +171,7 @@ class Keyring:
     def signing(self, now_s: float) -> RingKey | None:
         """The key to sign with now: of those that may, the one that began last."""
         able = [key for key in self._keys.values() if key.signs and key.record.signs_at(now_s)]
-        return max(
-            able, key=lambda key: (key.record.not_before_s, key.record.key_id), default=None
-        )
+        return max(able, key=lambda key: (key.record.not_before_s, key.record.key_id), default=None)
 
     def __repr__(self) -> str:
         return f"Keyring({self.audience!r}, keys={sorted(self.records)})"

@@ -6,7 +6,7 @@ is kept. It asks nobody; what it says may be old, which costs a detour and nothi
 Which gives way: SIEVE (Zhang et al., NSDI 2024). Entries stand in a queue by age; a hit only marks
 its entry. Who must make room goes from the oldest on towards the newest, takes the mark from those
 that have one and removes the first that has none. Sessions that are asked for once leave soon,
-whatever else is going on, where LRU would let a scan push out the hot ones; and a hit moves nothing.
+whatever else is going on, where LRU would let a scan push out the hot ones; a hit moves nothing.
 
 Invariants:
 
@@ -234,4 +234,3 @@ def _size(slot: _Slot) -> int:
         if slot.cached.header is not None:
             size += sys.getsizeof(slot.cached.header)
     return size
-

@@ -160,9 +160,7 @@ class RootSecret:
             return HmacKey(secret, audience)
         return Ed25519Key(secret, audience)
 
-    def _derive(
-        self, algorithm: Algorithm, audience: str, key_id: int, not_before_s: int
-    ) -> bytes:
+    def _derive(self, algorithm: Algorithm, audience: str, key_id: int, not_before_s: int) -> bytes:
         number = (1 if algorithm is Algorithm.HMAC_SHA256_128 else 2, key_id, not_before_s)
         about = _preamble(audience) + _DERIVED.pack(*number)
         # HKDF-Expand for one block: T(1) = HMAC(PRK, info | 0x01).

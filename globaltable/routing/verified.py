@@ -30,9 +30,7 @@ class VerifiedHeaders:
 
     __slots__ = ("_generation_max", "_old", "_verifier", "_young")
 
-    def __init__(
-        self, verifier: HeaderVerifier, *, entries_max: int = ENTRIES_MAX_DEFAULT
-    ) -> None:
+    def __init__(self, verifier: HeaderVerifier, *, entries_max: int = ENTRIES_MAX_DEFAULT) -> None:
         if entries_max < 2:
             raise InvalidArgument(f"entries_max must be at least 2, not {entries_max!r}")
         self._verifier: Final = verifier
