@@ -54,8 +54,8 @@ def parse_json(setting: str, text: str) -> Policy:
 
 
 def to_json(policy: Policy) -> str:
-    """Text that `parse_json` reads as the same policy; equal policies have equal texts."""
-    return json.dumps(to_plain(policy), separators=(",", ":"), sort_keys=True)
+    """Text that `parse_json` reads as the same policy: ASCII, and no longer than it must be."""
+    return json.dumps(to_plain(policy), separators=(",", ":"))
 
 
 def to_plain(policy: Policy) -> dict[str, Any]:

@@ -10,10 +10,9 @@ Invariants:
   without GlobalTable says so (`Source.PROVISIONAL`), carries version 0 and no header, and is not
   kept as a route.
 * Of a key, the version never falls from one answer to the next while it is kept.
-* A header is signed only for what was true when it was asked for: a bind, or a read behind a
-  barrier, and it lives from before the question. What a replica says by itself, or a watch, may be
-  old; it is passed on without a header. So a session that was moved by force is out of every
-  header a lifetime after its move, whoever is cut off from whom.
+* A header is signed for what GlobalTable has said since, and lives from before the question. It may
+  be old all the same, for a replica or a watch may be behind: what a unit may serve is for its own
+  fence to say. What is gone on with past its expiry is not signed anew.
 """
 
 import enum
@@ -175,8 +174,7 @@ class Resolver:
         self._salt = salt
         self._homes = config.homes
         self._by_table = {one.table: one for one in config.bound}
-        self._reads, self._barriers, self._binds = _Outage(), _Outage(), _Outage()
-        self._signatures = _Outage()
+        self._reads, self._binds, self._signatures = _Outage(), _Outage(), _Outage()
         self._placed: OrderedDict[tuple[str, str], str] = OrderedDict()
         """Units that keys were placed in provisionally: they are bound there if nobody was first,
         for that is where their messages are. At most as many as routes are kept."""
@@ -223,7 +221,7 @@ class Resolver:
         if resolution.source is not Source.CACHE:
             return False
         if resolution.header is None and self._signer is not None:
-            return not (self._barriers.lasts(now_s) or self._signatures.lasts(now_s))
+            return not self._signatures.lasts(now_s)
         route = resolution.route
         left_s = route.expires_at_s - now_s
         ttl_s = self.config.dimensions[route.dimension].ttl_s
@@ -274,16 +272,6 @@ class Resolver:
         timeout_s: float | None,
     ) -> Generator[Ask, Answer, Resolution | None]:
         table = dimension.table
-        behind_barrier = Ask(Verb.READ_BEHIND_BARRIER, table, key, timeout_s=timeout_s)
-        if self._signer is not None and not self._barriers.lasts(now_s):
-            try:
-                binding = (yield behind_barrier).binding
-            except Unreached:
-                # A replica may know all the same, though nobody can vouch for it.
-                self._barriers.failed(now_s)
-            else:
-                self._barriers.answered()
-                return self._certain(dimension, key, binding, known, now_s, Source.READ)
         try:
             binding = (yield Ask(Verb.READ, table, key, timeout_s=timeout_s)).binding
         except Unreached:
@@ -291,12 +279,15 @@ class Resolver:
             raise
         self._reads.answered()
         if known is not None and (binding is None or binding.version < known.route.version):
-            # The replica is behind what was known here, or the key was unbound.
-            binding = (yield behind_barrier).binding
-            return self._certain(dimension, key, binding, known, now_s, Source.READ)
+            # The replica is behind what was known here; or the key was unbound; or the cluster was
+            # recovered from a survivor that had not heard of that version.
+            ask = Ask(Verb.READ_BEHIND_BARRIER, table, key, timeout_s=timeout_s)
+            binding = (yield ask).binding
+            if binding is None or binding.version < known.route.version:
+                self.cache.forget(dimension.name, key)
         if binding is None:
             return None
-        return self._learnt(dimension, key, binding, None, now_s, Source.READ)
+        return self._learnt(dimension, key, binding, now_s, Source.READ)
 
     def _bind(
         self, dimension: Bound, key: str, unit: str, now_s: float, timeout_s: float | None
@@ -310,48 +301,26 @@ class Resolver:
         assert binding is not None, (dimension, key)
         self._placed.pop((dimension.name, key), None)
         source = Source.CREATED if binding.created else Source.READ
-        told = self._certain(dimension, key, binding, None, now_s, source)
-        assert told is not None, (dimension, key)
-        return told
+        return self._learnt(dimension, key, binding, now_s, source)
 
     # --- what was learnt -------------------------------------------------------------------------
 
-    def _certain(
-        self,
-        dimension: Bound,
-        key: str,
-        binding: Binding | None,
-        known: CachedRoute | None,
-        asked_s: float,
-        source: Source,
-    ) -> Resolution | None:
-        """A bind, or a read behind a barrier: no older than its question. `known` was known here
-        before it."""
-        if known is not None and (binding is None or binding.version < known.route.version):
-            # Unbound; or the cluster was recovered from a survivor that had not heard of it.
-            self.cache.forget(dimension.name, key)
-        if binding is None:
-            return None
-        route = self._route(dimension, key, binding.unit, binding.version, asked_s)
-        return self._learnt(dimension, key, binding, self._signed(route, asked_s), asked_s, source)
-
     def _learnt(
-        self,
-        dimension: Bound,
-        key: str,
-        binding: Binding,
-        header: bytes | None,
-        asked_s: float,
-        source: Source,
+        self, dimension: Bound, key: str, binding: Binding, asked_s: float, source: Source
     ) -> Resolution:
         route = self._route(dimension, key, binding.unit, binding.version, asked_s)
-        if not self.cache.put(route, header):
-            newer = self.cache.find(dimension.name, key, asked_s)
-            if newer is not None and newer.route.version > route.version:
-                # A watch was faster.
-                route, header = newer
+        kept = self._keep(route, asked_s)
         self.answered[source] += 1
-        return Resolution(route, Layer.L2, source, header)
+        return Resolution(kept.route, Layer.L2, source, kept.header)
+
+    def _keep(self, route: Route, asked_s: float) -> CachedRoute:
+        """Keep a route with its header; what is kept by then, if a watch was faster."""
+        made = CachedRoute(route, self._signed(route, asked_s))
+        if not self.cache.put(*made):
+            newer = self.cache.find(route.dimension, route.key, asked_s)
+            if newer is not None and newer.route.version > route.version:
+                return newer
+        return made
 
     @staticmethod
     def _route(dimension: Bound, key: str, unit: str, version: int, asked_s: float) -> Route:
@@ -423,6 +392,18 @@ class Resolver:
         unit = None if change.kind is ChangeKind.UNBOUND else change.unit
         return self._follow(self._by_table[table], change.key, unit, change.version, now_s)
 
+    def route_of(self, change: RouteChange, now_s: float) -> CachedRoute | None:
+        """The route that a change has made, signed; None if the key is bound no more."""
+        if change.unit is None:
+            return None
+        cached = self.cache.find(change.dimension, change.key, now_s)
+        if cached is not None and cached.route.version >= change.version:
+            return cached
+        dimension = self.config.dimension(change.dimension)
+        assert isinstance(dimension, Bound), change
+        route = self._route(dimension, change.key, change.unit, change.version, now_s)
+        return self._keep(route, now_s)
+
     def held(self, table: str) -> list[str]:
         """The keys of a table of which routes are kept: to be read anew if changes were missed."""
         dimension = self._by_table[table].name
@@ -447,5 +428,5 @@ class Resolver:
             if unit is None:
                 self.cache.outdate(dimension.name, key, version)
             else:
-                self.cache.put(self._route(dimension, key, unit, version, now_s))
+                self._keep(self._route(dimension, key, unit, version, now_s), now_s)
         return RouteChange(dimension.name, key, unit, version)

@@ -234,25 +234,17 @@ class TestAsking:
 
 
 class TestHeaders:
-    def test_a_read_behind_a_barrier_is_signed_from_before_it_was_asked(self) -> None:
+    def test_what_was_read_is_signed_and_lives_from_before_the_question(self) -> None:
         told, asked = _resolve(_resolver(signed=True), _bound("B", 3))
-        assert asked == [BARRIER]
+        assert asked == [READ]
         assert told.header == b"B@3 1000000-1000100"
-
-    def test_what_a_replica_says_by_itself_is_not_signed(self) -> None:
-        """It may be cut off, and not know of a move by force."""
-        resolver = _resolver(signed=True)
-        told, asked = _resolve(resolver, NoQuorum("cut off"), _bound("B", 3))
-        assert asked == [BARRIER, READ]
-        assert (told.route.unit, told.header) == ("B", None)
-        assert _resolve(resolver, _bound("A"), key="other")[1] == [READ], "known to be cut off"
 
     def test_a_bind_is_signed(self) -> None:
         told, asked = _resolve(_resolver(signed=True), None, _bound("B", created=True))
-        assert asked == [BARRIER, BIND]
+        assert asked == [READ, BIND]
         assert told.header == b"B@1 1000000-1000100"
 
-    def test_a_change_that_a_watch_told_is_not_signed_but_is_due_to_be(self) -> None:
+    def test_a_change_that_a_watch_told_is_signed(self) -> None:
         resolver = _resolver(signed=True)
         _resolve(resolver, _bound("A", 1))
         moved = Change(ChangeKind.MOVED, "k", "B", 2, 9, 0)
@@ -260,10 +252,14 @@ class TestHeaders:
         assert told == RouteChange("chat", "k", "B", 2)
         cached = resolver.at_once("chat", "k", NO_CONTEXT, NOW_S + 6)
         assert cached is not None
-        assert (cached.route.unit, cached.header) == ("B", None)
-        assert resolver.is_due(cached, NOW_S + 6)
-        renewed, _ = _resolve(resolver, _bound("B", 2), now_s=NOW_S + 6)
-        assert renewed.header == b"B@2 1000006-1000106"
+        assert (cached.route.unit, cached.header) == ("B", b"B@2 1000005-1000105")
+        assert resolver.route_of(told, NOW_S + 6) == (cached.route, cached.header)
+
+    def test_what_is_gone_on_with_past_its_expiry_is_not_signed_anew(self) -> None:
+        resolver = _resolver(signed=True)
+        _resolve(resolver, _bound("A", 1))
+        told, _ = _resolve(resolver, CUT_OFF, now_s=NOW_S + 500)
+        assert (told.source, told.header) == (Source.GRACE, b"A@1 1000000-1000100")
 
     def test_without_a_key_to_sign_with_routes_are_given_out_bare_and_it_is_counted(self) -> None:
         resolver = Resolver(parse(CONFIG), signer=(seal := Seal()))
@@ -367,6 +363,14 @@ class TestOutage:
 
 
 class TestWatching:
+    def test_the_route_of_a_change_of_a_key_that_was_not_held_is_made_and_kept(self) -> None:
+        """Whoever is told of it holds it."""
+        resolver = _resolver(signed=True)
+        made = resolver.route_of(RouteChange("chat", "k", "A", 3), NOW_S)
+        assert made == (_route("A", 3), b"A@3 1000000-1000100")
+        assert resolver.route_of(RouteChange("chat", "k", "B", 2), NOW_S) == made, "it is older"
+        assert resolver.route_of(RouteChange("chat", "k", None, 4), NOW_S) is None
+
     def test_a_key_that_is_not_held_is_told_of_and_not_kept(self) -> None:
         resolver = _resolver()
         bound = Change(ChangeKind.BOUND, "k", "A", 1, 3, 0)

@@ -20,7 +20,15 @@ from typing import Final, Protocol, Self
 import grpc
 
 from globaltable.client import Change, ClientClosed
-from globaltable.errors import ConfigError, GlobalTableError
+from globaltable.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    GlobalTableError,
+    NotBound,
+    OutcomeUnknown,
+    Rejected,
+    VersionConflict,
+)
 from globaltable.routing import policy_text
 from globaltable.routing.client import meta
 from globaltable.routing.client.following import Follower
@@ -44,6 +52,10 @@ RENEWALS_MAX: Final = 256
 READ_ANEW_KEYS: Final = 4_096
 
 _Key = tuple[str, str, bool]
+
+
+class PolicyChanged(Rejected):
+    """Somebody else has set the policy since."""
 
 
 class Listener(Protocol):
@@ -169,9 +181,11 @@ class Router:
         asked: Sequence[tuple[str, str, Context]],
         *,
         create: bool = True,
+        timeout_s: float | None = None,
     ) -> list[Resolution | GlobalTableError]:
         """The same of many, in their order; of each its answer, or the error that `resolve` would
-        raise. What is asked of GlobalTable travels together."""
+        raise. What is asked of GlobalTable travels together. What has no answer after `timeout_s`
+        is an error, too: `OutcomeUnknown`, for it goes on."""
         answers: list[Resolution | GlobalTableError | None] = []
         flights: dict[int, asyncio.Task[Resolution]] = {}
         for at, (dimension, key, context) in enumerate(asked):
@@ -183,9 +197,9 @@ class Router:
             except GlobalTableError as error:
                 answers.append(error)
         if flights:
-            await asyncio.wait(flights.values())
+            await asyncio.wait(flights.values(), timeout=timeout_s)
         for at, task in flights.items():
-            answers[at] = self._outcome(task)
+            answers[at] = self._outcome(task) if task.done() else _late(asked[at][1], create)
         return [answer for answer in answers if answer is not None]
 
     @staticmethod
@@ -335,14 +349,20 @@ class Router:
 
     async def set_policy(self, name: str, text: str, version: int) -> meta.Stored:
         """Set a policy, in JSON, for all routers, if it is still at `version`; 0 if it was never
-        set. Raises `ConfigError` if it is none, `VersionConflict`, and what GlobalTable does."""
+        set. Raises `ConfigError` if it is none, `PolicyChanged`, and what GlobalTable does."""
         self._require_policy(name)
         setting = f"policy {name!r}"
         policy = policy_text.parse_json(setting, text)
         policy_text.require_known(setting, policy, self._config.fleet, self._config.homes.keys())
         client = await self._ground.client(self._config.meta_table, self._config.timeout_s)
         written = policy_text.to_json(policy)
-        return await meta.write_text(client, meta.POLICY_PREFIX + name, written, version)
+        try:
+            return await meta.write_text(client, meta.POLICY_PREFIX + name, written, version)
+        except (VersionConflict, NotBound) as error:
+            now = error.current.version if isinstance(error, VersionConflict) else 0
+            raise PolicyChanged(
+                f"{setting} is at version {now}, not at version {version}; get it, decide anew"
+            ) from error
 
     async def drain(self, unit: str, drained: bool) -> None:
         """Give a unit no new sessions, or again some, for all routers."""
@@ -355,3 +375,9 @@ class Router:
             raise ConfigError(
                 f"{name!r} is no policy; those there are: {', '.join(self._config.policies)}"
             )
+
+
+def _late(key: str, create: bool) -> GlobalTableError:
+    if create:
+        return OutcomeUnknown(f"{key!r}: no answer yet; it may have been bound, ask again")
+    return DeadlineExceeded(f"{key!r}: no answer yet; ask again")

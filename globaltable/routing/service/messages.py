@@ -14,6 +14,8 @@ from globaltable.routing.config import Layer
 from globaltable.routing.context import Context
 from globaltable.routing.fleet import Fleet, Unit, UnitState
 from globaltable.routing.resolving import NoHome, NoUnit, Resolution, RouteChange, Source
+from globaltable.routing.route import Route
+from globaltable.routing.route_cache import CachedRoute
 from globaltable.v1 import routing_pb2 as pb
 
 SOURCES: Final = {
@@ -41,20 +43,25 @@ def result(outcome: Resolution | GlobalTableError, fleet: Fleet) -> pb.RouteResu
     """An answer, or why there is none."""
     if isinstance(outcome, GlobalTableError):
         return pb.RouteResult(failure=failure_of(outcome), message=str(outcome))
-    dimension, key, unit, version, expires_at_s = outcome.route
-    known = fleet.units.get(unit)
     return pb.RouteResult(
-        route=pb.Route(
-            dimension=dimension,
-            key=key,
-            unit=unit,
-            version=version,
-            expires_at_s=expires_at_s,
-            header=outcome.header or b"",
-            address=known.address if known is not None else "",
-        ),
+        route=route_message(outcome.route, outcome.header, fleet),
         source=SOURCES[outcome.source],
         layer=LAYERS[outcome.layer],
+    )
+
+
+def route_message(route: Route, header: bytes | None, fleet: Fleet) -> pb.Route:
+    """A route, with the address of its unit."""
+    dimension, key, unit, version, expires_at_s = route
+    known = fleet.units.get(unit)
+    return pb.Route(
+        dimension=dimension,
+        key=key,
+        unit=unit,
+        version=version,
+        expires_at_s=expires_at_s,
+        header=header or b"",
+        address=known.address if known is not None else "",
     )
 
 
@@ -77,20 +84,12 @@ def failure_of(error: GlobalTableError) -> pb.RouteFailure:
             return pb.ROUTE_FAILURE_INTERNAL
 
 
-def update(change: RouteChange, expires_at_s: int, fleet: Fleet) -> pb.RouteUpdate:
-    """A change. It carries no header: who told of it could not vouch for it (`resolving`)."""
-    dimension, key, unit, version = change
-    known = fleet.units.get(unit or "")
-    return pb.RouteUpdate(
-        route=pb.Route(
-            dimension=dimension,
-            key=key,
-            unit=unit or "",
-            version=version,
-            expires_at_s=expires_at_s if unit is not None else 0,
-            address=known.address if known is not None else "",
-        )
-    )
+def update(change: RouteChange, made: CachedRoute | None, fleet: Fleet) -> pb.RouteUpdate:
+    """A change, and the route it has made; none if the key is bound no more."""
+    if made is None:
+        gone = pb.Route(dimension=change.dimension, key=change.key, version=change.version)
+        return pb.RouteUpdate(route=gone)
+    return pb.RouteUpdate(route=route_message(made.route, made.header, fleet))
 
 
 def unit_status(unit: Unit, state: UnitState) -> pb.UnitStatus:

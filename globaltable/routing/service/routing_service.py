@@ -38,6 +38,8 @@ QUERIES_MAX: Final = 4_096
 KEYS_PER_REQUEST_MAX: Final = 10_000
 """Named in one message of a stream."""
 UPDATES_PER_MESSAGE: Final = 512
+ANSWERING_S: Final = 0.1
+"""What is left of a call's time to tell what has been answered by then."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -105,7 +107,11 @@ class RoutingService(pb_grpc.RoutingServiceServicer):
                 ),
             )
         asked = [(one.dimension, one.key, messages.context_of(one)) for one in request.queries]
-        outcomes = await self._router.resolve_many(asked, create=not request.lookup)
+        left_s = context.time_remaining()
+        timeout_s = None if left_s is None else max(left_s - ANSWERING_S, left_s / 2)
+        outcomes = await self._router.resolve_many(
+            asked, create=not request.lookup, timeout_s=timeout_s
+        )
         fleet = self._config.fleet
         return pb.ResolveResponse(results=[messages.result(one, fleet) for one in outcomes])
 
@@ -190,14 +196,9 @@ class RoutingService(pb_grpc.RoutingServiceServicer):
 
     def _updates(self, changes: Iterable[RouteChange]) -> pb.WatchRoutesResponse:
         now_s = self._clock()
-        fleet = self._config.fleet
+        fleet, route_of = self._config.fleet, self._router.resolver.route_of
         return pb.WatchRoutesResponse(
-            updates=[
-                messages.update(
-                    change, int(now_s + self._config.dimensions[change.dimension].ttl_s), fleet
-                )
-                for change in changes
-            ]
+            updates=[messages.update(one, route_of(one, now_s), fleet) for one in changes]
         )
 
     async def _read(
