@@ -6,12 +6,11 @@ What is rendered parses to the same.
 """
 
 import json
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from globaltable.errors import ConfigError
 from globaltable.server.config import (
@@ -25,7 +24,7 @@ from globaltable.server.config import (
     Placement,
     Timeouts,
 )
-from globaltable.server.toml_section import (
+from globaltable.toml_section import (
     Section,
     as_count,
     as_milliseconds,
@@ -35,10 +34,9 @@ from globaltable.server.toml_section import (
     as_text,
     as_weight,
     one_of,
+    parse_document,
 )
 from globaltable.topology import REPLICAS_ALLOWED, SLOTS_DEFAULT
-
-_NESTING_MAX: Final = 16
 
 
 def load(path: Path) -> Config:
@@ -55,24 +53,7 @@ def load(path: Path) -> Config:
 
 def parse(text: str, *, base_dir: Path) -> Config:
     """The configuration in TOML text. Relative paths are taken from `base_dir`."""
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        # Beside its own error: numbers of too many digits, and too deep a nesting.
-        raise ConfigError(f"not valid TOML: {error}") from error
-    _require_modest(document, _NESTING_MAX)
-    return _Parser(base_dir).config(document)
-
-
-def _require_modest(value: object, levels: int) -> None:
-    """Refuse what error messages could not show: huge integers, and deep nesting."""
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ConfigError("not valid TOML: an integer of more than 64 bits")
-    if isinstance(value, dict | list):
-        if levels == 0:
-            raise ConfigError(f"not a configuration: nested over {_NESTING_MAX} levels deep")
-        for inner in value.values() if isinstance(value, dict) else value:
-            _require_modest(inner, levels - 1)
+    return _Parser(base_dir).config(parse_document(text))
 
 
 class _Parser:

@@ -4,7 +4,7 @@ from globaltable.errors import ConfigError, InvalidArgument
 from globaltable.server.config import Address
 from globaltable.server.core import NodeCore
 from globaltable.server.live_topology import LiveTopology
-from globaltable.server.toml_section import as_name
+from globaltable.toml_section import as_name
 from globaltable.topology import Node, Topology
 from globaltable.topology_change import (
     Change,

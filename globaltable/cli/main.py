@@ -17,6 +17,8 @@ from globaltable.cli import (
     plan,
     rebuild,
     recover,
+    router,
+    routes,
     sessions,
     status,
 )
@@ -76,9 +78,14 @@ for _command in (
     check.check,
     recover.recover,
     drain.drain,
+    router.router,
+    router.agent,
+    routes.resolve,
 ):
     app.command()(_command)
 app.add_typer(member.member)
+app.add_typer(routes.policy)
+app.add_typer(routes.unit)
 
 
 def run(arguments: list[str] | None = None) -> int:

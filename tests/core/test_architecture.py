@@ -20,7 +20,7 @@ LAYERS: Final = (
     ("deal", "limits", "model"),
     ("errors",),
     ("members", "validation"),
-    ("topology", "wire", "wire.packing"),
+    ("toml_section", "topology", "wire", "wire.packing"),
     ("rebalance", "wire.batches", "wire.members", "wire.rows", "wire.topologies"),
     ("history", "topology_change"),
     ("table",),
@@ -102,7 +102,18 @@ ONLY_IN: Final = {
 
 MAY_IMPORT: Final = {
     "client": {"client", "v1", "errors", "limits", "model", "topology", "validation"},
+    "routing": {"routing", "client", "errors", "limits", "model", "v1", "validation"},
     "server": {"server", "v1", *(name.partition(".")[0] for name in LAYER_OF)},
+    "routing": {
+        "routing",
+        "client",
+        "errors",
+        "limits",
+        "model",
+        "toml_section",
+        "v1",
+        "validation",
+    },
     "v1": {"v1"},
 }
 """First names under `globaltable` that a package above the core may use."""
@@ -190,6 +201,16 @@ def test_a_package_above_the_core_knows_only_what_it_should(package: str) -> Non
             if imported.startswith("."):
                 known = imported.split(".")[1]
                 assert known in MAY_IMPORT[package], f"{name} imports {imported}"
+
+
+def test_the_core_of_routing_is_handed_time_luck_and_messages() -> None:
+    """What asks anybody lies in `routing.client` and `routing.service`."""
+    for name, tree in _modules("routing"):
+        if name.split(".")[1:2] not in (["client"], ["service"]):
+            for imported in _imports(tree):
+                known = imported.partition(".")[0] or imported
+                assert known not in BESIDE_THE_CORE, f"{name} imports {imported}"
+                assert not imported.startswith(".client"), f"{name} imports {imported}"
 
 
 @pytest.mark.parametrize("module", ["client", "errors", "model", "validation"])

@@ -1,0 +1,1 @@
+"""What routing asks of GlobalTable, through its public client."""

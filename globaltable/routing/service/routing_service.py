@@ -1,0 +1,247 @@
+"""The routing service: a router's answers and changes over gRPC.
+
+Responsible for streams and their bounds, and for which status an error ends a call with. What is
+decided, the router decides.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final, NoReturn
+
+import grpc
+
+from globaltable import validation
+from globaltable.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    GlobalTableError,
+    InvalidArgument,
+    LimitExceeded,
+    Overloaded,
+    Rejected,
+    Unavailable,
+    VersionConflict,
+)
+from globaltable.routing.client.following import RETRY_S
+from globaltable.routing.client.router import Router
+from globaltable.routing.config import Bound, RoutingConfig
+from globaltable.routing.resolving import RouteChange
+from globaltable.routing.service import messages
+from globaltable.routing.subscriptions import Held, Subscriber, Subscriptions
+from globaltable.v1 import routing_pb2 as pb
+from globaltable.v1 import routing_pb2_grpc as pb_grpc
+
+SERVICE_NAME: Final = "globaltable.v1.RoutingService"
+QUERIES_MAX: Final = 4_096
+"""In one Resolve."""
+KEYS_PER_REQUEST_MAX: Final = 10_000
+"""Named in one message of a stream."""
+UPDATES_PER_MESSAGE: Final = 512
+ANSWERING_S: Final = 0.1
+"""What is left of a call's time to tell what has been answered by then."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def status_of(error: GlobalTableError) -> grpc.StatusCode:
+    """The gRPC status that says what the caller can do about it."""
+    match error:
+        case VersionConflict():
+            return grpc.StatusCode.ABORTED
+        case InvalidArgument() | ConfigError():
+            return grpc.StatusCode.INVALID_ARGUMENT
+        case Rejected():
+            return grpc.StatusCode.FAILED_PRECONDITION
+        case Overloaded():
+            return grpc.StatusCode.RESOURCE_EXHAUSTED
+        case Unavailable():
+            return grpc.StatusCode.UNAVAILABLE
+        case DeadlineExceeded():
+            return grpc.StatusCode.DEADLINE_EXCEEDED
+        case _:
+            return grpc.StatusCode.INTERNAL
+
+
+async def _abort(context: Context, error: GlobalTableError) -> NoReturn:
+    await context.abort(status_of(error), str(error))
+    raise AssertionError("abort does not return")
+
+
+class RoutingService(pb_grpc.RoutingServiceServicer):
+    """`globaltable.v1.RoutingService` over a `Router`."""
+
+    def __init__(
+        self,
+        config: RoutingConfig,
+        router: Router,
+        *,
+        subscriptions: Subscriptions | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._router = router
+        self._clock = clock
+        self.subscriptions: Final = subscriptions or Subscriptions()
+        router.listen(self.subscriptions)
+        self._streams: set[asyncio.Event] = set()
+        self._draining = False
+
+    def drain(self) -> None:
+        """Streams end; their callers go on at another router."""
+        self._draining = True
+        for awake in self._streams:
+            awake.set()
+
+    # Names are the service's. --------------------------------------------------------------------
+
+    async def Resolve(  # noqa: N802
+        self, request: pb.ResolveRequest, context: Context
+    ) -> pb.ResolveResponse:
+        if len(request.queries) > QUERIES_MAX:
+            await _abort(
+                context,
+                LimitExceeded(
+                    f"{len(request.queries)} queries in one Resolve; at most {QUERIES_MAX} are "
+                    "allowed: split them"
+                ),
+            )
+        asked = [(one.dimension, one.key, messages.context_of(one)) for one in request.queries]
+        left_s = context.time_remaining()
+        timeout_s = None if left_s is None else max(left_s - ANSWERING_S, left_s / 2)
+        outcomes = await self._router.resolve_many(
+            asked, create=not request.lookup, timeout_s=timeout_s
+        )
+        fleet = self._config.fleet
+        return pb.ResolveResponse(results=[messages.result(one, fleet) for one in outcomes])
+
+    async def WatchRoutes(  # noqa: N802
+        self, requests: AsyncIterator[pb.WatchRoutesRequest], context: Context
+    ) -> AsyncIterator[pb.WatchRoutesResponse]:
+        awake = asyncio.Event()
+        subscriber = Subscriber(awake.set)
+        try:
+            self.subscriptions.add(subscriber)
+        except Overloaded as error:
+            await _abort(context, error)
+        self._streams.add(awake)
+        began = asyncio.Event()
+        reading = asyncio.create_task(self._read(requests, subscriber, began))
+        reading.add_done_callback(lambda _: awake.set())
+        try:
+            first = asyncio.create_task(began.wait())
+            await asyncio.wait({first, reading}, return_when=asyncio.FIRST_COMPLETED)
+            first.cancel()
+            self._require_well(reading)
+            yield pb.WatchRoutesResponse()
+            while not self._draining:
+                changes = subscriber.take(UPDATES_PER_MESSAGE)
+                if changes:
+                    yield self._updates(changes)
+                    continue
+                awake.clear()
+                self._require_well(reading)
+                await awake.wait()
+        except GlobalTableError as error:
+            await _abort(context, error)
+        finally:
+            self._streams.discard(awake)
+            self.subscriptions.remove(subscriber)
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def GetPolicy(  # noqa: N802
+        self, request: pb.GetPolicyRequest, context: Context
+    ) -> pb.PolicyResponse:
+        try:
+            stored = await self._router.policy(request.name)
+        except GlobalTableError as error:
+            await _abort(context, error)
+        return pb.PolicyResponse(text=stored.text, version=stored.version)
+
+    async def SetPolicy(  # noqa: N802
+        self, request: pb.SetPolicyRequest, context: Context
+    ) -> pb.PolicyResponse:
+        try:
+            stored = await self._router.set_policy(request.name, request.text, request.version)
+        except GlobalTableError as error:
+            await _abort(context, error)
+        return pb.PolicyResponse(text=stored.text, version=stored.version)
+
+    async def ListUnits(  # noqa: N802
+        self, request: pb.ListUnitsRequest, context: Context
+    ) -> pb.ListUnitsResponse:
+        fleet = self._router.resolver.fleet
+        units = [
+            messages.unit_status(unit, fleet.state(name)) for name, unit in fleet.units.items()
+        ]
+        return pb.ListUnitsResponse(units=units)
+
+    async def DrainUnit(  # noqa: N802
+        self, request: pb.DrainUnitRequest, context: Context
+    ) -> pb.DrainUnitResponse:
+        try:
+            await self._router.drain(request.unit, not request.serve)
+        except GlobalTableError as error:
+            await _abort(context, error)
+        return pb.DrainUnitResponse()
+
+    # --- a stream --------------------------------------------------------------------------------
+
+    @staticmethod
+    def _require_well(reading: "asyncio.Task[None]") -> None:
+        """Raise what ended the reading. A caller that has no more to say ends nothing."""
+        if reading.done() and not reading.cancelled():
+            reading.result()
+
+    def _updates(self, changes: Iterable[RouteChange]) -> pb.WatchRoutesResponse:
+        now_s = self._clock()
+        fleet, route_of = self._config.fleet, self._router.resolver.route_of
+        return pb.WatchRoutesResponse(
+            updates=[messages.update(one, route_of(one, now_s), fleet) for one in changes]
+        )
+
+    async def _read(
+        self,
+        requests: AsyncIterator[pb.WatchRoutesRequest],
+        subscriber: Subscriber,
+        began: asyncio.Event,
+    ) -> None:
+        async for request in requests:
+            hold = [self._held(one) for one in request.hold]
+            release = [(one.dimension, one.key) for one in request.release]
+            if len(hold) + len(release) > KEYS_PER_REQUEST_MAX:
+                raise LimitExceeded(
+                    f"{len(hold) + len(release)} keys in one message; at most "
+                    f"{KEYS_PER_REQUEST_MAX} are allowed: split them"
+                )
+            self.subscriptions.release(subscriber, release)
+            self.subscriptions.hold(subscriber, hold)
+            await self._catch_up(subscriber, hold)
+            began.set()
+
+    def _held(self, message: pb.HeldKey) -> Held:
+        if not isinstance(self._config.dimension(message.dimension), Bound):
+            raise InvalidArgument(
+                f"{message.dimension!r} is not of layer L2: its routes follow from the "
+                "configuration, and do not change"
+            )
+        validation.require_key(message.key)
+        return Held(message.dimension, message.key, message.version)
+
+    async def _catch_up(self, subscriber: Subscriber, keys: Iterable[Held]) -> None:
+        """Tell of what has changed since the versions that the caller holds. It is read after the
+        keys are followed, behind a barrier: so nothing falls between the two, even if the watch is
+        at another node."""
+        by_dimension: dict[str, list[str]] = {}
+        for one in keys:
+            by_dimension.setdefault(one.dimension, []).append(one.key)
+        for dimension, some in by_dimension.items():
+            while True:
+                try:
+                    changes = await self._router.read_anew(dimension, some)
+                    break
+                except (Unavailable, DeadlineExceeded):
+                    await asyncio.sleep(RETRY_S)  # the caller goes on with what it holds
+            for change in changes:
+                subscriber.offer(change)

@@ -1,0 +1,139 @@
+"""A process that serves a router: `globaltable router`, and `globaltable agent` beside an
+application.
+
+Responsible for putting router, service, probes and health together, and for ending in good order.
+"""
+
+import asyncio
+import os
+import signal
+from typing import Final
+
+import grpc
+import structlog
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from globaltable import limits
+from globaltable.errors import ConfigError
+from globaltable.routing.client.router import Router
+from globaltable.routing.config import RoutingConfig
+from globaltable.routing.resolving import Signer
+from globaltable.routing.service.probing import probe
+from globaltable.routing.service.routing_service import SERVICE_NAME, RoutingService
+from globaltable.v1 import routing_pb2_grpc as pb_grpc
+
+DRAIN_S: Final = 2.0
+"""How long what is under way may take when it ends."""
+_HEALTH_PERIOD_S: Final = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class Serving:
+    """A running router service. `start`, then `stop`."""
+
+    def __init__(self, config: RoutingConfig, listen: str, signer: Signer | None = None) -> None:
+        """`listen` is "host:port", or "unix:PATH"."""
+        self._config = config
+        self._listen = listen
+        self.router: Final = Router(config, signer=signer)
+        self.service: Final = RoutingService(config, self.router)
+        self._health = HealthServicer()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server: grpc.aio.Server | None = None
+        self._troubles: dict[str, str] = {}
+
+    async def start(self) -> int:
+        """Begin to serve, whether or not GlobalTable can be reached; the port. Raises
+        `ConfigError` if it cannot listen."""
+        await self.router.open()
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
+                ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
+                ("grpc.so_reuseport", 0),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+            ]
+        )
+        pb_grpc.add_RoutingServiceServicer_to_server(self.service, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        try:
+            port = self._server.add_insecure_port(self._listen)
+        except RuntimeError as error:
+            await self.stop()
+            raise ConfigError(
+                f"{self._listen} cannot be listened on; is another process using it?"
+            ) from error
+        await self._server.start()
+        self._tasks.append(asyncio.create_task(self._keep_health()))
+        if self._config.probes is not None:
+            units = self._config.fleet.units.values()
+            self._tasks.append(asyncio.create_task(probe(units, self._config.probes, self._told)))
+        return port
+
+    async def stop(self) -> None:
+        """Finish what is under way, and close."""
+        for task in self._tasks:
+            task.cancel()
+        await self._health.enter_graceful_shutdown()
+        self.service.drain()
+        if self._server is not None:
+            await self._server.stop(grace=DRAIN_S)
+        await self.router.close()
+
+    def _told(self, unhealthy: frozenset[str]) -> None:
+        resolver = self.router.resolver
+        before = resolver.fleet.unhealthy
+        resolver.fleet = resolver.fleet.with_unhealthy(unhealthy)
+        if resolver.fleet.unhealthy != before:
+            log.warning("units unhealthy", units=sorted(resolver.fleet.unhealthy))
+
+    async def _keep_health(self) -> None:
+        """It serves as long as it runs: what is known goes on without GlobalTable. What keeps it
+        from being up to date is logged as it comes and goes."""
+        serving = health_pb2.HealthCheckResponse.SERVING
+        for name in ("", SERVICE_NAME):
+            await self._health.set(name, serving)
+        while True:
+            troubles = self.router.troubles
+            for what in troubles.keys() - self._troubles.keys():
+                log.warning("not up to date", what=what, why=troubles[what])
+            for what in self._troubles.keys() - troubles.keys():
+                log.info("up to date again", what=what)
+            self._troubles = troubles
+            await asyncio.sleep(_HEALTH_PERIOD_S)
+
+
+def run(config: RoutingConfig, listen: str) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `ConfigError` if it cannot."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(config, listen))
+
+
+async def _run(config: RoutingConfig, listen: str) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    serving = Serving(config, listen)
+    await serving.start()
+    log.info("router started", namespace=config.namespace, listen=listen, pid=os.getpid())
+    if not _is_local(listen):
+        log.warning("listens beyond this machine, without encryption or authentication")
+    try:
+        await stop.wait()
+    finally:
+        log.info("router stopping")
+        await serving.stop()
+        log.info("router stopped")
+
+
+def _is_local(listen: str) -> bool:
+    host = listen.rpartition(":")[0]
+    return listen.startswith("unix:") or host in ("localhost", "[::1]") or host.startswith("127.")

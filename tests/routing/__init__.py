@@ -1,0 +1,1 @@
+"""Routing: headers, keys, caches, hot spots."""
