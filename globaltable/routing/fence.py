@@ -8,10 +8,10 @@ rows come as arguments.
 The promise: if units accept messages at versions v < w of a key, those at v were all accepted
 before the first at w, and each is among the data that w begins with. The rules that keep it:
 
-1. **A version, once closed, is never served again.** A drain ends by closing the key at its version,
-   and that is durable before the drain is acknowledged. A move is committed, by compare-and-set from
-   that version, only then. So a header of before a move is refused for ever, here and after a
-   restart, whatever its expiry. What makes the key come back is only a higher version: of a move
+1. **A version, once closed, is never served again.** A drain ends by closing the key at its
+   version, and that is durable before the drain is acknowledged. A move is committed, by
+   compare-and-set from that version, only then. So a header of before a move is refused for ever,
+   here and after a restart, whatever its expiry. What makes the key come back is only a higher version: of a move
    back (A 1, B 2, A 3), a rebind after an unbind, or an undone move, which binds anew to the same
    unit; that last also makes a slow mover's commit fail, for it no longer finds its version.
 2. **A header, or GlobalTable's word, admits alone** only if it names this unit at a version above
@@ -92,6 +92,14 @@ class Drained(enum.Enum):
     EMPTY = "nothing is under way: to be persisted, and then closed"
     CLOSED = "closed before, durably"
     SUPERSEDED = "this unit owns a higher version: the drain is of the past"
+
+
+class Reception(enum.Enum):
+    """Whether the data of a key may be taken in."""
+
+    BEGUN = "no message is admitted until it has ended"
+    BUSY = "messages, a drain or another reception are under way"
+    SUPERSEDED = "this unit owns a higher version: the data is of the past"
 
 
 class Closed(NamedTuple):
@@ -342,18 +350,20 @@ class Fence:
 
     # --- moves here ------------------------------------------------------------------------------
 
-    def begin_receiving(self, dimension: str, key: str, version: int, now_s: float) -> bool:
-        """Whether the data of a version that another unit closed may be taken in.
+    def begin_receiving(self, dimension: str, key: str, version: int, now_s: float) -> Reception:
+        """Take in the data of a version that another unit closed.
 
-        If so no message is admitted until `end_receiving`. Only after this GlobalTable is to be
-        asked whether the version is still current (rule 6).
+        If it has `BEGUN` no message is admitted until `end_receiving`; only after this GlobalTable
+        is to be asked whether the version is still current (rule 6).
         """
         entry = self._entry(dimension, key, now_s)
-        if entry.is_busy or entry.owned > version:
-            return False
+        if entry.owned > version:
+            return Reception.SUPERSEDED
+        if entry.is_busy:
+            return Reception.BUSY
         entry.owned = 0
         entry.receiving = True
-        return True
+        return Reception.BEGUN
 
     def end_receiving(self, dimension: str, key: str) -> None:
         entry = self._entries[dimension, key]
