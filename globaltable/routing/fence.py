@@ -11,9 +11,10 @@ before the first at w, and each is among the data that w begins with. The rules 
 1. **A version, once closed, is never served again.** A drain ends by closing the key at its
    version, and that is durable before the drain is acknowledged. A move is committed, by
    compare-and-set from that version, only then. So a header of before a move is refused for ever,
-   here and after a restart, whatever its expiry. What makes the key come back is only a higher version: of a move
-   back (A 1, B 2, A 3), a rebind after an unbind, or an undone move, which binds anew to the same
-   unit; that last also makes a slow mover's commit fail, for it no longer finds its version.
+   here and after a restart, whatever its expiry. What makes the key come back is only a higher
+   version: of a move back (A 1, B 2, A 3), a rebind after an unbind, or an undone move, which binds
+   anew to the same unit; that also makes a slow mover's commit fail, which expects the version of
+   before.
 2. **A header, or GlobalTable's word, admits alone** only if it names this unit at a version above
    all that is closed here and not below what is known of elsewhere. That such a version exists
    proves that its predecessor was drained, and its data handed over: nothing is waited for.

@@ -167,6 +167,11 @@ class Job(NamedTuple):
                 raise InvalidArgument(f"unit {self.value!r} cannot be moved to itself")
         else:
             validation.require_key(self.value)
+            if self.forced:
+                raise InvalidArgument(
+                    "a move by force is of a whole unit, for it takes the unit's lease away; "
+                    f"name the unit, not {self.kind.value} {self.value!r}"
+                )
         return self
 
     def selects(self, key: str, binding: Binding) -> bool:
@@ -183,14 +188,14 @@ class Job(NamedTuple):
     def scanned_prefix(self) -> str:
         return "" if self.kind is SelectionKind.UNIT else self.value
 
-    def target(self, key: str, source: str, units: Iterable[str]) -> str:
+    def target(self, key: str, units: Iterable[str]) -> str:
         """Where a key goes; the same for whoever knows the same units. Raises InvalidArgument."""
         if self.to != SPREAD:
             return self.to
-        others = [(unit, 1.0) for unit in sorted(units) if unit != source]
-        target = chosen(key, others)
+        emptied = self.value if self.kind is SelectionKind.UNIT else ""
+        target = chosen(key, [(unit, 1.0) for unit in sorted(units) if unit != emptied])
         if target is None:
-            raise InvalidArgument(f"there is no unit but {source!r} to spread its keys over")
+            raise InvalidArgument("there is no unit to spread keys over that movers can reach")
         return target
 
     def text(self) -> str:

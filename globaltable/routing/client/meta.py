@@ -70,7 +70,7 @@ async def read_drained(meta: Bindings) -> set[str]:
     }
 
 
-async def write_drained(meta: GlobalTable, unit: str, drained: bool) -> None:
+async def write_drained(meta: Bindings, unit: str, drained: bool) -> None:
     """Drain a unit, or have it serve again; nothing happens if it does already."""
     wanted = (UnitState.DRAINED if drained else UnitState.SERVING).value
     key = UNIT_PREFIX + unit

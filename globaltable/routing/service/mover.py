@@ -13,13 +13,14 @@ from typing import Final
 
 from globaltable.errors import (
     DeadlineExceeded,
+    InvalidArgument,
     NotBound,
     StorageError,
     Unavailable,
     VersionConflict,
 )
 from globaltable.routing.client.bindings import Bindings
-from globaltable.routing.handover import Answer, Handover, Place, Reply, UnitControl, UnitLost
+from globaltable.routing.handover import Answer, Handover, Place, Reply, UnitControl
 from globaltable.routing.moves import (
     ENDS,
     KeyMove,
@@ -52,6 +53,9 @@ class MoverSettings:
     themselves."""
     drain_long_s: float = 5.0
     retry_s: float = 0.1
+
+
+MOVER_SETTINGS_DEFAULT: Final = MoverSettings()
 
 
 class Mover:
@@ -150,7 +154,11 @@ class Mover:
         ]
 
     async def _note(self, move: KeyMove) -> KeyMove:
-        await self._meta.bind(note_key(self._job_id, move.key), move.source)
+        try:
+            note = note_key(self._job_id, move.key)
+        except InvalidArgument as error:
+            return move._replace(step=Step.GIVEN_UP, detail=str(error))
+        await self._meta.bind(note, move.source)
         return answered(move, Answer.DONE)
 
     async def _commit(self, move: KeyMove) -> KeyMove:
@@ -229,6 +237,3 @@ class Mover:
 
 def _handover(move: KeyMove) -> Handover:
     return Handover(move.key, move.version, move.source, move.target, move.lost)
-
-
-__all__ = ["BATCH_MAX", "Controls", "Mover", "MoverSettings", "UnitLost"]
