@@ -5,7 +5,7 @@ key the version at which it *owns* it, the highest version at which it has *clos
 else it is known to live. It is a pure state machine; time, headers already verified and durable
 rows come as arguments.
 
-The promise: if units accept messages at versions v < w of a key, those at v were all accepted
+The promise: if two units accept messages of a key, at versions v < w, those at v were all accepted
 before the first at w, and each is among the data that w begins with. The rules that keep it:
 
 1. **A version, once closed, is never served again.** A drain ends by closing the key at its

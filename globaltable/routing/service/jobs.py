@@ -198,6 +198,13 @@ class _Run:
 
     async def once(self) -> Counter[Step]:
         """One pass over what is selected; how many keys ended how."""
+        try:
+            return await self._pass()
+        except ExceptionGroup as group:
+            # Of batches that failed together, one tells why; the others are gone on with as it is.
+            raise group.exceptions[0] from None
+
+    async def _pass(self) -> Counter[Step]:
         settings = self._runner._settings
         self._settled.difference_update(self.given_up)
         self.given_up.clear()
