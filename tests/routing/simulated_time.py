@@ -3,9 +3,11 @@
 import asyncio
 import selectors
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+OVER_S: Final = 1_000.0
 
 
 class _Selector(selectors.SelectSelector):
@@ -19,6 +21,8 @@ class _Selector(selectors.SelectSelector):
         if timeout is None:
             raise RuntimeError("everybody waits, and nothing is left to happen")
         self.now_s += max(0.0, timeout)
+        if self.now_s > OVER_S:
+            raise RuntimeError(f"the run has not ended after {OVER_S} simulated seconds")
         return []
 
 

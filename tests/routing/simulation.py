@@ -11,10 +11,12 @@ When all faults are over, every message gets acknowledged, and every job ends.
 """
 
 import asyncio
+import contextlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from globaltable.errors import (
     DeadlineExceeded,
@@ -138,7 +140,7 @@ class Process:
             clock=lambda: offset_s + rate * loop.time(),
             wall_clock=lambda: 1_000_000.0 + loop.time(),
         )
-        self.handlers: set[asyncio.Task[bool]] = set()
+        self.handlers: dict[asyncio.Future[object], None] = {}
         self.dead = False
 
     async def _receive(self, dimension: str, handover: Handover) -> None:
@@ -149,6 +151,11 @@ class Process:
             raise OSError("the copy broke off")
         if not self.dead:
             self.disk.messages[handover.key] = copy
+
+    def handle(self, work: "asyncio.Future[Any]") -> None:
+        """It ends with the process. (In order: a set's would be another in each run.)"""
+        self.handlers[work] = None
+        work.add_done_callback(lambda work: self.handlers.pop(work))
 
     def cut(self, off: bool) -> None:
         self.table.cut = self.meta.cut = off
@@ -177,7 +184,7 @@ class Control:
             await asyncio.sleep(0.3)
             raise UnitLost(f"{self._unit} does not answer")
         if dice.random() < world.duplicates:
-            world.later(dice.uniform(0.0, 5.0), self._deliver(method, arguments))
+            world.later(dice.uniform(0.0, 5.0), lambda: self._deliver(method, arguments))
         replies = await self._deliver(method, arguments)
         if dice.random() < world.loss:
             raise UnitLost(f"the answer of {self._unit} was lost")
@@ -188,12 +195,11 @@ class Control:
         if process is None:
             raise UnitLost(f"{self._unit} is down")
         work = asyncio.ensure_future(getattr(process.unit, method)(*arguments))
-        process.handlers.add(work)
-        work.add_done_callback(process.handlers.discard)
+        process.handle(work)
         try:
             replies: list[Reply] = await work
         except asyncio.CancelledError:
-            if process.dead:
+            if process.dead and not _is_cancelled():
                 raise UnitLost(f"{self._unit} went down") from None
             raise
         return replies
@@ -229,7 +235,7 @@ class World:
     """The highest version at which each unit acknowledged a message of a key."""
     counts: dict[str, int] = field(default_factory=dict)
     ending: bool = False
-    _later: set[asyncio.Task[object]] = field(default_factory=set)
+    _later: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
@@ -238,15 +244,13 @@ class World:
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
 
-    def later(self, delay_s: float, what: object) -> None:
-        async def run() -> object:
-            try:
-                await asyncio.sleep(delay_s)
-                return await what  # type: ignore[misc]
-            except GlobalTableError:
-                return None
+    def later(self, delay_s: float, do: Callable[[], Awaitable[object]]) -> None:
+        async def run() -> None:
+            await asyncio.sleep(delay_s)
+            with contextlib.suppress(GlobalTableError):
+                await do()
 
-        task: asyncio.Task[object] = asyncio.create_task(run())
+        task = asyncio.create_task(run())
         self._later.add(task)
         task.add_done_callback(self._later.discard)
 
@@ -286,12 +290,11 @@ class World:
         if process is None:
             return Told(False)
         task = asyncio.ensure_future(self._serve(process, key, message, header))
-        process.handlers.add(task)  # type: ignore[arg-type]
-        task.add_done_callback(process.handlers.discard)  # type: ignore[arg-type]
+        process.handle(task)
         try:
             return await task
         except asyncio.CancelledError:
-            if process.dead:
+            if process.dead and not _is_cancelled():
                 return Told(False)
             raise
 
@@ -316,6 +319,12 @@ class World:
             self.count(type(error).__name__)
             return Told(False)
         return Told(True, decision.header)
+
+
+def _is_cancelled() -> bool:
+    """Whether it is the caller that is to end, and not what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Told:
@@ -356,7 +365,7 @@ class Movers:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: dict[asyncio.Task[None], None] = {}
         self.ids: list[str] = []
 
     def client(self, table: SimulatedTable) -> SimulatedClient:
@@ -383,10 +392,10 @@ class Movers:
     def begin(self, job: Job) -> None:
         self._spawn(self._begin(job))
 
-    def _spawn(self, what: object) -> None:
-        task = asyncio.create_task(what)  # type: ignore[arg-type]
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+    def _spawn(self, what: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(what)
+        self.tasks[task] = None
+        task.add_done_callback(lambda task: self.tasks.pop(task))
 
     async def _begin(self, job: Job) -> None:
         while True:
@@ -415,7 +424,7 @@ class Movers:
 
     def crash_one(self) -> None:
         if self.tasks:
-            self._world.dice.choice(sorted(self.tasks, key=lambda task: task.get_name())).cancel()
+            self._world.dice.choice(list(self.tasks)).cancel()
             self._world.count("mover crashed")
 
     def again(self) -> None:

@@ -24,6 +24,7 @@ from typing import Final, NamedTuple, Protocol, Self
 
 from globaltable import validation
 from globaltable.errors import DeadlineExceeded, GlobalTableError, Unavailable
+from globaltable.model import Binding
 from globaltable.routing.client.bindings import Bindings
 from globaltable.routing.client.drains import Drains
 from globaltable.routing.client.lease_keeper import Identity, LeaseKeeper
@@ -297,11 +298,11 @@ class Unit:
             taken = []
             for handover in begun:
                 binding = current.get(handover.key)
-                if binding is None or binding[:2] != (handover.source, handover.version):
+                if not _is_current(handover, binding):
                     replies[handover.key] = Reply(Answer.SUPERSEDED)
                 else:
                     self.fence.learned(
-                        dimension, handover.key, binding.unit, binding.version, self._clock()
+                        dimension, handover.key, handover.source, handover.version, self._clock()
                     )
                     taken.append(self._take_in(dimension, handover, replies))
             await asyncio.gather(*taken)
@@ -334,3 +335,8 @@ class Unit:
                 self.fence.learned(dimension, place.key, place.unit, place.version, now_s)
         await asyncio.gather(*claims)
         return [Reply(Answer.DONE)] * len(places)
+
+
+def _is_current(handover: Handover, binding: Binding | None) -> bool:
+    """Whether what was closed is still the key's last version."""
+    return binding is not None and binding[:2] == (handover.source, handover.version)

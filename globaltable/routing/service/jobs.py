@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from globaltable.errors import Corrupt, InvalidArgument, Rejected
+from globaltable.errors import Corrupt, InvalidArgument, Rejected, VersionConflict
 from globaltable.routing.client.bindings import Bindings
 from globaltable.routing.client.meta import read_drained, read_text, write_drained, write_text
 from globaltable.routing.moves import (
@@ -167,11 +167,17 @@ class JobRunner:
                 break
         summary.given_up = run.given_up
         if not summary.given_up:
-            after = _STATE_AFTER[kept.state]
-            key = STATE_PREFIX + job_id
-            await self._meta.move(key, to=after.value, version=kept.version)
-            summary.state = after
+            summary.state = _STATE_AFTER[kept.state]
+            await self._end(kept, summary.state)
         return summary
+
+    async def _end(self, kept: KeptJob, after: JobState) -> None:
+        key = STATE_PREFIX + kept.job_id
+        try:
+            await self._meta.move(key, to=after.value, version=kept.version)
+        except VersionConflict as conflict:
+            if conflict.current.unit != after.value:
+                raise JobChanged(f"job {kept.job_id} is {conflict.current.unit} by now") from None
 
     async def _prepare(self, kept: KeptJob) -> float:
         """Before a pass; how long a lost unit's lease was waited for."""

@@ -147,7 +147,7 @@ class Mover:
         moves = [read(move, bindings.get(move.key), from_units) for move in due]
         sources = {move.source for move in moves if move.step is Step.NOTE}
         # After the bindings: what a unit that has come back claims meanwhile has a higher version.
-        lost = {unit for unit in sources if await self._revocations.in_force(unit)}
+        lost = {unit for unit in sorted(sources) if await self._revocations.in_force(unit)}
         return [
             source_is_lost(move) if move.step is Step.NOTE and move.source in lost else move
             for move in moves

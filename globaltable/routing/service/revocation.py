@@ -16,6 +16,8 @@ from globaltable.routing.lease import LEASE_S_MIN, LeaseRecord, Standing, lease_
 _NOBODY: Final = LeaseRecord(Standing.REVOKED, "nobody", LEASE_S_MIN)
 """Of a unit that never had a lease: one that is started later finds that it must trust nobody."""
 
+_TICK_S: Final = 0.001
+
 
 class Revocations:
     """Of one mover. `clock` is its own, and only counts."""
@@ -50,7 +52,7 @@ class Revocations:
         began_s = self._clock()
         until_s = began_s + wait_s(lease_s)
         while self._clock() < until_s:
-            await asyncio.sleep(until_s - self._clock())
+            await asyncio.sleep(max(until_s - self._clock(), _TICK_S))
         self._waited[unit] = binding.version
         return self._clock() - began_s
 
