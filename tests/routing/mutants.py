@@ -90,22 +90,32 @@ def _of(*patches: Patch) -> Any:
     return lambda: patches
 
 
+SELDOM: Final = frozenset(
+    [
+        "drain acknowledged before it is persisted",
+        "trust after the lease was taken away",
+        "acknowledged without confirming",
+        "late data covers newer messages",
+    ]
+)
+"""Those that take many seeds to be noticed."""
+
 MUTANTS: Final = {
     "no version check": Mutant(
         "a header alone admits only above what is closed",
         _of((Fence, "admit", _believe_any_header)),
-        6,
+        20,
     ),
     "drain acknowledged before it is persisted": Mutant(
-        "persist, then answer", _of((Drains, "_persist", _persist_later)), 30
+        "persist, then answer", _of((Drains, "_persist", _persist_later)), 100
     ),
     "opened before the drain is acknowledged": Mutant(
         "a move is committed only from a version that was drained",
         _of((mover, "answered", _skip_the_drain)),
-        6,
+        20,
     ),
     "moved by force without waiting for the lease": Mutant(
-        "a lost unit's lease is waited for", _of((Revocations, "_wait", _do_not_wait)), 12
+        "a lost unit's lease is waited for", _of((Revocations, "_wait", _do_not_wait)), 20
     ),
     "lost once is lost for ever": Mutant(
         "of a lost unit only what was read before its lease was seen revoked is committed",
@@ -115,24 +125,24 @@ MUTANTS: Final = {
     "an undo opens the version that was drained": Mutant(
         "a version, once closed, is never served again",
         _of((Ownership, "claim", _reopen_as_it_was)),
-        12,
+        20,
     ),
     "trust after the lease was taken away": Mutant(
         "after its lease was taken away a unit serves only what it has claimed",
         _of((Fence, "lose_lease", _trust_as_before)),
-        12,
+        100,
     ),
     "acknowledged without confirming": Mutant(
         "nothing is acknowledged that is not confirmed under the same lease",
         _of((Permit, "confirm", _confirm_nothing)),
-        30,
+        100,
     ),
     "late data covers newer messages": Mutant(
         "data is received only for a version that is still current",
         _of((unit_module, "_is_current", _always_current)),
-        30,
+        100,
     ),
     "messages under way are not counted": Mutant(
-        "a drain waits for what is under way", _of((Drains, "_emptied", _wait_for_nothing)), 12
+        "a drain waits for what is under way", _of((Drains, "_emptied", _wait_for_nothing)), 20
     ),
 }

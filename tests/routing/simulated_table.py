@@ -53,7 +53,9 @@ class SimulatedClient:
 
     async def _travel(self) -> None:
         slow = self._dice.random() < 0.02
-        await asyncio.sleep(self._dice.uniform(0.2, 0.8) if slow else self._dice.uniform(0.001, 0.02))
+        await asyncio.sleep(
+            self._dice.uniform(0.2, 0.8) if slow else self._dice.uniform(0.001, 0.02)
+        )
 
     async def _there(self) -> None:
         await self._travel()

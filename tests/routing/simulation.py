@@ -310,8 +310,8 @@ class World:
                 messages = process.disk.messages.setdefault(key, [])
                 if message not in messages:
                     messages.append(message)
-                # A process may be paused at the worst moment.
-                paused = self.dice.random() < 0.01
+                # A process may be paused at the worst moment, and that is when it is cut off.
+                paused = self.dice.random() < (0.3 if process.table.cut else 0.01)
                 await asyncio.sleep(2.5 * LEASE_S if paused else self.dice.uniform(0.0, 0.02))
                 unit.confirm(permit)
                 self.acknowledged(unit.name, key, permit.version, message)
@@ -510,9 +510,7 @@ async def _main(world: World) -> None:
     movers = Movers(world)
     disturbing = asyncio.create_task(faults(world, movers))
     try:
-        done, _ = await asyncio.wait(
-            [disturbing, *clients], return_when=asyncio.FIRST_COMPLETED
-        )
+        done, _ = await asyncio.wait([disturbing, *clients], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
         world.ending, world.loss, world.duplicates = True, 0.0, 0.0
