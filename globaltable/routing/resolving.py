@@ -45,10 +45,12 @@ from globaltable.routing.context import Context
 from globaltable.routing.fleet import Fleet
 from globaltable.routing.policies import Policy, Question
 from globaltable.routing.route import Route
-from globaltable.routing.route_cache import CachedRoute, RouteCache
+from globaltable.routing.route_cache import BYTES_MIN, CachedRoute, RouteCache
 
 FALLBACK_TIMEOUT_S: Final = 0.5
 """How long GlobalTable may take if there is something to fall back upon."""
+ROUTE_BYTES: Final = 1_024
+"""Room for each route that is kept, by which those of long names give way sooner."""
 OUTAGE_S: Final = 1.0
 """For how long after a failure it is not asked again, if there is something to fall back upon."""
 RENEWAL_FROM: Final = 0.75
@@ -151,6 +153,13 @@ class _Outage:
         return now_s < self._until_s
 
 
+def route_cache(config: RoutingConfig) -> RouteCache:
+    """An empty cache of the size that is configured."""
+    return RouteCache(
+        entries_max=config.cached_max, bytes_max=max(config.cached_max * ROUTE_BYTES, BYTES_MIN)
+    )
+
+
 class Resolver:
     """The decisions of one router. For one event loop, or a lock around it."""
 
@@ -166,7 +175,7 @@ class Resolver:
         self.config: Final = config
         self.fleet: Fleet = config.fleet
         self.policies: dict[str, Policy] = dict(config.policies)
-        self.cache: Final = cache or RouteCache(entries_max=config.cached_max)
+        self.cache: Final = cache or route_cache(config)
         self.answered: Final[Counter[Source]] = Counter()
         self.unsigned: Final[Counter[str]] = Counter()
         """Routes that could not be signed, by the error's name: for a metric."""
