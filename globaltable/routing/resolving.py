@@ -138,15 +138,19 @@ class RouteChange(NamedTuple):
 
 
 class _Outage:
-    """Since when a kind of question goes unanswered."""
+    """Whether a kind of question goes unanswered: since the last one failed, and until one does
+    not. It is not asked again all the time: `lasts` says when not yet."""
 
     def __init__(self) -> None:
+        self.is_on = False
         self._until_s = 0.0
 
     def failed(self, now_s: float) -> None:
+        self.is_on = True
         self._until_s = now_s + OUTAGE_S
 
     def answered(self) -> None:
+        self.is_on = False
         self._until_s = 0.0
 
     def lasts(self, now_s: float) -> bool:
@@ -175,7 +179,7 @@ class Resolver:
         self.config: Final = config
         self.fleet: Fleet = config.fleet
         self.policies: dict[str, Policy] = dict(config.policies)
-        self.cache: Final = cache or route_cache(config)
+        self.cache: Final = cache if cache is not None else route_cache(config)
         self.answered: Final[Counter[Source]] = Counter()
         self.unsigned: Final[Counter[str]] = Counter()
         """Routes that could not be signed, by the error's name: for a metric."""
@@ -213,10 +217,26 @@ class Resolver:
                     raise NoHome(f"no rule of {dimension!r} knows {key!r}; add one that does")
                 unit = found
             case Bound():
-                return None
+                # While GlobalTable does not answer, nobody waits for it who need not.
+                return self._gone_on_with(one, key, now_s) if self._reads.is_on else None
         self.answered[Source.RULE] += 1
         route = Route(dimension, key, unit, 0, int(now_s + one.ttl_s))
         return Resolution(route, one.layer, Source.RULE)
+
+    def _gone_on_with(self, dimension: Bound, key: str, now_s: float) -> Resolution | None:
+        known = self.cache.last_known(dimension.name, key)
+        if known is not None:
+            if now_s >= known.route.expires_at_s + dimension.grace_s:
+                return None
+            self.answered[Source.GRACE] += 1
+            return Resolution(known.route, Layer.L2, Source.GRACE, known.header)
+        placed = self._placed.get((dimension.name, key))
+        return None if placed is None else self._provisional(dimension, key, placed, now_s)
+
+    def _provisional(self, dimension: Bound, key: str, unit: str, now_s: float) -> Resolution:
+        self.answered[Source.PROVISIONAL] += 1
+        route = Route(dimension.name, key, unit, 0, int(now_s + OUTAGE_S) + 1)
+        return Resolution(route, Layer.L2, Source.PROVISIONAL)
 
     def _nearest(self, dimension: Nearest, key: str, context: Context) -> str:
         units = self.fleet.nearest(context.region or self.config.region, dimension.among)
@@ -226,14 +246,17 @@ class Resolver:
         return unit
 
     def is_due(self, resolution: Resolution, now_s: float) -> bool:
-        """Whether a cached answer should be renewed by now: it nears its end, or lacks a header."""
+        """Whether an answer should be renewed by now: it nears its end, or lacks a header, or was
+        given because GlobalTable did not answer, which it may by now."""
+        if resolution.source in (Source.GRACE, Source.PROVISIONAL):
+            return not self._reads.lasts(now_s)
         if resolution.source is not Source.CACHE:
             return False
         if resolution.header is None and self._signer is not None:
             return not self._signatures.lasts(now_s)
         route = resolution.route
         left_s = route.expires_at_s - now_s
-        ttl_s = self.config.dimensions[route.dimension].ttl_s
+        ttl_s = self.config.dimension(route.dimension).ttl_s
         if left_s > ttl_s * (1.0 - RENEWAL_FROM):
             return False
         share = (zlib.crc32(route.key.encode()) ^ self._salt) % 1_024 / 1_024
@@ -373,9 +396,7 @@ class Resolver:
         self._placed[dimension.name, key] = unit
         if len(self._placed) > self.config.cached_max:
             self._placed.popitem(last=False)
-        self.answered[Source.PROVISIONAL] += 1
-        route = Route(dimension.name, key, unit, 0, int(now_s + OUTAGE_S) + 1)
-        return Resolution(route, Layer.L2, Source.PROVISIONAL)
+        return self._provisional(dimension, key, unit, now_s)
 
     def _proposed(self, dimension: Bound, key: str, context: Context) -> str:
         placed = self._placed.get((dimension.name, key))

@@ -312,6 +312,27 @@ class TestOutage:
         told, asked = _resolve(resolver, _bound("A", 2), now_s=NOW_S + 500 + OUTAGE_S)
         assert (told.source, asked) == (Source.READ, [READ])
 
+    def test_while_it_lasts_answers_are_at_once_and_somebody_asks_now_and_then(self) -> None:
+        resolver = _resolver()
+        _resolve(resolver, _bound("A", 2))
+        assert resolver.at_once("chat", "k", NO_CONTEXT, NOW_S + 500) is None
+        _resolve(resolver, CUT_OFF, now_s=NOW_S + 500)
+        told = resolver.at_once("chat", "k", NO_CONTEXT, NOW_S + 500)
+        assert told == Resolution(_route("A", 2), Layer.L2, Source.GRACE)
+        assert not resolver.is_due(told, NOW_S + 500)
+        assert resolver.is_due(told, NOW_S + 500 + OUTAGE_S)
+        assert resolver.at_once("chat", "other", NO_CONTEXT, NOW_S + 500) is None
+        assert resolver.at_once("chat", "k", NO_CONTEXT, NOW_S + 1_100) is None, "out of grace"
+        _resolve(resolver, _bound("A", 1), key="other", now_s=NOW_S + 600)
+        assert resolver.at_once("chat", "k", NO_CONTEXT, NOW_S + 600) is None, "it is over"
+
+    def test_who_was_placed_is_told_so_at_once(self) -> None:
+        resolver = _resolver()
+        _resolve(resolver, CUT_OFF, dimension="room")
+        told = resolver.at_once("room", "k", NO_CONTEXT, NOW_S)
+        assert told is not None
+        assert (told.route.unit, told.source) == ("B", Source.PROVISIONAL)
+
     def test_who_has_something_to_fall_back_upon_does_not_wait_long(self) -> None:
         resolver = _resolver()
         _, (first,) = _play(resolver.resolving("chat", "k", NO_CONTEXT, NOW_S), _bound("A"))
@@ -338,7 +359,7 @@ class TestOutage:
         told, _ = _resolve(resolver, *answers, dimension="room")
         assert (told.route.unit, told.route.version) == ("B", 0)
         assert (told.source, told.header) == (Source.PROVISIONAL, None)
-        assert resolver.at_once("room", "k", NO_CONTEXT, NOW_S) is None, "not kept as a route"
+        assert len(resolver.cache) == 0, "not kept as a route"
 
     def test_it_stays_where_it_was_placed_and_is_bound_there_once_that_can_be_done(self) -> None:
         resolver = _resolver()

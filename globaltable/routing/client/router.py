@@ -44,7 +44,7 @@ from globaltable.routing.resolving import (
 )
 from globaltable.routing.route_cache import RouteCache
 
-META_WAIT_S: Final = 2.0
+META_WAIT_S: Final = 1.0
 """How long opening waits for the policies that were set at run time; then it goes on with those of
 the file, and adopts the others when it can."""
 RENEWALS_MAX: Final = 256

@@ -82,7 +82,7 @@ class RoutingService(pb_grpc.RoutingServiceServicer):
         self._config = config
         self._router = router
         self._clock = clock
-        self.subscriptions: Final = subscriptions or Subscriptions()
+        self.subscriptions: Final = Subscriptions() if subscriptions is None else subscriptions
         router.listen(self.subscriptions)
         self._streams: set[asyncio.Event] = set()
         self._draining = False
