@@ -124,11 +124,12 @@ _FROM_URLSAFE: Final = str.maketrans({"-": "+", "_": "/", "+": "!", "/": "!"})
 class RingKey:
     """A key in a ring: its record, and what can be done with it here."""
 
-    __slots__ = ("checks", "record", "signs")
+    __slots__ = ("checks", "record", "signature_bytes", "signs")
 
     def __init__(self, record: KeyRecord, checks: Checks, signs: Signs | None) -> None:
         self.record: Final = record
         self.checks: Final = checks
+        self.signature_bytes: Final = record.algorithm.signature_bytes
         self.signs: Final = signs
         """None where no root secret is held that it was derived from."""
 

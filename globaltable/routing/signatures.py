@@ -39,6 +39,8 @@ AUDIENCE_BYTES_MAX: Final = 128
 
 _CONTEXT: Final = b"globaltable route header 1\0"
 _CHECKED: Final = b"globaltable check value 1\0"
+_BLOCK_BYTES: Final = 64
+"""Of SHA-256."""
 _DERIVED: Final = struct.Struct(">BII")
 
 
@@ -81,21 +83,25 @@ class Signs(Checks, Protocol):
 class HmacKey:
     """Signs and checks with one secret."""
 
-    __slots__ = ("_begun",)
+    __slots__ = ("_inner", "_outer")
 
     def __init__(self, secret: bytes, audience: str) -> None:
-        # The secret and the audience are hashed once, not for every header.
-        self._begun = hmac.new(secret, _preamble(audience), hashlib.sha256)
+        # What comes of the secret and the audience is the same for every header, so it is hashed
+        # once (RFC 2104, section 4). `hmac` can do that too, at one and a half times the cost.
+        assert len(secret) <= _BLOCK_BYTES
+        padded = secret.ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded) + _preamble(audience))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
 
     def sign(self, body: bytes) -> bytes:
-        mac = self._begun.copy()
-        mac.update(body)
-        return mac.digest()[:16]
+        inner = self._inner.copy()
+        inner.update(body)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()[:16]
 
     def accepts(self, body: bytes, signature: bytes) -> bool:
-        mac = self._begun.copy()
-        mac.update(body)
-        return hmac.compare_digest(mac.digest()[:16], signature)
+        return hmac.compare_digest(self.sign(body), signature)
 
 
 class Ed25519PublicKey:
