@@ -32,7 +32,6 @@ from globaltable.routing.service.probing import probe
 from globaltable.routing.service.routing_service import SERVICE_NAME, RoutingService
 from globaltable.routing.signatures import RootSecret
 from globaltable.routing.stored_routes import encode_routes
-from globaltable.v1 import routing_pb2_grpc as pb_grpc
 
 DRAIN_S: Final = 2.0
 """How long what is under way may take when it ends."""
@@ -98,7 +97,7 @@ class Serving:
                 ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
             ]
         )
-        pb_grpc.add_RoutingServiceServicer_to_server(self.service, self._server)
+        self.service.add_to(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
