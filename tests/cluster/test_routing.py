@@ -12,8 +12,15 @@ import grpc
 import pytest
 
 from globaltable.client import GlobalTable
-from globaltable.errors import ConfigError, ConnectFailed, DeadlineExceeded, NotBound
+from globaltable.errors import (
+    ConfigError,
+    ConnectFailed,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotBound,
+)
 from globaltable.routing.client.keys import Rotation
+from globaltable.routing.client.route_client import RouteClient
 from globaltable.routing.client.router import PolicyChanged, Router
 from globaltable.routing.config import RoutingConfig, parse
 from globaltable.routing.context import Context
@@ -85,9 +92,9 @@ async def _until(what: Callable[[], Any], wanted: object) -> None:
 async def _served(config: RoutingConfig, **given: Any) -> AsyncIterator[tuple[Any, Serving]]:
     """A router service, and a stub that asks it."""
     serving = Serving(config, "127.0.0.1:0", **given)
-    port = await serving.start()
+    await serving.start()
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{serving.port}") as channel:
             yield pb_grpc.RoutingServiceStub(channel), serving  # type: ignore[arg-type]
     finally:
         await serving.stop()
@@ -256,6 +263,74 @@ async def test_changes_are_pushed_and_a_stream_is_resumed_by_the_versions_held(
         await refused.write(pb.WatchRoutesRequest(hold=[pb.HeldKey(dimension="edge", key="me")]))
         with pytest.raises(grpc.aio.AioRpcError, match="'edge' is not of layer L2"):
             await refused.read()
+
+
+async def test_a_client_asks_once_is_told_of_changes_and_goes_on_at_another_router(
+    cluster: LocalCluster,
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        chats = await stack.enter_async_context(
+            GlobalTable.connect(cluster.addresses.values(), table="routing.chat")
+        )
+        first = await _started(cluster, "a")
+        second = await _started(cluster, "b")
+        stack.push_async_callback(second.stop)
+        routers = [f"127.0.0.1:{one.port}" for one in (first, second)]
+        routes = await stack.enter_async_context(RouteClient(routers, timeout_s=5.0))
+
+        told = await asyncio.gather(*(routes.resolve("chat", f"c{n}") for n in range(100)))
+        assert {one.source for one in told} == {Source.CREATED}
+        again = await routes.resolve("chat", "c1")
+        assert again == told[1]._replace(source=Source.CACHE)
+        assert (await routes.resolve("edge", "me", Context(region="b"))).address == "b.example:443"
+        with pytest.raises(NotBound):
+            await routes.resolve("chat", "c-none", create=False)
+        with pytest.raises(InvalidArgument, match="'chats' is no dimension"):
+            await routes.resolve("chats", "x")
+
+        def unit_of(key: str) -> tuple[str, int] | None:
+            known = routes.known("chat", key)
+            return None if known is None else known.route[2:4]
+
+        await _until(lambda: first.service.subscriptions.held_total, 100)
+        unit = told[1].route.unit
+        other = "B" if unit == "A" else "A"
+        await chats.move("c1", to=other, version=1)
+        await _until(lambda: unit_of("c1"), (other, 2))
+
+        await first.stop()
+        await chats.move("c1", to=unit, version=2)
+        await _until(lambda: unit_of("c1"), (unit, 3))
+        assert second.service.subscriptions.held_total == 100
+        assert (await routes.resolve("chat", "c-new")).source is Source.CREATED
+        await chats.unbind("c1", version=3)
+        await _until(lambda: unit_of("c1"), None)
+
+
+async def test_a_client_holds_no_more_than_it_keeps_and_goes_on_without_any_router(
+    cluster: LocalCluster,
+) -> None:
+    now_s = [time.time()]
+    serving = await _started(cluster, "c")
+    async with RouteClient(
+        [f"127.0.0.1:{serving.port}"], routes_max=8, clock=lambda: now_s[0]
+    ) as routes:
+        for number in range(60):
+            last = await routes.resolve("chat", f"h{number}")
+        assert len(routes.cache) == 8
+        await _until(lambda: serving.service.subscriptions.held_total <= 25, True)
+        await serving.stop()
+        now_s[0] += 1_000
+        told = await routes.resolve("chat", "h59")
+        assert told == last._replace(source=Source.GRACE)
+        with pytest.raises(ConnectFailed, match="no router answers"):
+            await routes.resolve("chat", "h-new")
+
+
+async def _started(cluster: LocalCluster, node: str) -> Serving:
+    serving = Serving(_config(cluster, node), "127.0.0.1:0")
+    await serving.start()
+    return serving
 
 
 async def test_without_globaltable_known_sessions_go_on_and_new_ones_say_what_they_are(

@@ -5,6 +5,7 @@ Responsible for putting router, service, probes and health together, and for end
 """
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -70,6 +71,8 @@ class Serving:
         self._tasks: list[asyncio.Task[None]] = []
         self._server: grpc.aio.Server | None = None
         self._troubles: dict[str, str] = {}
+        self.port = 0
+        """Where it listens, once it does; of a unix socket, 1 or some such."""
 
     @property
     def listen(self) -> str:
@@ -80,9 +83,9 @@ class Serving:
         """Whether what it gives out is to be signed."""
         return self._signer is not None
 
-    async def start(self) -> int:
-        """Begin to serve, whether or not GlobalTable can be reached; the port. Raises
-        `ConfigError` if it cannot listen."""
+    async def start(self) -> None:
+        """Begin to serve, whether or not GlobalTable can be reached. Raises `ConfigError` if it
+        cannot listen."""
         if self._kept_in is not None:
             log.info("routes kept", count=route_file.load(self._cache, self._kept_in))
         await self.router.open()
@@ -102,7 +105,7 @@ class Serving:
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         try:
-            port = self._server.add_insecure_port(self._listen)
+            self.port = self._server.add_insecure_port(self._listen)
         except RuntimeError as error:
             await self.stop()
             raise ConfigError(
@@ -115,7 +118,6 @@ class Serving:
             self._tasks.append(asyncio.create_task(probe(units, self._config.probes, self._told)))
         if self._kept_in is not None:
             self._tasks.append(asyncio.create_task(self._keep_routes(self._kept_in)))
-        return port
 
     async def stop(self) -> None:
         """Finish what is under way, and close."""
@@ -193,6 +195,10 @@ async def _run(make: Callable[[], Serving]) -> None:
         loop.add_signal_handler(number, stop.set)
     serving = make()
     await serving.start()
+    # What lives now lives for good: the collector need not walk it, nor hold up a push.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     log.info("router started", listen=serving.listen, signs=serving.signs, pid=os.getpid())
     if not _is_local(serving.listen):
         log.warning("listens beyond this machine, without encryption or authentication")
