@@ -1,8 +1,8 @@
 """What a route header costs: bytes, the signature, the check, and the checks that are spared.
 
 In one process, without a network, in processor time: others at work on the machine do not count,
-though the caches they leave cold do. An operation is timed in batches, large enough for the clock to
-matter little; percentiles are of the batches' means. A header that is looked up is a new object
+though the caches they leave cold do. An operation is timed in batches, large enough for the clock
+to matter little; percentiles are of the batches' means. A header that is looked up is a new object
 each time, as it is when it comes from a network, so that its hash is paid for. Beside ours stand
 the bare cryptographic calls on as many bytes, in the same run.
 """
@@ -25,11 +25,11 @@ from nacl.signing import SigningKey
 from globaltable.bench import machine
 from globaltable.routing.header import HeaderSigner, HeaderVerifier
 from globaltable.routing.hotspots import SpaceSaving
-from globaltable.routing.key_rotation import Publish, new_record
+from globaltable.routing.key_rotation import new_record
 from globaltable.routing.keyring import Keyring
 from globaltable.routing.route import Route
 from globaltable.routing.route_cache import RouteCache
-from globaltable.routing.signatures import Algorithm, RootSecret
+from globaltable.routing.signatures import Algorithm, KeyTerms, RootSecret
 from globaltable.routing.verified import VerifiedHeaders
 
 SUMMARY: Final = "what it costs to sign, check and find routes; no network"
@@ -187,8 +187,8 @@ def _route(number: int) -> Route:
 
 def _ring(algorithm: Algorithm) -> Keyring:
     root = RootSecret(_SECRET)
-    step = Publish(1, _NOW_S - 60, _NOW_S + 60, _NOW_S + 90_000)
-    return Keyring(AUDIENCE, [new_record(step, root, algorithm, AUDIENCE)], [root])
+    terms = KeyTerms(1, _NOW_S - 60, _NOW_S + 60, _NOW_S + 90_000)
+    return Keyring(AUDIENCE, [new_record(terms, root, algorithm, AUDIENCE)], [root])
 
 
 def _headers(algorithm: Algorithm, count: int) -> list[bytes]:

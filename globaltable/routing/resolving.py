@@ -22,7 +22,6 @@ from collections.abc import Generator, Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from globaltable import validation
-from globaltable.client import Change, ChangeKind
 from globaltable.errors import (
     DeadlineExceeded,
     GlobalTableError,
@@ -417,10 +416,11 @@ class Resolver:
 
     # --- what a watch tells ----------------------------------------------------------------------
 
-    def changed(self, table: str, change: Change, now_s: float) -> RouteChange:
-        """A binding has changed: what is kept of its key follows."""
-        unit = None if change.kind is ChangeKind.UNBOUND else change.unit
-        return self._follow(self._by_table[table], change.key, unit, change.version, now_s)
+    def changed(
+        self, table: str, key: str, unit: str | None, version: int, now_s: float
+    ) -> RouteChange:
+        """A key is bound to another unit now, or to none: what is kept of it follows."""
+        return self._follow(self._by_table[table], key, unit, version, now_s)
 
     def route_of(self, change: RouteChange, now_s: float) -> CachedRoute | None:
         """The route that a change has made, signed; None if the key is bound no more."""

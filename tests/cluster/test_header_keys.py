@@ -2,6 +2,7 @@
 gone."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,13 +12,14 @@ from typing import Final
 
 import pytest
 
-from globaltable.client import GlobalTable
+from globaltable.cli.main import run
+from globaltable.client import GlobalTable, SyncGlobalTable
 from globaltable.routing.client.keys import META_TABLE, HeaderKeys, Rotation
 from globaltable.routing.header import HeaderRefused, HeaderSigner, HeaderVerifier, Refusal
-from globaltable.routing.key_rotation import Schedule
-from globaltable.routing.keyring import record_name
+from globaltable.routing.key_rotation import Schedule, new_record
+from globaltable.routing.keyring import encode_record, record_name
 from globaltable.routing.route import Route
-from globaltable.routing.signatures import Algorithm, RootSecret
+from globaltable.routing.signatures import Algorithm, KeyTerms, RootSecret
 from globaltable.routing.verified import VerifiedHeaders
 from globaltable.testing import LocalCluster
 
@@ -125,6 +127,34 @@ async def test_a_record_that_nobody_can_read_is_left_out_and_not_written_over(
     assert "unknown format" in caplog.text
     kept = await table.get(record_name("odd/key", 1))
     assert kept is not None and kept.unit == "2 of a later version"
+
+
+def test_the_shell_lists_and_revokes_keys(
+    cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now_s = int(time.time())
+    endpoints = ",".join(cluster.addresses.values())
+    here = ["--audience", "shell/key", "--endpoints", endpoints]
+    with SyncGlobalTable.connect(cluster.addresses.values(), table=META_TABLE) as table:
+        for key_id, begins_s in enumerate((now_s - 5_000, now_s - 1_000, now_s + 500), 1):
+            terms = KeyTerms(key_id, begins_s, begins_s + 1_500, begins_s + 90_000)
+            made = new_record(terms, ROOT, Algorithm.ED25519, "shell/key")
+            table.bind(record_name("shell/key", key_id), encode_record(made))
+        table.bind(record_name("shell/key", 4), "2x")
+    assert run(["keys", "list", *here, "--json"]) == 0
+    told = capsys.readouterr()
+    listed = [json.loads(line) for line in told.out.splitlines()]
+    assert [(one["key"], one["now"]) for one in listed] == [
+        (1, "counts"),
+        (2, "signs"),
+        (3, "waits"),
+    ]
+    assert "unknown format" in told.err
+    assert run(["keys", "revoke", "2", *here]) == 0
+    assert run(["keys", "revoke", "2", *here]) == 1
+    capsys.readouterr()
+    assert run(["keys", "list", *here]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["KEY", "1", "3"]
 
 
 async def test_with_every_node_gone_the_last_ring_counts_also_after_a_restart(

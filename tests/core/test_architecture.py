@@ -102,7 +102,6 @@ ONLY_IN: Final = {
 
 MAY_IMPORT: Final = {
     "client": {"client", "v1", "errors", "limits", "model", "topology", "validation"},
-    "routing": {"routing", "client", "errors", "limits", "model", "v1", "validation"},
     "server": {"server", "v1", *(name.partition(".")[0] for name in LAYER_OF)},
     "routing": {
         "routing",

@@ -7,6 +7,7 @@ import msgpack
 from globaltable.errors import Corrupt
 from globaltable.routing.envelope import seal
 from globaltable.routing.header import HeaderRefused, HeaderSigner, HeaderVerifier, to_text
+from globaltable.routing.key_rotation import new_record
 from globaltable.routing.keyring import (
     KeyRecord,
     Keyring,
@@ -17,7 +18,7 @@ from globaltable.routing.keyring import (
 )
 from globaltable.routing.route import Route
 from globaltable.routing.route_cache import CachedRoute, RouteCache
-from globaltable.routing.signatures import Algorithm, RootSecret
+from globaltable.routing.signatures import Algorithm, KeyTerms, RootSecret
 from globaltable.routing.stored_keys import decode_keys, encode_keys
 from globaltable.routing.stored_routes import FORMAT_VERSION, MAGIC, encode_routes, load_routes
 from tests.fuzz.mutations import Grammar
@@ -33,8 +34,8 @@ _ROUTES: Final = [
 
 
 def _record(key_id: int, algorithm: Algorithm) -> KeyRecord:
-    public = _ROOT.public(algorithm, _AUDIENCE, key_id, _NOW_S - 60)
-    return KeyRecord(key_id, algorithm, public, _NOW_S - 60, _NOW_S + 60, _NOW_S + 99_999)
+    terms = KeyTerms(key_id, _NOW_S - 60, _NOW_S + 60, _NOW_S + 99_999)
+    return new_record(terms, _ROOT, algorithm, _AUDIENCE)
 
 
 _RECORDS: Final = [_record(n, algorithm) for n, algorithm in enumerate(Algorithm, 1)]

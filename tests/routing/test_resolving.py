@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from globaltable.client import Change, ChangeKind
 from globaltable.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -226,8 +225,8 @@ class TestAsking:
         resolving = resolver.resolving("chat", "k", NO_CONTEXT, NOW_S)
         next(resolving)
         _resolve(resolver, _bound("A", 1))
-        moved = Change(ChangeKind.MOVED, "k", "B", 2, 9, 0)
-        resolver.changed("routing.chat", moved, NOW_S + 1)
+        moved = ("k", "B", 2)
+        resolver.changed("routing.chat", *moved, NOW_S + 1)
         with pytest.raises(StopIteration) as end:
             resolving.send(Answer(_bound("A", 1)))
         assert end.value.value.route == _route("B", 2, NOW_S + 1)
@@ -247,8 +246,8 @@ class TestHeaders:
     def test_a_change_that_a_watch_told_is_signed(self) -> None:
         resolver = _resolver(signed=True)
         _resolve(resolver, _bound("A", 1))
-        moved = Change(ChangeKind.MOVED, "k", "B", 2, 9, 0)
-        told = resolver.changed("routing.chat", moved, NOW_S + 5)
+        moved = ("k", "B", 2)
+        told = resolver.changed("routing.chat", *moved, NOW_S + 5)
         assert told == RouteChange("chat", "k", "B", 2)
         cached = resolver.at_once("chat", "k", NO_CONTEXT, NOW_S + 6)
         assert cached is not None
@@ -394,21 +393,21 @@ class TestWatching:
 
     def test_a_key_that_is_not_held_is_told_of_and_not_kept(self) -> None:
         resolver = _resolver()
-        bound = Change(ChangeKind.BOUND, "k", "A", 1, 3, 0)
-        assert resolver.changed("routing.chat", bound, NOW_S) == ("chat", "k", "A", 1)
+        bound = ("k", "A", 1)
+        assert resolver.changed("routing.chat", *bound, NOW_S) == ("chat", "k", "A", 1)
         assert len(resolver.cache) == 0
 
     def test_an_unbind_is_told_and_what_was_kept_is_let_go(self) -> None:
         resolver = _resolver()
         _resolve(resolver, _bound("A", 1))
-        unbound = Change(ChangeKind.UNBOUND, "k", "A", 2, 3, 0)
-        assert resolver.changed("routing.chat", unbound, NOW_S) == ("chat", "k", None, 2)
+        unbound = ("k", None, 2)
+        assert resolver.changed("routing.chat", *unbound, NOW_S) == ("chat", "k", None, 2)
         assert resolver.at_once("chat", "k", NO_CONTEXT, NOW_S) is None
 
     def test_changes_that_come_late_turn_nothing_back(self) -> None:
         resolver = _resolver()
         _resolve(resolver, _bound("B", 5))
-        resolver.changed("routing.chat", Change(ChangeKind.MOVED, "k", "A", 4, 3, 0), NOW_S)
+        resolver.changed("routing.chat", "k", "A", 4, NOW_S)
         told = resolver.at_once("chat", "k", NO_CONTEXT, NOW_S)
         assert told is not None
         assert told.route == _route("B", 5)

@@ -19,7 +19,7 @@ from typing import Final, Protocol, Self
 
 import grpc
 
-from globaltable.client import Change, ClientClosed, GlobalTable
+from globaltable.client import Change, ChangeKind, ClientClosed, GlobalTable
 from globaltable.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -294,7 +294,11 @@ class Router:
             self._tell(await self.read_anew(dimension.name, keys))
 
         async def changed(change: Change) -> None:
-            self._tell([self.resolver.changed(dimension.table, change, self._clock())])
+            unit = None if change.kind is ChangeKind.UNBOUND else change.unit
+            now_s = self._clock()
+            self._tell(
+                [self.resolver.changed(dimension.table, change.key, unit, change.version, now_s)]
+            )
 
         return Follower(self._ground, dimension.table, began=began, changed=changed)
 
