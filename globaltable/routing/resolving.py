@@ -15,11 +15,10 @@ Invariants:
   fence to say. What is gone on with past its expiry is not signed anew.
 """
 
-import enum
 import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Generator, Iterable, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 from globaltable import validation
 from globaltable.errors import (
@@ -27,7 +26,6 @@ from globaltable.errors import (
     GlobalTableError,
     InvalidArgument,
     NotBound,
-    Rejected,
     Unavailable,
 )
 from globaltable.model import Binding
@@ -43,6 +41,18 @@ from globaltable.routing.config import (
 from globaltable.routing.context import Context
 from globaltable.routing.fleet import Fleet
 from globaltable.routing.policies import Policy, Question
+from globaltable.routing.resolution import (
+    Answer,
+    Ask,
+    NoHome,
+    NoUnit,
+    Resolution,
+    Resolving,
+    RouteChange,
+    Signer,
+    Source,
+    Verb,
+)
 from globaltable.routing.route import Route
 from globaltable.routing.route_cache import BYTES_MIN, CachedRoute, RouteCache
 
@@ -58,82 +68,7 @@ RENEWAL_SPREAD: Final = 0.15
 key at one moment do not all ask for it at another."""
 
 
-class Source(enum.Enum):
-    """Where an answer came from."""
-
-    RULE = "rule"
-    """It follows from the configuration: layers L0 and L1."""
-    CACHE = "cache"
-    """It was known here, and has not expired."""
-    READ = "read"
-    """GlobalTable said so now."""
-    CREATED = "created"
-    """It was bound by this call."""
-    GRACE = "grace"
-    """It was known here and has expired, and GlobalTable could not be asked: it may be old."""
-    PROVISIONAL = "provisional"
-    """Nobody knows it and GlobalTable could not be asked: where the policy would place it. It is
-    bound to no unit, and may yet be bound to another one."""
-
-
-class Resolution(NamedTuple):
-    """A route, and how it came about. `header` is the signed route; None where there is none."""
-
-    route: Route
-    layer: Layer
-    source: Source
-    header: bytes | None = None
-
-
-class NoUnit(Unavailable):
-    """No unit may be given the session: the policy has no opinion, or all are drained or ill."""
-
-
-class NoHome(Rejected):
-    """No rule of the dimension knows the key."""
-
-
-class Signer(Protocol):
-    """What signs routes: `routing.header.HeaderSigner`."""
-
-    def sign(self, route: Route, now_s: float) -> bytes: ...
-
-
-class Verb(enum.Enum):
-    """What GlobalTable is asked."""
-
-    READ = "read"
-    READ_BEHIND_BARRIER = "read behind a barrier"
-    BIND = "bind"
-
-
-class Ask(NamedTuple):
-    """A question to GlobalTable. `timeout_s` None is the router's own."""
-
-    verb: Verb
-    table: str
-    key: str
-    unit: str = ""
-    timeout_s: float | None = None
-
-
-class Answer(NamedTuple):
-    """What it said: None if the key is not bound."""
-
-    binding: Binding | None
-
-
-Resolving = Generator[Ask, Answer, Resolution]
 Unreached = (Unavailable, DeadlineExceeded)
-
-
-class RouteChange(NamedTuple):
-    """A key's unit has changed; None if it is bound to none any more."""
-
-    dimension: str
-    key: str
-    unit: str | None
-    version: int
 
 
 class _Outage:

@@ -26,7 +26,7 @@ from globaltable.routing.config import RoutingConfig, parse
 from globaltable.routing.context import Context
 from globaltable.routing.header import HeaderVerifier
 from globaltable.routing.keyring import Keyring
-from globaltable.routing.resolving import NoUnit, Source
+from globaltable.routing.resolution import NoUnit, Source
 from globaltable.routing.service.serving import Serving
 from globaltable.routing.signatures import Algorithm, RootSecret
 from globaltable.testing import LocalCluster

@@ -18,20 +18,18 @@ from globaltable.model import Binding
 from globaltable.routing.config import Layer, parse
 from globaltable.routing.context import NO_CONTEXT, Context
 from globaltable.routing.header import NoSigningKey
-from globaltable.routing.resolving import (
-    FALLBACK_TIMEOUT_S,
-    OUTAGE_S,
+from globaltable.routing.resolution import (
     Answer,
     Ask,
     NoHome,
     NoUnit,
     Resolution,
-    Resolver,
     Resolving,
     RouteChange,
     Source,
     Verb,
 )
+from globaltable.routing.resolving import FALLBACK_TIMEOUT_S, OUTAGE_S, Resolver
 from globaltable.routing.route import Route
 
 CONFIG = """

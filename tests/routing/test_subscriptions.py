@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from globaltable.errors import LimitExceeded, Overloaded
-from globaltable.routing.resolving import RouteChange
+from globaltable.routing.resolution import RouteChange
 from globaltable.routing.subscriptions import Held, Subscriber, Subscriptions
 
 KEYS = st.sampled_from("abc")

@@ -35,7 +35,8 @@ from globaltable.errors import (
     Unavailable,
 )
 from globaltable.routing.context import NO_CONTEXT, Context
-from globaltable.routing.resolving import OUTAGE_S, NoHome, NoUnit, Source
+from globaltable.routing.resolution import NoHome, NoUnit, Source
+from globaltable.routing.resolving import OUTAGE_S
 from globaltable.routing.route import Route
 from globaltable.routing.route_cache import RouteCache
 from globaltable.v1 import routing_pb2 as pb

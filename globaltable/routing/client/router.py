@@ -35,13 +35,8 @@ from globaltable.routing.client.following import Follower
 from globaltable.routing.client.ground import Ground
 from globaltable.routing.config import Bound, RoutingConfig
 from globaltable.routing.context import NO_CONTEXT, Context
-from globaltable.routing.resolving import (
-    Resolution,
-    Resolver,
-    Resolving,
-    RouteChange,
-    Signer,
-)
+from globaltable.routing.resolution import Resolution, Resolving, RouteChange, Signer
+from globaltable.routing.resolving import Resolver
 from globaltable.routing.route_cache import RouteCache
 
 META_WAIT_S: Final = 1.0

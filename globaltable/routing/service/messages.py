@@ -14,7 +14,7 @@ from globaltable.routing.client.route_client import SOURCE_OF
 from globaltable.routing.config import Layer
 from globaltable.routing.context import Context
 from globaltable.routing.fleet import Fleet, Unit, UnitState
-from globaltable.routing.resolving import NoHome, NoUnit, Resolution, RouteChange
+from globaltable.routing.resolution import NoHome, NoUnit, Resolution, RouteChange
 from globaltable.routing.route import Route
 from globaltable.routing.route_cache import CachedRoute
 from globaltable.v1 import routing_pb2 as pb

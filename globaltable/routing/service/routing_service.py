@@ -27,7 +27,7 @@ from globaltable.errors import (
 from globaltable.routing.client.following import RETRY_S
 from globaltable.routing.client.router import Router
 from globaltable.routing.config import Bound, RoutingConfig
-from globaltable.routing.resolving import RouteChange
+from globaltable.routing.resolution import RouteChange
 from globaltable.routing.service import messages
 from globaltable.routing.subscriptions import Held, Subscriber, Subscriptions
 from globaltable.v1 import routing_pb2 as pb
