@@ -12,6 +12,7 @@ from globaltable.cli import (
     check,
     demo,
     drain,
+    geo,
     header_keys,
     member,
     node,
@@ -88,6 +89,7 @@ app.add_typer(member.member)
 app.add_typer(routes.policy)
 app.add_typer(routes.unit)
 app.add_typer(header_keys.keys)
+app.add_typer(geo.geo)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -20,6 +20,7 @@ LAYERS: Final = (
     ("deal", "limits", "model"),
     ("errors",),
     ("members", "validation"),
+    ("geo",),
     ("toml_section", "topology", "wire", "wire.packing"),
     ("rebalance", "wire.batches", "wire.members", "wire.rows", "wire.topologies"),
     ("history", "topology_change"),

@@ -246,6 +246,7 @@ class Proposing(Resolver):
         return told._replace(route=told.route._replace(unit=unit))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", [Believing, Forgetful, Proposing])
 def test_what_is_left_out_is_noticed(mutant: type[Resolver]) -> None:
     class Mutated(Routed):
@@ -259,6 +260,7 @@ def test_what_is_left_out_is_noticed(mutant: type[Resolver]) -> None:
                 stateful_step_count=40,
                 deadline=None,
                 database=None,
+                derandomize=True,
                 phases=[Phase.generate],
             ),
         )

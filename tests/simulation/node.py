@@ -209,7 +209,8 @@ class SimNode:
         """Whether its replica of a group is damaged, or not yet whole again."""
         state = self.platter.states.get(group)
         damaged = (self.name, group) in self._world.checks.damaged
-        return damaged or (state is not None and state.rebuilding)
+        wiped = self._world.schedule.wipes and state is not None and state.joining
+        return damaged or wiped or (state is not None and state.rebuilding)
 
     def _rebuild(self, group: int) -> None:
         """The operator stops the node, discards what is damaged, and starts it."""
@@ -219,7 +220,7 @@ class SimNode:
             self._world.note(self.name, "is to rebuild", group)
             self.down_s = _OPERATOR_S
             self.crash()
-            self.platter.discard(group)
+            self.platter.discard(group, joins=self._world.schedule.wipes)
             self._world.checks.damaged.discard((self.name, group))
             self._world.rebuilds += 1
 
