@@ -16,6 +16,7 @@ Invariant: a route never goes back to an older version while it is kept (`RouteC
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -51,6 +52,7 @@ RENEW_BELOW: Final = 0.2
 PAUSE_MIN_S: Final = 0.05
 PAUSE_MAX_S: Final = 2.0
 _QUERIES_MAX: Final = 1_024
+_log: Final = logging.getLogger(__name__)
 _END: Final[Any] = grpc.aio.EOF  # type: ignore[attr-defined]
 
 SOURCE_OF: Final = {
@@ -259,11 +261,18 @@ class RouteClient:
                     one.answer.set_exception(error)
             return
         for one, result in zip(asked, response.results, strict=True):
-            self._learn(result)
+            error: GlobalTableError | None = None
+            if result.failure:
+                error = _error(result, one.query.key)
+            else:
+                try:
+                    self._learn(result)
+                except ProtocolError as refused:
+                    error = refused
             if one.answer.done():
                 continue
-            if result.failure:
-                one.answer.set_exception(_error(result, one.query.key))
+            if error is not None:
+                one.answer.set_exception(error)
             else:
                 one.answer.set_result(result)
 
@@ -294,7 +303,7 @@ class RouteClient:
             self._current = (router + 1) % len(self._stubs)
 
     def _learn(self, result: pb.RouteResult) -> None:
-        if result.failure or result.layer != pb.LAYER_L2 or not result.route.version:
+        if result.layer != pb.LAYER_L2 or not result.route.version:
             return
         fresh = result.source in (pb.ROUTE_SOURCE_READ, pb.ROUTE_SOURCE_CREATED)
         self._keep(result.route, fresh=fresh)
@@ -304,8 +313,11 @@ class RouteClient:
         route = _route(message)
         if fresh:
             self._lives_s[route.dimension] = route.expires_at_s - self._clock()
+        try:
+            self.cache.put(route, message.header or None)
+        except InvalidArgument as error:
+            raise ProtocolError(f"the router sent what is no route: {error}") from error
         self._addresses[route.unit] = message.address
-        self.cache.put(route, message.header or None)
 
     # --- the stream ------------------------------------------------------------------------------
 
@@ -356,6 +368,8 @@ class RouteClient:
                     pause_s = PAUSE_MIN_S
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 pass  # whatever ended it, the next one resumes it
+            except ProtocolError as error:
+                _log.error("a router is left: %s", error)
             finally:
                 stream.cancel()
                 reading.cancel()
@@ -379,8 +393,11 @@ class RouteClient:
         self.pushed += 1
         if message.unit:
             self._keep(message, fresh=True)
-        else:
+            return
+        try:
             self.cache.outdate(message.dimension, message.key, message.version)
+        except InvalidArgument as error:
+            raise ProtocolError(f"the router sent what is no route: {error}") from error
 
 
 def _route(message: pb.Route) -> Route:

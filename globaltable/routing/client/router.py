@@ -11,6 +11,7 @@ renewals behind the callers' backs; the watches of the dimensions' tables and of
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -46,6 +47,7 @@ RENEWALS_MAX: Final = 256
 """Renewals under way at a time. What is due beyond that is renewed when it is asked for again."""
 READ_ANEW_KEYS: Final = 4_096
 
+_log: Final = logging.getLogger(__name__)
 _Key = tuple[str, str, bool]
 
 
@@ -107,6 +109,8 @@ class Router:
         """Begin to follow. It returns whether or not GlobalTable can be reached."""
         assert not self._tasks and not self._closed, "opened twice"
         self._tasks = [asyncio.create_task(one.run()) for one in self._followers]
+        for task in self._tasks:
+            task.add_done_callback(_log_end)
         waiting = [asyncio.create_task(one.follows.wait()) for one in self._followers]
         await asyncio.wait(waiting, timeout=META_WAIT_S)
         for task in waiting:
@@ -384,3 +388,9 @@ def _late(key: str, create: bool) -> GlobalTableError:
     if create:
         return OutcomeUnknown(f"{key!r}: no answer yet; it may have been bound, ask again")
     return DeadlineExceeded(f"{key!r}: no answer yet; ask again")
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    """A follower ends only when the router is closed: anything else is a mistake of ours."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("a table is not followed any more", exc_info=error)
