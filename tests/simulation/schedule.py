@@ -78,6 +78,8 @@ class Schedule(NamedTuple):
     changes: tuple[Change, ...] = ()
     wipes: bool = False
     """Who is to rebuild deletes all there is, and has the node join as if it had never been."""
+    rivals: bool = False
+    """None gives way to another who would campaign: more elections are split than in production."""
 
 
 def draw(seed: int) -> Schedule:
@@ -95,6 +97,7 @@ def draw(seed: int) -> Schedule:
         clients=rng.randint(2, 4),
         faults=tuple(sorted(faults)),
         drift=rng.choice((0.0, 0.0, 0.1)),
+        rivals=rng.random() < 0.5,
     )
     return with_changes(schedule) if seed % CHANGING == CHANGING - 1 else schedule
 
