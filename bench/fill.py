@@ -84,7 +84,7 @@ def fill(config: Config, sessions: int, table: str | None = None, tail_ops: int 
 
 def _claim(config: Config, node: str, directory: Path) -> int:
     return identity.claim(
-        directory, cluster=config.fence, node=node, groups=config.groups, slots=config.slots
+        directory, cluster=config.fence, node=node, groups=config.groups_in_all, slots=config.slots
     )
 
 

@@ -35,7 +35,7 @@ from globaltable.client._gathering import Gathering, ReadPart
 from globaltable.client._lanes import AnyTicket, Lane, OpeningLane, read_parts
 from globaltable.client._minting import Wanted, mint
 from globaltable.client._nodes import Nodes
-from globaltable.client._placements import ASK_TIMEOUT_S, PATIENCE_S, Placements
+from globaltable.client._placements import ASK_TIMEOUT_S, PATIENCE_S, Placements, placement_request
 from globaltable.client._routes import Routes, read_topology, topology_request
 from globaltable.client._settings import GRACE_S, ClientClosed, Settings
 from globaltable.errors import GlobalTableError, Overloaded, ProtocolError, Rejected
@@ -94,6 +94,7 @@ class Exchange:
         """Nodes whose present stream has carried an answer."""
         self._settled: list[Settled] = []
         self._placements = Placements()
+        self._placement_request = placement_request(settings.table)
         self._unminted: OrderedDict[CreateTicket, float] = OrderedDict()
         """Creates without a key yet, and when they wait no longer for a node to say where."""
         self._opening: AnyTicket | None = None
@@ -183,7 +184,7 @@ class Exchange:
             for node in self.nodes.take_probes(now)
         ]
         calls += [
-            Call("Placement", node, b"", ASK_TIMEOUT_S, now, None)
+            Call("Placement", node, self._placement_request, ASK_TIMEOUT_S, now, None)
             for node in self._placements.take_due()
         ]
         self._room_at = float("inf")

@@ -101,6 +101,11 @@ class Placements:
         self._nodes[number].doubted = True
 
 
+def placement_request(table: str) -> bytes:
+    """Asks a node where a new key of a table is bound soonest."""
+    return pb.PlacementRequest(table=table).SerializeToString()
+
+
 def read_placement(data: bytes) -> Cheapest | None:
     """What a `PlacementResponse` says; None if it names no group that there could be."""
     try:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 class Deal(NamedTuple):
     """The share of the `index`-th of `of` groups; of none if `of` is 0."""
 
-    index: int
+    index: int  # type: ignore[assignment] # it hides that of a tuple
     of: int
 
     def holds(self, slot: int) -> bool:
@@ -22,3 +22,4 @@ class Deal(NamedTuple):
 
 
 NOTHING = Deal(0, 0)
+EVERYTHING = Deal(0, 1)

@@ -16,6 +16,9 @@ groups so far is taken, first those that come first in the group's own order. So
 * with five, one leader cannot be nearest to all. The mean decides, and a region may be left without
   a group that is cheapest for it alone.
 
+Of a group of a geo the callers are those in the geo's regions. Where a leader region is named, it
+leads what it has a vote in, whatever that costs.
+
 Invariant: the plan is a function of its arguments. Nodes that read the same file come to the same
 plan, and a plan from measured round trips is stable because they are written into that file.
 """
@@ -26,6 +29,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final, NamedTuple
 
+from globaltable.geo import Geo
 from globaltable.raft.commit_latency import commit_latency_s
 from globaltable.topology import Topology
 
@@ -82,47 +86,64 @@ def planned_leaders(
     topology: Topology,
     round_trips: RoundTrips,
     weights: Mapping[str, float] | None = None,
+    leader_regions: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
     """The node that should lead each group, by the group's number: see the module's head.
 
-    `weights` are the shares of the writes that enter at each region, in any unit, none of them
-    below 0; without them, and where all are 0, regions count alike.
+    A node that is drained leads nothing, if another can. `weights` are the shares of the writes
+    that enter at each region, in any unit, none of them below 0; without them, and where all are 0,
+    regions count alike. `leader_regions` name, by geo ("" the default one), the region that is to
+    lead.
     """
     region_of = topology.region_of
 
-    # In one order, whatever the group's own: sums of floats depend on it.
-    regions = sorted(set(region_of.values()))
-    shares = [(weights or {}).get(region, 0.0) for region in regions]
-    if not any(shares):
-        shares = [1.0] * len(regions)
-
-    def mean_s(leader: str, voters: Iterable[str]) -> float:
+    def mean_s(leader: str, voters: Iterable[str], geo: Geo) -> float:
+        # In one order, whatever the group's own: sums of floats depend on it.
+        regions = callers_in(topology, geo)
+        shares = [(weights or {}).get(region, 0.0) for region in regions]
+        if not any(shares):
+            shares = [1.0] * len(regions)
         held_in = sorted(region_of[voter] for voter in voters)
         costs = costs_from_s(regions, held_in, region_of[leader], round_trips.between_s).values()
         weighed = math.fsum(share * cost for share, cost in zip(shares, costs, strict=True))
         return weighed / math.fsum(shares)
 
     leads = dict.fromkeys(region_of, 0)
-    known: dict[tuple[str, frozenset[str]], float] = {}
+    known: dict[tuple[str, frozenset[str], str], float] = {}
     leaders: list[str] = []
     for group in topology.groups:
         voters = frozenset(group.replicas)
         for name in group.replicas:
-            if (name, voters) not in known:
-                known[name, voters] = mean_s(name, voters)
-        least_s = min(known[name, voters] for name in group.replicas)
-        equals = [name for name in group.replicas if _is_near(known[name, voters], least_s)]
-        leader = min(equals, key=leads.__getitem__)
+            if (name, voters, group.geo) not in known:
+                mean = mean_s(name, voters, topology.geo_of_group(group))
+                known[name, voters, group.geo] = mean
+        ready = [n for n in group.replicas if not topology.node_by_name[n].drained]
+        ready = ready or list(group.replicas)
+        least_s = min(known[name, voters, group.geo] for name in ready)
+        equals = [n for n in ready if _is_near(known[n, voters, group.geo], least_s)]
+        wanted = (leader_regions or {}).get(group.geo, "")
+        leader = next(
+            (name for name in ready if region_of[name] == wanted),
+            min(equals, key=leads.__getitem__),
+        )
         leads[leader] += 1
         leaders.append(leader)
     return tuple(leaders)
 
 
+def callers_in(topology: Topology, geo: Geo) -> list[str]:
+    """The regions in which those who write to a geo's tables are taken to be, sorted."""
+    return sorted({node.region for node in topology.nodes if geo.allows(node.region)})
+
+
 def placed(
-    topology: Topology, round_trips: RoundTrips, weights: Mapping[str, float] | None = None
+    topology: Topology,
+    round_trips: RoundTrips,
+    weights: Mapping[str, float] | None = None,
+    leader_regions: Mapping[str, str] | None = None,
 ) -> Topology:
     """The same groups on the same nodes, led as planned."""
-    return topology.led_by(planned_leaders(topology, round_trips, weights))
+    return topology.led_by(planned_leaders(topology, round_trips, weights, leader_regions))
 
 
 class Cheapest(NamedTuple):

@@ -1,6 +1,7 @@
 """Which replicas move so that every region, and every node of a region, holds equally many.
 
-Pure arithmetic over a topology whose nodes have changed. As few replicas move as can: what stands
+Pure arithmetic over a topology whose nodes, or the regions of whose geos, have changed. Each geo is
+spread by itself, over its own regions. As few replicas move as can: what stands
 where it may stays there, what is missing goes to where least is held, and then one replica at a
 time moves from who holds most to who holds least, until they differ by no more than one.
 
@@ -14,45 +15,71 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from globaltable.errors import ConfigError
+from globaltable.geo import EVERYWHERE, Geo
 from globaltable.topology import Group, Node, Topology
 
 _Placed = list[list[str]]
 """Node names, by group."""
 
 
-def rebalanced(topology: Topology, nodes: Sequence[Node], replicas: int) -> tuple[Group, ...]:
+def rebalanced(
+    topology: Topology, nodes: Sequence[Node], replicas: int, geos: Sequence[Geo] | None = None
+) -> tuple[Group, ...]:
     """The groups of `topology`, each with `replicas` voters in regions of their own, and a learner
-    in every region that only reads, over `nodes`. Raises `ConfigError` if the regions are too
-    few."""
+    in every region that only reads, over `nodes`; of each geo within its regions, as `geos` have
+    them. Raises `ConfigError` if the regions of one are too few."""
+    groups: dict[int, Group] = {}
+    before = {group.number: group.holders for group in topology.before}
+    for geo in (EVERYWHERE, *(topology.geos if geos is None else geos)):
+        own = [node for node in nodes if geo.allows(node.region)]
+        for group in _rebalanced(geo, topology.groups_in(geo.name), own, replicas, before):
+            groups[group.number] = group
+    return tuple(groups[number] for number in range(len(groups)))
+
+
+def _rebalanced(
+    geo: Geo,
+    groups: Sequence[Group],
+    nodes: Sequence[Node],
+    replicas: int,
+    before: dict[int, tuple[str, ...]],
+) -> list[Group]:
     voting = [node for node in nodes if not node.learner]
     regions = list(dict.fromkeys(node.region for node in voting))
     if len(regions) < replicas:
+        if geo.name:
+            raise ConfigError(
+                f"geo {geo.name} would have {len(regions)} regions with a vote "
+                f"({', '.join(regions) or 'none'}) for groups of {replicas} replicas, each of "
+                f"which needs a region of its own, of {', '.join(geo.regions)}; add a node in "
+                "another of these first (globaltable member add), or have the geo in more regions "
+                f"(globaltable geo regions {geo.name})"
+            )
         raise ConfigError(
             f"{len(regions)} regions with a vote would be left for groups of {replicas} replicas, "
             "each of which needs a region of its own; add a node in another region first "
             "(globaltable member add), or have fewer replicas (globaltable member replicas)"
         )
-    before = {group.number: group.holders for group in topology.before}
-    spread = _Spread(voting, [before.get(group.number, ()) for group in topology.groups])
-    spread.keep([group.replicas for group in topology.groups], replicas)
+    spread = _Spread(voting, [before.get(group.number, ()) for group in groups])
+    spread.keep([group.replicas for group in groups], replicas)
     spread.fill(replicas)
     spread.level()
-    learners = _learners(topology, nodes, before)
-    return tuple(
+    learners = _learners(groups, nodes, before)
+    return [
         replace(group, replicas=tuple(voters), learners=tuple(learning))
-        for group, voters, learning in zip(topology.groups, spread.placed, learners, strict=True)
-    )
+        for group, voters, learning in zip(groups, spread.placed, learners, strict=True)
+    ]
 
 
 def _learners(
-    topology: Topology, nodes: Sequence[Node], before: dict[int, tuple[str, ...]]
+    groups: Sequence[Group], nodes: Sequence[Node], before: dict[int, tuple[str, ...]]
 ) -> _Placed:
     """One in each region that only reads: each such region is spread by itself."""
-    learners: _Placed = [[] for _ in topology.groups]
+    learners: _Placed = [[] for _ in groups]
     for region in dict.fromkeys(node.region for node in nodes if node.learner):
         own = [node for node in nodes if node.region == region]
-        spread = _Spread(own, [before.get(group.number, ()) for group in topology.groups])
-        spread.keep([group.learners for group in topology.groups], 1)
+        spread = _Spread(own, [before.get(group.number, ()) for group in groups])
+        spread.keep([group.learners for group in groups], 1)
         spread.fill(1)
         spread.level()
         for learning, placed in zip(learners, spread.placed, strict=True):

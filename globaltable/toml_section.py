@@ -127,6 +127,12 @@ def as_share(setting: str, value: object) -> float:
     return share
 
 
+def as_names(setting: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        raise ConfigError(f"{setting} = {value!r}: give a list of names")
+    return tuple(value)
+
+
 def as_tables(setting: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise ConfigError(f'{setting} = {value!r}: give a list of names, as in ["im.session"]')

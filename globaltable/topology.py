@@ -3,7 +3,8 @@
 Responsible for the arithmetic of placement, and for nothing that changes while a node runs.
 
 Invariants, checked where a topology is made: names are unique; a group's replicas are in distinct
-regions; every slot belongs to exactly one group.
+regions, all of which its geo allows; every slot of a table belongs to exactly one group, of the
+table's geo. The first group is of the default geo: what a cluster keeps about itself is there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,9 +14,12 @@ from typing import Final
 from zlib import crc32
 
 from globaltable.errors import ConfigError
+from globaltable.geo import EVERYWHERE, Geo, geo_of, require_apart
+from globaltable.model import SEPARATOR
 
 SLOTS_DEFAULT: Final = 4096
 REPLICAS_ALLOWED: Final = (3, 5)
+_TABLES_REMEMBERED: Final = 1_024
 
 
 def slot_of(name: bytes, slots: int) -> int:
@@ -57,6 +61,8 @@ class Group:
     number: int
     replicas: tuple[str, ...]
     learners: tuple[str, ...] = ()
+    geo: str = ""
+    """The geo whose tables it holds; empty for the default one."""
 
     @property
     def preferred(self) -> str:
@@ -81,6 +87,8 @@ class Topology:
     until a node without data joins under it."""
     before: tuple[Group, ...] = ()
     """The groups that the last change touched, as they were: what it takes to undo it."""
+    geos: tuple[Geo, ...] = ()
+    """But for the default one."""
 
     def __post_init__(self) -> None:
         names = [node.name for node in (*self.nodes, *self.removed)]
@@ -91,6 +99,7 @@ class Topology:
                 f"{len(self.groups)} groups cannot share {self.slots} slots; "
                 f"set between 1 and {self.slots} groups"
             )
+        self._check_geos()
         for group in self.groups:
             unknown = [name for name in group.holders if name not in self.node_by_name]
             if unknown:
@@ -100,6 +109,22 @@ class Topology:
                 raise ConfigError(f"group {group.number} has two replicas in a region: {regions}")
             if any(self.node_by_name[name].learner for name in group.replicas):
                 raise ConfigError(f"group {group.number} has a voter in a region that only reads")
+            geo = self.geo_of_group(group)
+            if outside := [region for region in regions if not geo.allows(region)]:
+                raise ConfigError(
+                    f"group {group.number} of geo {geo.name} would be in {', '.join(outside)}, "
+                    f"and may be in {', '.join(geo.regions)} only"
+                )
+
+    def _check_geos(self) -> None:
+        require_apart(self.geos)
+        with_groups = {group.geo for group in self.groups}
+        if unknown := with_groups - {"", *self._geo_by_name}:
+            raise ConfigError(f"there are groups of geos that there are not: {sorted(unknown)}")
+        if without := self._geo_by_name.keys() - with_groups:
+            raise ConfigError(f"there are geos without groups: {sorted(without)}")
+        if self.groups[0].geo:
+            raise ConfigError(f"group 0 is of geo {self.groups[0].geo}, and must be of the default")
 
     @cached_property
     def region_of(self) -> dict[str, str]:
@@ -110,21 +135,51 @@ class Topology:
     def node_by_name(self) -> dict[str, Node]:
         return {node.name: node for node in self.nodes}
 
-    def group_of_slot(self, slot: int) -> int:
-        return group_of_slot(slot, len(self.groups))
+    @cached_property
+    def _geo_by_name(self) -> dict[str, Geo]:
+        return {geo.name: geo for geo in self.geos}
 
-    def group_of(self, name: bytes) -> int:
-        """The number of the group that owns a qualified name."""
-        return self.group_of_slot(slot_of(name, self.slots))
+    def geo_of_group(self, group: Group) -> Geo:
+        return self._geo_by_name[group.geo] if group.geo else EVERYWHERE
+
+    def geo_of(self, table: str) -> Geo:
+        return geo_of(self.geos, table)
+
+    def groups_in(self, geo: str) -> tuple[Group, ...]:
+        """The groups of a geo, by number."""
+        return tuple(group for group in self.groups if group.geo == geo)
+
+    @cached_property
+    def _owners(self) -> "_Owners":
+        return _Owners(self)
 
     def owners_of(self, table: str) -> Sequence[int]:
         """The groups that slots of a table belong to: slot s to the (s mod length)-th of these."""
-        return range(len(self.groups))
+        return self._owners[table.encode()] if self.geos else range(len(self.groups))
+
+    def group_of_slot(self, slot: int, table: str = "") -> int:
+        """The number of the group that owns a slot of a table; of those of no geo by default."""
+        owners = self.owners_of(table)
+        return owners[group_of_slot(slot, len(owners))]
+
+    def group_of(self, name: bytes) -> int:
+        """The number of the group that owns a qualified name."""
+        if not self.geos:
+            return group_of_slot(slot_of(name, self.slots), len(self.groups))
+        owners = self._owners[name.partition(SEPARATOR)[0]]
+        return owners[group_of_slot(slot_of(name, self.slots), len(owners))]
 
     def groups_of(self, names: Iterable[bytes]) -> list[int]:
         """`group_of` for many names."""
-        groups = len(self.groups)
-        return [group_of_slot(slot, groups) for slot in slots_of(names, self.slots)]
+        if not self.geos:
+            groups = len(self.groups)
+            return [group_of_slot(slot, groups) for slot in slots_of(names, self.slots)]
+        # As above: without a call for each.
+        owners_of, slots = self._owners, self.slots
+        return [
+            (owners := owners_of[name.partition(SEPARATOR)[0]])[crc32(name) % slots % len(owners)]
+            for name in names
+        ]
 
     @cached_property
     def plan_digest(self) -> int:
@@ -155,8 +210,25 @@ class Topology:
         return replace(self, groups=tuple(groups))
 
     def slots_of_group(self, number: int) -> range:
-        """The slots a group owns, ascending."""
-        return range(number, self.slots, len(self.groups))
+        """The slots a group owns of the tables of its geo, ascending."""
+        sharing = [group.number for group in self.groups_in(self.groups[number].geo)]
+        return range(sharing.index(number), self.slots, len(sharing))
+
+
+class _Owners(dict[bytes, tuple[int, ...]]):
+    """`Topology.owners_of`, by the table's name as it begins those of its keys. Remembered of as
+    many tables as a cluster may be thought to have, and no more whatever is asked for."""
+
+    def __init__(self, topology: Topology) -> None:
+        super().__init__()
+        self._topology = topology
+
+    def __missing__(self, table: bytes) -> tuple[int, ...]:
+        geo = self._topology.geo_of(table.decode())
+        owners = tuple(group.number for group in self._topology.groups_in(geo.name))
+        if len(self) < _TABLES_REMEMBERED:
+            self[table] = owners
+        return owners
 
 
 def one_node_each(regions: Iterable[str]) -> tuple[Node, ...]:
@@ -165,23 +237,45 @@ def one_node_each(regions: Iterable[str]) -> tuple[Node, ...]:
 
 
 def spread(
-    cluster: str, nodes: Sequence[Node], groups: int, replicas: int, slots: int = SLOTS_DEFAULT
+    cluster: str,
+    nodes: Sequence[Node],
+    groups: int,
+    replicas: int,
+    slots: int = SLOTS_DEFAULT,
+    geos: Sequence[tuple[Geo, int]] = (),
 ) -> Topology:
     """Every group in `replicas` of the regions, on one node in each: regions are taken in turn, and
-    so are the nodes of a region; the leader stands in the first."""
+    so are the nodes of a region; the leader stands in the first. Behind the `groups` of the default
+    geo come those of `geos`, each with its number of groups, in its own regions."""
     if replicas not in REPLICAS_ALLOWED:
         raise ConfigError(
             f"replicas = {replicas}: a group has {' or '.join(map(str, REPLICAS_ALLOWED))} "
             "replicas, so that a majority survives the loss of a minority"
         )
+    spreads: list[Group] = []
+    for geo, count in ((EVERYWHERE, groups), *geos):
+        own = [node for node in nodes if geo.allows(node.region)]
+        spreads += _spread(geo, own, len(spreads), count, replicas)
+    return Topology(
+        cluster=cluster,
+        nodes=tuple(nodes),
+        groups=tuple(spreads),
+        slots=slots,
+        geos=tuple(geo for geo, _ in geos),
+    )
+
+
+def _spread(geo: Geo, nodes: Sequence[Node], first: int, groups: int, replicas: int) -> list[Group]:
+    """The groups of one geo, numbered from `first`, over the nodes that there are in it."""
     nodes_in: dict[str, list[str]] = {}
     for node in nodes:
         nodes_in.setdefault(node.region, []).append(node.name)
     regions = list(nodes_in)
     if len(regions) < replicas:
         raise ConfigError(
-            f"replicas = {replicas} but there are only {len(regions)} regions; each replica of a "
-            "group needs a region of its own"
+            f"replicas = {replicas} but there are only {len(regions)} regions"
+            + (f" with nodes in geo {geo.name}" if geo.name else "")
+            + "; each replica of a group needs a region of its own"
         )
 
     def replica(number: int, offset: int) -> str:
@@ -189,12 +283,12 @@ def spread(
         among = nodes_in[regions[(number + offset) % len(regions)]]
         return among[number // len(regions) % len(among)]
 
-    return Topology(
-        cluster=cluster,
-        nodes=tuple(nodes),
-        groups=tuple(
-            Group(number, tuple(replica(number, offset) for offset in range(replicas)))
-            for number in range(groups)
-        ),
-        slots=slots,
-    )
+    return [
+        Group(
+            first + number,
+            tuple(replica(number, offset) for offset in range(replicas)),
+            (),
+            geo.name,
+        )
+        for number in range(groups)
+    ]

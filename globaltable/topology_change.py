@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from globaltable.errors import ConfigError, Rejected
+from globaltable.geo import Geo
 from globaltable.rebalance import rebalanced
 from globaltable.topology import REPLICAS_ALLOWED, Group, Node, Topology
 
@@ -78,9 +79,21 @@ def replace_node(topology: Topology, name: str, node: Node) -> Topology:
     def swapped(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(node.name if other == name else other for other in names)
 
+    kept_out = [
+        group.geo
+        for group in topology.groups
+        if name in group.holders and not topology.geo_of_group(group).allows(node.region)
+    ]
+    if kept_out:
+        raise TopologyRefused(
+            f"{node.name} cannot take the place of {name}, which holds groups of geo "
+            f"{kept_out[0]}: region {node.region} is none of its; replace it in one of its "
+            f"regions, or add {node.name}, and then remove {name}"
+        )
     nodes = tuple(joined if other.name == name else other for other in topology.nodes)
     groups = tuple(
-        Group(g.number, swapped(g.replicas), swapped(g.learners)) for g in topology.groups
+        replace(g, replicas=swapped(g.replicas), learners=swapped(g.learners))
+        for g in topology.groups
     )
     removed = (*(old for old in topology.removed if old.name != node.name), gone)
     return _next(topology, nodes=nodes, groups=groups, removed=removed)
@@ -96,6 +109,30 @@ def with_replicas(topology: Topology, replicas: int) -> Topology:
     if replicas == topology.replicas:
         raise TopologyRefused(f"every group has {replicas} replicas already")
     return _changed(topology, topology.nodes, replicas)
+
+
+def with_geo_regions(topology: Topology, name: str, regions: Sequence[str]) -> Topology:
+    """A geo in other regions; its groups are rebalanced over them. Until they are there (they are
+    settled), who is to go may still hold their rows."""
+    geo = next((geo for geo in topology.geos if geo.name == name), None)
+    if geo is None:
+        known = ", ".join(geo.name for geo in topology.geos) or "none"
+        raise TopologyRefused(f"there is no geo {name!r}; there are {known}")
+    there = {node.region for node in topology.nodes}
+    for region in regions:
+        if region not in there and region not in geo.regions:
+            raise TopologyRefused(
+                f"there is no node in region {region!r}; add one first (globaltable member add)"
+            )
+    if {*regions} == {*geo.regions}:
+        raise TopologyRefused(f"geo {name} is in {', '.join(geo.regions)} already")
+    try:
+        changed = replace(geo, regions=tuple(regions))
+        geos = tuple(changed if other is geo else other for other in topology.geos)
+        groups = rebalanced(topology, topology.nodes, topology.replicas, geos)
+        return _next(topology, groups=groups, geos=geos)
+    except ConfigError as error:
+        raise TopologyRefused(str(error)) from error
 
 
 def drain(topology: Topology, where: str, *, undo: bool = False) -> Topology:
@@ -156,6 +193,7 @@ def differences(before: Topology, after: Topology) -> list[str]:
             was, now = getattr(old, what), getattr(new, what)
             if was != now:
                 lines.append(f"node {name}: {what} {was} -> {now}")
+    lines += _differences_of_geos(before, after)
     if len(before.groups) != len(after.groups) or before.slots != after.slots:
         lines.append(
             f"groups and slots: {len(before.groups)}, {before.slots} -> "
@@ -168,6 +206,20 @@ def differences(before: Topology, after: Topology) -> list[str]:
                 f"group {one.number}: {', '.join(one.holders)} -> {', '.join(other.holders)}"
             )
     return lines
+
+
+def _differences_of_geos(before: Topology, after: Topology) -> list[str]:
+    old = {geo.name: geo for geo in before.geos}
+    new = {geo.name: geo for geo in after.geos}
+    return [
+        f"geo {name}: {_shown(old.get(name))} -> {_shown(new.get(name))}"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _shown(geo: Geo | None) -> str:
+    return f"{', '.join(geo.tables)} in {', '.join(geo.regions)}" if geo is not None else "none"
 
 
 def _node(topology: Topology, name: str) -> Node:

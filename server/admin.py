@@ -145,7 +145,15 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self, request: pb.BeginRestoreRequest, context: Context
     ) -> pb.RestoreStanding:
         try:
-            return await self._restores.begin(request.backup_id)
+            return await self._restores.begin(request)
+        except GlobalTableError as error:
+            await _abort(context, error)
+
+    async def FindRow(  # noqa: N802
+        self, request: pb.FindRowRequest, context: Context
+    ) -> pb.FindRowResponse:
+        try:
+            return await self._restores.find(request.group)
         except GlobalTableError as error:
             await _abort(context, error)
 
@@ -178,7 +186,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
     async def GetTopology(  # noqa: N802
         self, request: pb.GetTopologyRequest, context: Context
     ) -> pb.TopologyStanding:
-        return topology_standing(self._core, self._live)
+        return topology_standing(self._core, self._live, self._backend.round_trips())
 
     async def ChangeTopology(  # noqa: N802
         self, request: pb.ChangeTopologyRequest, context: Context
@@ -186,6 +194,6 @@ class AdminService(pb_grpc.AdminServiceServicer):
         try:
             change = change_asked(request)
             await self._changes.make(change, context.time_remaining())
-            return topology_standing(self._core, self._live)
+            return topology_standing(self._core, self._live, self._backend.round_trips())
         except GlobalTableError as error:
             await _abort(context, error)

@@ -8,12 +8,21 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from globaltable.errors import Elsewhere, NoQuorum, Overloaded, StorageError
-from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
+from globaltable.model import (
+    SEPARATOR,
+    Binding,
+    Op,
+    Outcome,
+    OutcomeStatus,
+    qualified_name,
+    split_name,
+)
 from globaltable.server.config import Config
 from globaltable.server.core import NodeCore
 from globaltable.server.distances import Distances
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
+from globaltable.server.round_trip import RoundTrip
 from globaltable.server.status import placement_response, status_response, topology_response
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
@@ -132,6 +141,7 @@ class NodeBackend:
         next token: the last row key looked at. It may be fewer while there are more, for most rows
         may be of keys that were unbound."""
         slots = self._topology.slots
+        owners = self._topology.owners_of(table)
         first = int.from_bytes(token[:SLOT_BYTES], "big") if token else 0
         name = qualified_name(table, prefix)
         scanners: dict[int, Any] = {}
@@ -141,7 +151,7 @@ class NodeBackend:
             if wanted and not (slot < 8 * len(wanted) and wanted[slot >> 3] >> (slot & 7) & 1):
                 continue
             head = slot.to_bytes(SLOT_BYTES, "big")
-            group = self._topology.group_of_slot(slot)
+            group = owners[slot % len(owners)]
             if group not in scanners:
                 scanners[group] = self._core.serving(group).table.scanner()
             start = max(head + name, token + b"\0")
@@ -162,12 +172,13 @@ class NodeBackend:
         if len(self.watches) >= self._config.limits.watchers:
             raise Overloaded(f"{len(self.watches)} watchers are connected to this node", 1.0)
         present = len(self._topology.groups)
+        table = start.partition(SEPARATOR)[0].decode()
         if exact:
             groups = [self._topology.group_of(start)]
         elif unknown := [group for group in groups if group >= present]:
             # Of a topology that this node has yet to hear of.
             raise Elsewhere(f"group {unknown[0]} is not known to {self._node}")
-        return self.watches.add(start, exact, groups or range(present), after)
+        return self.watches.add(start, exact, groups or self._topology.owners_of(table), after)
 
     def status(self) -> pb.StatusResponse:
         peers = [
@@ -178,10 +189,15 @@ class NodeBackend:
         uptime_s = self._loop.time() - self._started_at
         return status_response(self._core, self.tables, uptime_s, peers)
 
+    def round_trips(self) -> list[tuple[str, RoundTrip]]:
+        """To the other nodes, where it has been measured."""
+        measured = [(n.name, self._links.round_trip(n.name)) for n in self._topology.nodes]
+        return [(name, round_trip) for name, round_trip in measured if round_trip.samples]
+
     def topology(self, table: str, known_version: int) -> pb.TopologyResponse:
         return topology_response(self._topology, self._node, table, known_version)
 
-    def placement(self) -> pb.PlacementResponse:
+    def placement(self, table: str) -> pb.PlacementResponse:
         region_of = self._topology.region_of
         distances = Distances(self._node, region_of, self._links, self._config.round_trips())
-        return placement_response(self._core, distances.round_trip_s)
+        return placement_response(self._core, distances.round_trip_s, table)

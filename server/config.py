@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from globaltable.errors import ConfigError
+from globaltable.geo import Geo
 from globaltable.placement import RoundTrips, placed
 from globaltable.topology import SLOTS_DEFAULT, Node, Topology, spread
 
@@ -112,6 +113,16 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class GeoConfig:
+    """A geo as it is founded: `[geos.NAME]`."""
+
+    geo: Geo
+    groups: int
+    leader: str = ""
+    """The region that is to lead them; empty: by the round trips."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole cluster, as every node of it sees it."""
 
@@ -120,6 +131,10 @@ class Config:
     nodes: tuple[NodeConfig, ...]
     """Region by region."""
     groups: int = 3
+    """Of the default geo: of all tables that are in no other."""
+    leader: str = ""
+    """The region that is to lead them; empty: by the round trips."""
+    geos: tuple[GeoConfig, ...] = ()
     replicas: int = 3
     slots: int = SLOTS_DEFAULT
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -135,6 +150,11 @@ class Config:
     def fence(self) -> str:
         """What peers and data directories must be of. No name and no id holds the sign between."""
         return f"{self.cluster}/{self.cluster_id}" if self.cluster_id else self.cluster
+
+    @property
+    def groups_in_all(self) -> int:
+        """With those of the geos."""
+        return self.groups + sum(one.groups for one in self.geos)
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -160,6 +180,12 @@ class Config:
         nodes = [
             Node(node.name, node.region, str(node.peer), str(node.client)) for node in self.nodes
         ]
-        dealt = spread(self.cluster, nodes, self.groups, self.replicas, self.slots)
+        geos = [(one.geo, one.groups) for one in self.geos]
+        dealt = spread(self.cluster, nodes, self.groups, self.replicas, self.slots, geos)
         weights = self.placement.weights if self.placement is not None else None
-        return placed(dealt, self.round_trips() or RoundTrips(), weights)
+        return placed(dealt, self.round_trips() or RoundTrips(), weights, self.leader_regions())
+
+    def leader_regions(self) -> dict[str, str]:
+        """By geo, the region that is to lead it, where one is named."""
+        named = {"": self.leader, **{one.geo.name: one.leader for one in self.geos}}
+        return {geo: region for geo, region in named.items() if region}

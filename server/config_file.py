@@ -24,6 +24,7 @@ from globaltable.server.config import (
     Placement,
     Timeouts,
 )
+from globaltable.server.geo_sections import render_geos, take_geos, take_leader
 from globaltable.toml_section import (
     Section,
     as_count,
@@ -75,27 +76,37 @@ class _Parser:
         count = groups.take("count", as_count, len(nodes))
         replicas = groups.take("replicas", as_count, 3)
         slots = groups.take("slots", as_count, SLOTS_DEFAULT)
-        groups.finish("count, replicas, slots")
+        leader = take_leader(groups, list(dict.fromkeys(node.region for node in nodes)))
+        groups.finish("count, replicas, slots, leader")
+        geos = take_geos(root, nodes, tables, replicas)
         timeouts = self._timeouts(root.section("timeouts"))
         limits = self._limits(root.section("limits"))
         names = list(dict.fromkeys(node.region for node in nodes))
         injected = self._injected(root, names)
         placement = self._placement(root, names)
         root.finish(
-            "cluster, cluster_id, tables, data_dir, [groups], [log], [regions.NAME], [timeouts], "
-            "[limits], [injected_latency], [placement]"
+            "cluster, cluster_id, tables, data_dir, [groups], [geos.NAME], [log], [regions.NAME], "
+            "[timeouts], [limits], [injected_latency], [placement]"
         )
         _check_replicas(replicas, len(names))
         if not count <= slots <= 65_536:
             raise ConfigError(
                 f"groups.slots = {slots}: give between groups.count = {count} and 65536"
             )
+        for one in geos:
+            if one.groups > slots:
+                raise ConfigError(
+                    f"geos.{one.geo.name}.groups = {one.groups}: give at most "
+                    f"groups.slots = {slots}"
+                )
         return Config(
             cluster=cluster,
             cluster_id=cluster_id,
             tables=tables,
             nodes=nodes,
             groups=count,
+            leader=leader,
+            geos=geos,
             replicas=replicas,
             slots=slots,
             timeouts=timeouts,
@@ -266,7 +277,9 @@ def render(config: Config) -> str:
     lines += [f'cluster_id = "{config.cluster_id}"'] if config.cluster_id else []
     lines += [""]
     lines += ["[groups]", f"count = {config.groups}", f"replicas = {config.replicas}"]
-    lines += [f"slots = {config.slots}", ""]
+    lines += [f"slots = {config.slots}"]
+    lines += [f'leader = "{config.leader}"'] if config.leader else []
+    lines += ["", *render_geos(config.geos)]
     lines += ["[log]", f'level = "{config.log_level}"', f'format = "{config.log_format}"', ""]
     alone = Counter(node.region for node in config.nodes)
     for node in config.nodes:

@@ -30,6 +30,7 @@ from globaltable.server.handshake import (
     decode_hello,
     encode_hello,
 )
+from globaltable.server.round_trip import RoundTrip
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 UNKNOWN_CONNECTIONS_MAX: Final = 64
@@ -241,7 +242,7 @@ class PeerLinks:
         self._client_ssl = client_ssl
         self._links: dict[str, _Link] = {}
         self._unknown: set[_Link] = set()
-        self._round_trip_s: dict[str, float] = {}
+        self._round_trips: dict[str, RoundTrip] = {}
         self._server: asyncio.Server | None = None
         self._dialling: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -336,8 +337,11 @@ class PeerLinks:
         return link is not None and link.plan == self._plan
 
     def round_trip_s(self, peer: str) -> float:
-        """Smoothed; 0.0 until it has been measured."""
-        return self._round_trip_s.get(peer, 0.0)
+        """As `RoundTrip` tells it; 0.0 until it has been measured."""
+        return self.round_trip(peer).smooth_s
+
+    def round_trip(self, peer: str) -> RoundTrip:
+        return self._round_trips.get(peer) or RoundTrip()
 
     def buffered_bytes(self, peer: str) -> int:
         link = self._links.get(peer)
@@ -392,9 +396,7 @@ class PeerLinks:
             raise ProtocolError(f"a PONG of {len(body)} bytes")
         took_s = (time.monotonic_ns() - int.from_bytes(body, "big")) / 1e9
         if 0 <= took_s < 60:
-            before = self._round_trip_s.get(link.peer)
-            smooth = took_s if before is None else 0.8 * before + 0.2 * took_s
-            self._round_trip_s[link.peer] = smooth
+            self._round_trips.setdefault(link.peer, RoundTrip()).took(took_s)
 
     # --- background ------------------------------------------------------------------------------
 

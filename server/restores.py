@@ -3,7 +3,8 @@
 How far is a binding of the system table, so that it is as durable as what it speaks of, and two
 who restore at once meet: each note is a move at the version that its writer knows, and one loses.
 
-Invariants: a restore begins only while no group of this node holds a binding; of a cluster that was
+Invariants: a restore begins only while no group holds a binding: those of this node are looked at
+here, and those of others by who restores, at nodes that hold them (`find`). Of a cluster that was
 restored, or is being, no other backup is restored to it.
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 from globaltable import limits
-from globaltable.errors import InvalidArgument, LimitExceeded, NoQuorum, Rejected
+from globaltable.errors import Elsewhere, InvalidArgument, LimitExceeded, NoQuorum, Rejected
 from globaltable.model import (
     SYSTEM_TABLE,
     Binding,
@@ -61,13 +62,16 @@ class Restores:
 
     # --- how far ---------------------------------------------------------------------------------
 
-    async def begin(self, backup_id: str) -> pb.RestoreStanding:
+    async def begin(self, request: pb.BeginRestoreRequest) -> pb.RestoreStanding:
         """Raises `Rejected` if the cluster holds anything else."""
+        backup_id = request.backup_id
         _require_backup_id(backup_id)
         await self._backend.barrier_of(list(self._core.replicas), None)
         ((mark, _),) = self._backend.read([MARK])
         if mark is None:
             self._require_empty()
+            if not request.found_empty:
+                return pb.RestoreStanding()
             outcome = await self._decide(OpKind.BIND, f"{backup_id} 0", 0)
             assert outcome.binding is not None
             mark = outcome.binding
@@ -93,20 +97,33 @@ class Restores:
         assert outcome.binding is not None
         return _standing(outcome.binding, backup_id)
 
+    async def find(self, group: int) -> pb.FindRowResponse:
+        """Of a group, any row there is, of a table that callers may name."""
+        self._core.serving(group)
+        await self._backend.barrier_of([group], None)
+        table, key = self._find(group)
+        return pb.FindRowResponse(found=bool(table), table=table, key=key)
+
+    def _find(self, group: int) -> tuple[str, str]:
+        """Empty if there is none."""
+        for key, _ in self._core.serving(group).table.scan(b"", _BEHIND_ALL_ROWS):
+            table, session = split_name(key[SLOT_BYTES:])
+            if table != SYSTEM_TABLE:
+                return table, session
+        return "", ""
+
     def _require_empty(self) -> None:
         for group in self._core.replicas:
-            for key, _ in self._core.serving(group).table.scan(b"", _BEHIND_ALL_ROWS):
-                table, session = split_name(key[SLOT_BYTES:])
-                if table != SYSTEM_TABLE:
-                    raise Rejected(
-                        f"the cluster is not empty: {session!r} of {table!r} is bound; restore "
-                        "into a new cluster"
-                    )
+            table, key = self._find(group)
+            if table:
+                raise Rejected(not_empty(table, key))
 
     async def _decide(self, kind: OpKind, unit: str, version: int) -> Outcome:
         self._sequence += 1
         op = Op(kind, MARK, unit, version, self._client_id, self._sequence)
         (outcome,) = await decided(self._backend, [op])
+        if outcome.status is OutcomeStatus.ELSEWHERE:
+            raise Elsewhere(outcome.detail)
         if outcome.status in _UNDECIDED:
             raise NoQuorum(outcome.detail)
         return outcome
@@ -160,6 +177,11 @@ class Restores:
             require_version(version)
             ops.append(Op(OpKind.IMPORT, name, unit, version, client_id, sequence))
         return ops
+
+
+def not_empty(table: str, key: str) -> str:
+    """Why nothing is restored."""
+    return f"the cluster is not empty: {key!r} of {table!r} is bound; restore into a new cluster"
 
 
 _UNDECIDED: Final = (OutcomeStatus.UNAVAILABLE, OutcomeStatus.OVERLOADED, OutcomeStatus.UNKNOWN)

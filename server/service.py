@@ -94,7 +94,7 @@ class Backend(WriteBackend, Protocol):
 
     def topology(self, table: str, known_version: int) -> pb.TopologyResponse: ...
 
-    def placement(self) -> pb.PlacementResponse: ...
+    def placement(self, table: str) -> pb.PlacementResponse: ...
 
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -271,7 +271,7 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
     async def Placement(  # noqa: N802
         self, request: pb.PlacementRequest, context: Context
     ) -> pb.PlacementResponse:
-        return self._backend.placement()
+        return self._backend.placement(request.table)
 
     # ---------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import structlog
 
 from globaltable.errors import ConfigError, ProtocolError
+from globaltable.geo import geo_of
 from globaltable.server.config import Config, NodeConfig
 from globaltable.server.handshake import SINCE_UNKNOWN
 from globaltable.server.peers import Peer, PeerLinks
@@ -43,6 +44,7 @@ def begin(config: Config, name: str) -> Start:
     is_fresh = kept is None and not (own.data_dir / "identity").exists()
     founded = config.topology()
     known = Known(founded, founded) if kept is None else _reconciled(kept, founded)
+    require_same_geos(known.newest, config)
     _require_present(known.newest, name, own)
     lock = _claim(config, own, known.newest)
     if known != kept:
@@ -72,9 +74,31 @@ def _same_holders(kept: Topology, founded: Topology) -> bool:
     return (
         len(kept.groups) == len(founded.groups)
         and kept.slots == founded.slots
+        and kept.geos == founded.geos
         and kept.node_by_name.keys() == founded.node_by_name.keys()
         and all(map(same_members, kept.groups, founded.groups))
     )
+
+
+def require_same_geos(topology: Topology, config: Config) -> None:
+    """Refuse a file that would have a table kept to other regions than it is: who wrote it would
+    believe that its rows are where the file says. A geo's regions are changed by command, and the
+    file may be older than that; its tables never are."""
+    founded = [one.geo for one in config.geos]
+    for table in dict.fromkeys(
+        (*config.tables, *(table for geo in founded for table in geo.tables))
+    ):
+        present, filed = topology.geo_of(table).name, geo_of(founded, table).name
+        if present != filed:
+            raise ConfigError(
+                f"table {table!r} is in {_geo(present)} by the topology, and in {_geo(filed)} by "
+                "the file; a table's geo is decided when the cluster is founded: correct the file, "
+                "or back up, and restore into a new cluster"
+            )
+
+
+def _geo(name: str) -> str:
+    return f"geo {name!r}" if name else "no geo"
 
 
 def _require_present(topology: Topology, name: str, own: NodeConfig) -> None:
@@ -114,6 +138,7 @@ async def begin_joining(config: Config, name: str) -> Start:
     topology = await _Joining(config, own).heard()
     if topology.cluster != config.cluster:
         raise ConfigError(f"the others are cluster {topology.cluster!r}, not {config.cluster!r}")
+    require_same_geos(topology, config)
     _require_present(topology, name, own)
     known = Known(topology, None)
     lock = _claim(config, own, topology)

@@ -67,14 +67,20 @@ def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.
     )
 
 
-def placement_response(core: NodeCore, round_trip_s: RoundTripS) -> pb.PlacementResponse:
-    """The groups that commit soonest from this node, of those whose replica here serves."""
+def placement_response(
+    core: NodeCore, round_trip_s: RoundTripS, table: str = ""
+) -> pb.PlacementResponse:
+    """The groups of a table's geo that commit soonest from this node, of those whose replica here
+    serves."""
+    topology = core.topology
+    geo = topology.geo_of(table).name
     leaders = {
         number: replica.guard.leader
         for number, replica in core.replicas.items()
-        if replica.guard.leader is not None and not core.refusal(number)
+        if replica.guard.leader is not None
+        and not core.refusal(number)
+        and topology.groups[number].geo == geo
     }
-    topology = core.topology
     cheapest = cheapest_groups(core.node, topology, leaders, round_trip_s)
     return pb.PlacementResponse(cheapest=cheapest.groups, expected_s=cheapest.expected_s)
 

@@ -1,9 +1,12 @@
 """The admin API's messages about the topology, and the values they stand for."""
 
+from collections.abc import Iterable
+
 from globaltable.errors import ConfigError, InvalidArgument
 from globaltable.server.config import Address
 from globaltable.server.core import NodeCore
 from globaltable.server.live_topology import LiveTopology
+from globaltable.server.round_trip import RoundTrip
 from globaltable.toml_section import as_name
 from globaltable.topology import Node, Topology
 from globaltable.topology_change import (
@@ -13,6 +16,7 @@ from globaltable.topology_change import (
     lead,
     remove,
     replace_node,
+    with_geo_regions,
     with_replicas,
 )
 from globaltable.v1 import admin_pb2 as pb
@@ -37,6 +41,9 @@ def change_asked(request: pb.ChangeTopologyRequest) -> Change:
                 return with_replicas(topology, request.replicas)
             case "drain":
                 return drain(topology, request.drain.where, undo=request.drain.undo)
+            case "geo_regions":
+                asked = request.geo_regions
+                return with_geo_regions(topology, asked.name, list(asked.regions))
             case _:
                 return lead(topology, list(request.leaders.nodes))
 
@@ -59,12 +66,18 @@ def _node(asked: pb.MemberNode) -> Node:
         raise InvalidArgument(str(error)) from error
 
 
-def topology_standing(core: NodeCore, live: LiveTopology) -> pb.TopologyStanding:
+def topology_standing(
+    core: NodeCore, live: LiveTopology, round_trips: Iterable[tuple[str, RoundTrip]]
+) -> pb.TopologyStanding:
     return pb.TopologyStanding(
         node=core.node,
         json=encode_topology(live.newest),
         unsettled=sorted(live.unsettled),
         replicas=[_standing(core, number) for number in sorted({*core.replicas, *core.failures})],
+        round_trips=[
+            pb.RoundTrip(node=name, round_trip_s=one.smooth_s, samples=one.samples)
+            for name, one in round_trips
+        ],
     )
 
 

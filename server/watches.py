@@ -145,7 +145,9 @@ class Watches:
                         self._offer(watcher, change)
 
     def _offer(self, watcher: Watcher, change: Change) -> None:
-        if watcher.live and change.revision > watcher.position[change.group]:
+        position = watcher.position.get(change.group)
+        # A node holds other groups than those that a watch may name: they are on other streams.
+        if position is not None and watcher.live and change.revision > position:
             watcher.offer(change)
 
     def jumped(self, group: int) -> None:

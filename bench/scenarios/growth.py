@@ -164,11 +164,11 @@ class Grown:
             directory,
             cluster=config.cluster,
             node=self._away,
-            groups=config.groups,
+            groups=config.groups_in_all,
             slots=config.slots,
         )
         try:
-            replacement.discard_all(directory, config.groups)
+            replacement.discard_all(directory, config.groups_in_all)
         finally:
             os.close(held)
 

@@ -19,10 +19,10 @@ from globaltable.errors import (
     ProtocolError,
     Rejected,
 )
+from globaltable.topology import Topology
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.v1 import admin_pb2_grpc as pb_grpc
-from globaltable.v1 import globaltable_pb2 as api
-from globaltable.v1 import globaltable_pb2_grpc as api_grpc
+from globaltable.wire.topologies import decode_topology
 
 DESCRIBE_TIMEOUT_S: Final = 5.0
 _RETRY_DELAY_S: Final = 0.5
@@ -96,7 +96,7 @@ class Nodes:
         self.missing = missing
         """By address, why nothing was heard of a node."""
         self._channels: list[grpc.Channel] = []
-        self._topologies: list[api.TopologyResponse] = []
+        self._topologies: list[Topology] = []
 
     @classmethod
     def connect(cls, addresses: Iterable[str]) -> Self:
@@ -126,14 +126,11 @@ class Nodes:
         except GlobalTableError as error:
             self.missing[address] = error
         else:
-            self._topologies.append(_topology(address, channel, self.nodes[-1].description))
+            self._topologies.append(_topology(address, stub))
 
     def _connect_present(self) -> None:
         """Whom the latest topology names, and nobody else."""
-        present = max(self._topologies, key=lambda one: one.version).nodes
-        if not present:
-            return
-        where = {node.name: node.address for node in present}
+        where = {node.name: node.client for node in self.topology.nodes}
         self.nodes[:] = [node for node in self.nodes if node.name in where]
         heard = {node.name for node in self.nodes}
         named = set(where.values())
@@ -154,6 +151,11 @@ class Nodes:
                     f"{node.address} and {first.address} are not of one cluster: "
                     f"{_shape(node.description)} and {_shape(first.description)}"
                 )
+
+    @property
+    def topology(self) -> Topology:
+        """The newest that any of them knew when it was asked."""
+        return max(self._topologies, key=lambda one: one.version)
 
     @property
     def cluster(self) -> pb.DescribeResponse:
@@ -184,14 +186,10 @@ def describe(address: str, stub: pb_grpc.AdminServiceStub) -> pb.DescribeRespons
         return stub.Describe(pb.DescribeRequest(), timeout=DESCRIBE_TIMEOUT_S)
 
 
-def _topology(
-    address: str, channel: grpc.Channel, description: pb.DescribeResponse
-) -> api.TopologyResponse:
-    stub = api_grpc.GlobalTableServiceStub(channel)
+def _topology(address: str, stub: pb_grpc.AdminServiceStub) -> Topology:
     with asking(address):
-        request = api.TopologyRequest(table=description.tables[0])
-        answer: api.TopologyResponse = stub.Topology(request, timeout=DESCRIBE_TIMEOUT_S)
-        return answer
+        answer = stub.GetTopology(pb.GetTopologyRequest(), timeout=DESCRIBE_TIMEOUT_S)
+    return decode_topology(answer.json)
 
 
 def _shape(description: pb.DescribeResponse) -> tuple[str, str, int, int]:

@@ -11,7 +11,7 @@ and all before it are imported.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import BinaryIO, Final, NamedTuple
 
@@ -20,8 +20,9 @@ from globaltable.admin.nodes import Node, Nodes, asking
 from globaltable.backup.contents import NamedRow
 from globaltable.backup.reading import BackupReader
 from globaltable.backup.records import Origin
-from globaltable.errors import InvalidArgument, Rejected, Unavailable
+from globaltable.errors import InvalidArgument, NoQuorum, Rejected, Unavailable
 from globaltable.model import SYSTEM_TABLE, qualified_name, split_name
+from globaltable.server.restores import not_empty
 from globaltable.v1 import admin_pb2 as pb
 
 UNDER_WAY_MAX: Final = 8
@@ -77,17 +78,19 @@ class _Restore:
         self._file = file
         self._backup = backup
         self._nodes = nodes.nodes
+        self._node_by_name = {node.name: node for node in nodes.nodes}
+        self._topology = nodes.topology
+        self._holders = [group.holders for group in nodes.topology.groups]
         self._progress = progress
+        self._noting: Node | None = None
+        """Whom the standing is noted at."""
         self._imported = 0
         self._present = 0
         self._counting = threading.Lock()
         self._stop = threading.Event()
 
     def run(self) -> Restored:
-        begin = pb.BeginRestoreRequest(backup_id=self._backup.backup_id)
-        standing = self._at_any_node(
-            lambda node: node.stub.BeginRestore(begin, timeout=REQUEST_TIMEOUT_S)
-        )
+        standing = self._begin()
         resumed_at = standing.chunks
         if not standing.done:
             standing = self._import_all(standing)
@@ -145,17 +148,48 @@ class _Restore:
         request = pb.NoteRestoreRequest(
             backup_id=self._backup.backup_id, version=standing.version, chunks=chunks, done=done
         )
-        node = self._nodes[0]
-        with asking(node.address):
-            return node.stub.NoteRestore(request, timeout=REQUEST_TIMEOUT_S)
+        assert self._noting is not None, "it has begun"
+        with asking(self._noting.address):
+            return self._noting.stub.NoteRestore(request, timeout=REQUEST_TIMEOUT_S)
 
-    def _at_any_node(self, ask: Callable[[Node], pb.RestoreStanding]) -> pb.RestoreStanding:
+    def _begin(self) -> pb.RestoreStanding:
+        """Begin it, if every group is empty; or go on with it."""
+        request = pb.BeginRestoreRequest(backup_id=self._backup.backup_id)
+        standing = self._begin_at_any(request)
+        if standing.version == 0:
+            self._require_empty()
+            request.found_empty = True
+            standing = self._begin_at_any(request)
+        return standing
+
+    def _require_empty(self) -> None:
+        for group, holders in enumerate(self._holders):
+            row = self._find_row(group, [n for n in self._nodes if n.name in holders])
+            if row.found:
+                raise Rejected(not_empty(row.table, row.key))
+
+    def _find_row(self, group: int, nodes: Sequence[Node]) -> pb.FindRowResponse:
+        last: Unavailable = NoQuorum(f"no node that holds group {group} has answered")
+        for node in nodes:
+            try:
+                with asking(node.address):
+                    request = pb.FindRowRequest(group=group)
+                    return node.stub.FindRow(request, timeout=REQUEST_TIMEOUT_S)
+            except Unavailable as error:
+                last = error
+        raise last
+
+    def _begin_at_any(self, request: pb.BeginRestoreRequest) -> pb.RestoreStanding:
+        """At the first node that can: who holds no replica of the mark's group cannot."""
         for node in self._nodes:
             try:
                 with asking(node.address):
-                    return ask(node)
+                    standing = node.stub.BeginRestore(request, timeout=REQUEST_TIMEOUT_S)
             except Unavailable as error:
                 last = error
+            else:
+                self._noting = node
+                return standing
         raise last
 
     # --- on the pool's threads -------------------------------------------------------------------
@@ -165,20 +199,17 @@ class _Restore:
         deadline = time.monotonic() + PATIENCE_S
         attempt = number
         while rows and not self._stop.is_set():
-            node = self._nodes[attempt % len(self._nodes)]
-            reason = f"{node.address}: nothing was decided"
-            try:
-                with asking(node.address):
-                    response = node.stub.Import(_request(rows), timeout=REQUEST_TIMEOUT_S)
-                self._require_none_refused(rows, response)
-                with self._counting:
-                    self._imported += response.imported
-                    self._present += response.present
-                rows = [rows[position] for position in response.undecided]
-                reason = f"{node.address}: {response.detail}"
-                delay_s = response.retry_delay_ms / 1_000
-            except Unavailable as error:
-                reason, delay_s = str(error), _RETRY_DELAY_S
+            left: list[NamedRow] = []
+            delay_s, reason = 0.0, ""
+            for node, share in self._shares(rows, attempt):
+                try:
+                    undecided, said, node_delay_s = self._send(node, share)
+                    left += undecided
+                except Unavailable as error:
+                    left += share
+                    said, node_delay_s = str(error), _RETRY_DELAY_S
+                reason, delay_s = said or reason, max(delay_s, node_delay_s)
+            rows = left
             if rows:
                 if time.monotonic() > deadline:
                     raise Unavailable(
@@ -188,6 +219,32 @@ class _Restore:
                 attempt += 1
                 self._stop.wait(delay_s)
         return number
+
+    def _shares(
+        self, rows: Sequence[NamedRow], attempt: int
+    ) -> Iterator[tuple[Node, list[NamedRow]]]:
+        """Rows, each with a node that holds its group, another one at each attempt: so none is
+        shown to a node outside its geo."""
+        shares: dict[str, list[NamedRow]] = {}
+        owners = self._topology.groups_of([row.name for row in rows])
+        for row, owner in zip(rows, owners, strict=True):
+            holders = [name for name in self._holders[owner] if name in self._node_by_name]
+            if not holders:
+                raise NoQuorum(f"no node that holds group {owner} has answered")
+            shares.setdefault(holders[attempt % len(holders)], []).append(row)
+        for name, share in shares.items():
+            yield self._node_by_name[name], share
+
+    def _send(self, node: Node, rows: list[NamedRow]) -> tuple[list[NamedRow], str, float]:
+        """What is undecided of rows that a node was asked to import, why, and when to ask again."""
+        with asking(node.address):
+            response = node.stub.Import(_request(rows), timeout=REQUEST_TIMEOUT_S)
+        self._require_none_refused(rows, response)
+        with self._counting:
+            self._imported += response.imported
+            self._present += response.present
+        undecided = [rows[position] for position in response.undecided]
+        return undecided, f"{node.address}: {response.detail}", response.retry_delay_ms / 1_000
 
     def _require_none_refused(self, rows: list[NamedRow], response: pb.ImportResponse) -> None:
         if not response.refused:

@@ -31,13 +31,14 @@ from globaltable.backup.records import FORMAT_VERSION, Begin, Header, Origin
 from globaltable.backup.writing import BackupWriter
 from globaltable.errors import ConfigError, Corrupt, StorageError
 from globaltable.model import Batch
-from globaltable.raft.journal import Journal, is_no_op
+from globaltable.raft.journal import Journal, founders_in, is_no_op
 from globaltable.server.config import Config, NodeConfig
-from globaltable.store import identity
+from globaltable.store import identity, known_topology
 from globaltable.store.frozen import FrozenRows
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.table import Table, is_system_row
+from globaltable.topology import Topology
 from globaltable.wire.batches import decode_batch
 from globaltable.wire.packing import pack
 
@@ -63,6 +64,8 @@ class Standing(NamedTuple):
     """The last revision in its table: certainly committed."""
     reason: str
     """Why it cannot be used; empty if it can."""
+    voters: tuple[str, ...] = ()
+    """By the latest configuration in its log; empty if nothing has said so since it was founded."""
 
     @property
     def tail(self) -> int:
@@ -83,6 +86,7 @@ class _Survivor:
         self.node = node
         self.log = LmdbLogStore(node.data_dir / "log")
         self.table = LmdbTableStore(node.data_dir / "table")
+        self.held = set(self.log.groups())
 
     def close(self) -> None:
         self.table.close()
@@ -90,15 +94,21 @@ class _Survivor:
 
     def standing(self, group: int) -> Standing:
         name = self.node.name
+        if group not in self.held:
+            return Standing(name, 0, 0, 0, "it holds no replica of it")
         try:
             image = self.log.load(group)
+            if image.hard_state.joining:
+                return Standing(name, 0, 0, 0, "it had not yet joined")
             if image.hard_state.rebuilding:
                 return Standing(name, 0, 0, 0, "it was discarded, and not yet rebuilt")
             state = self.table.image(group).state
-            journal = Journal(group, image, state.applied, state.applied_term)
+            members = state.members or founders_in(image)
+            journal = Journal(group, image, state.applied, state.applied_term, members)
         except StorageError as error:
             return Standing(name, 0, 0, 0, str(error))
-        return Standing(name, journal.last_term, journal.last_index, state.applied, "")
+        voters = journal.members.voters if journal.members is not None else ()
+        return Standing(name, journal.last_term, journal.last_index, state.applied, "", voters)
 
     def replayed(self, group: int, slots: int) -> Table:
         """The group's table, at the end of its log."""
@@ -134,6 +144,9 @@ class Salvage:
         self._stack = ExitStack()
         self._survivors: dict[str, _Survivor] = {}
         self._nodes = [config.node(name) for name in nodes]
+        self._founded = config.topology()
+        self._known: dict[str, Topology] = {}
+        """What each survivor knows, if it has kept anything."""
         successors = set()
         try:
             for node in self._nodes:
@@ -141,6 +154,9 @@ class Salvage:
                     raise ConfigError(
                         f"{node.data_dir} does not exist: node {node.name} is no survivor"
                     )
+                kept = known_topology.load(node.data_dir)
+                if kept is not None:
+                    self._known[node.name] = kept.newest
                 lock = identity.claim(node.data_dir, if_retired=True, **self._whose(node))
                 self._stack.callback(os.close, lock)
                 successors.add(identity.successor(node.data_dir))
@@ -157,14 +173,29 @@ class Salvage:
         return _Whose(
             cluster=self.config.fence,
             node=node.name,
-            groups=self.config.groups,
+            groups=len(self._known.get(node.name, self._founded).groups),
             slots=self.config.slots,
         )
+
+    @property
+    def topology(self) -> Topology:
+        """The newest that any survivor knows; the founding one if nothing has changed since."""
+        known = [self._founded, *self._known.values()]
+        return max(known, key=lambda topology: topology.version)
+
+    def is_majority(self, survey: Sequence[Found]) -> bool:
+        """Of every group, by the members that the log of the one that counts has."""
+        names = set(self._survivors)
+        for group, chosen, _ in survey:
+            voters = chosen.voters or self._founded.groups[group].replicas
+            if 2 * len(names.intersection(voters)) <= len(voters):
+                return False
+        return True
 
     def survey(self) -> list[Found]:
         """Raises `Corrupt` if there is a group of which nothing can be used."""
         found = []
-        for group in range(self.config.groups):
+        for group in range(len(self.topology.groups)):
             standings = [survivor.standing(group) for survivor in self._survivors.values()]
             usable = [standing for standing in standings if not standing.reason]
             if not usable:
@@ -186,7 +217,7 @@ class Salvage:
             successor_id=self.successor_id,
             tables=config.tables,
             slots=config.slots,
-            groups=config.groups,
+            groups=len(self.topology.groups),
             begun_at_ms=int(time.time() * 1_000),
             made_by=globaltable.__version__,
         )

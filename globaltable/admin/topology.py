@@ -4,7 +4,7 @@ Any node knows the newest topology, or soon will; what a group's members are now
 say. So all nodes that can be reached are asked, and of a group the word of the latest term counts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import grpc
@@ -42,10 +42,22 @@ class ClusterProgress(NamedTuple):
     groups: Sequence[GroupProgress]
     silent: Sequence[str]
     """Nodes that did not answer."""
+    round_trips: Mapping[tuple[str, str], pb.RoundTrip]
+    """By who measured it, and to which node."""
 
     @property
     def is_settled(self) -> bool:
         return not any(group.waits_for for group in self.groups)
+
+    def led_by_others(self) -> list[int]:
+        """Groups whose leader is not who should lead them, though that node answers."""
+        wanted = {g.wanted.number: self.topology.preferred(g.wanted) for g in self.groups}
+        return [
+            group.wanted.number
+            for group in self.groups
+            if group.leader != wanted[group.wanted.number]
+            and wanted[group.wanted.number] not in self.silent
+        ]
 
     def led_by_drained(self) -> list[int]:
         """Groups whose leader is drained though another could lead."""
@@ -93,7 +105,10 @@ def look(addresses: Sequence[str]) -> ClusterProgress:
         if decode_topology(answer.json).version == newest.version:
             unsettled &= set(answer.unsettled)
     groups = [_progress(group, answers, group.number in unsettled) for group in newest.groups]
-    return ClusterProgress(newest, groups, silent)
+    round_trips = {
+        (name, one.node): one for name, answer in answers.items() for one in answer.round_trips
+    }
+    return ClusterProgress(newest, groups, silent, round_trips)
 
 
 def _progress(

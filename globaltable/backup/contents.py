@@ -1,8 +1,8 @@
 """What rows a backup may hold, and what it is that it holds: checked as it is written, and read.
 
-Invariants of what passes: each name stands once, in the slot that it hashes to; a slot's rows are
-all of one group; none was changed behind the revision that its group's rows are said to be of. So
-nothing is found out only when the backup is needed.
+Invariants of what passes: each name stands once, in the slot that it hashes to; a slot's rows of a
+table are all of one group; none was changed behind the revision that its group's rows are said to
+be of. So nothing is found out only when the backup is needed.
 """
 
 from collections.abc import Mapping
@@ -70,7 +70,7 @@ class Contents:
         """The groups that have begun."""
         self._present: Begin | None = None
         self._last_key = b""
-        self._group_of_slot: dict[int, int] = {}
+        self._group_of_slot: dict[tuple[int, str], int] = {}
 
     @property
     def missing(self) -> list[int]:
@@ -116,10 +116,9 @@ class Contents:
         ):
             raise Corrupt(f"{session!r} of {table!r} is out of range: {row}")
         slot = int.from_bytes(key[:SLOT_BYTES], "big")
-        if self._group_of_slot.setdefault(slot, head.group) != head.group:
-            raise Corrupt(
-                f"slot {slot} is in group {head.group} and in group {self._group_of_slot[slot]}"
-            )
+        owner = self._group_of_slot.setdefault((slot, table), head.group)
+        if owner != head.group:
+            raise Corrupt(f"slot {slot} of {table!r} is in group {head.group} and in group {owner}")
         return NamedRow(name, row)
 
     def end(self) -> End:

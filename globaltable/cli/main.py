@@ -12,6 +12,8 @@ from globaltable.cli import (
     check,
     demo,
     drain,
+    geo,
+    header_keys,
     member,
     node,
     plan,
@@ -86,6 +88,8 @@ for _command in (
 app.add_typer(member.member)
 app.add_typer(routes.policy)
 app.add_typer(routes.unit)
+app.add_typer(header_keys.keys)
+app.add_typer(geo.geo)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -98,7 +102,8 @@ def run(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "globaltable":
             raise
-        _complain(f"{error.name} is not installed; pip install 'globaltable[server]'")
+        extra = "routing" if (error.name or "").startswith("nacl") else "server"
+        _complain(f"{error.name} is not installed; pip install 'globaltable[{extra}]'")
         return ExitStatus.FAILED
     except BrokenPipeError:
         # Whoever read the output has seen enough; the interpreter must not flush it once more.

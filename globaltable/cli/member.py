@@ -150,8 +150,11 @@ def carry_out(
     timeout_s: float,
     no_wait: bool,
     as_json: bool,
+    *,
+    until_led: bool = False,
 ) -> None:
-    """Ask for a change, and show how far it is until it is done."""
+    """Ask for a change, and show how far it is until it is done; `until_led`: until each group is
+    led by whom it should be."""
     from globaltable.admin.topology import change, look
     from globaltable.errors import ConnectFailed, Unavailable
 
@@ -174,8 +177,9 @@ def carry_out(
         except ConnectFailed:
             now = None
         if now is not None and now.topology.version >= topology.version:
-            _tell_news(now, told, as_json)
-            if now.is_settled and not now.led_by_drained():
+            to_hand_over = now.led_by_others() if until_led else now.led_by_drained()
+            _tell_news(now, told, as_json, to_hand_over)
+            if now.is_settled and not to_hand_over:
                 break
         if time.monotonic() - began > timeout_s:
             raise Unavailable(
@@ -190,14 +194,18 @@ def carry_out(
         print(f"done after {took_s:.1f} s: {len(now.groups)} groups are as wanted")
 
 
-def _tell_news(now: "ClusterProgress", told: dict[int, str], as_json: bool) -> None:
+def _tell_news(
+    now: "ClusterProgress", told: dict[int, str], as_json: bool, to_hand_over: list[int]
+) -> None:
     """A line for each group whose standing is another than was told last."""
-    drained = now.led_by_drained()
+    nodes = now.topology.node_by_name
     for group in now.groups:
         number = group.wanted.number
         waits_for = group.waits_for
-        if not waits_for and number in drained:
-            waits_for = f"{group.leader}, which is drained, to hand over"
+        if not waits_for and number in to_hand_over:
+            drained = group.leader in nodes and nodes[group.leader].drained
+            leader = group.leader + (", which is drained," if drained else "")
+            waits_for = f"{leader} to hand over to {now.topology.preferred(group.wanted)}"
         line = f"{_members(group.voters, group.learners)}: " + (waits_for or "as wanted")
         if told.get(number, "") == line or (not waits_for and number not in told):
             continue

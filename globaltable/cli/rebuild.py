@@ -44,9 +44,10 @@ def rebuild(
 
     loaded = config_file.load(config)
     own = loaded.node(name)
-    unknown = sorted(set(groups or ()) - set(range(loaded.groups)))
+    there_are = _groups(loaded, own)
+    unknown = sorted(set(groups or ()) - set(range(there_are)))
     if unknown:
-        raise ConfigError(f"--group {unknown[0]}: the groups are 0 to {loaded.groups - 1}")
+        raise ConfigError(f"--group {unknown[0]}: the groups are 0 to {there_are - 1}")
     if groups and everything:
         raise ConfigError("--group and --all: give one of them")
     if check:
@@ -57,6 +58,17 @@ def rebuild(
         _discard(loaded, own, groups or ())
 
 
+def _groups(loaded: "Config", own: "NodeConfig") -> int:
+    """How many there are: by what the node knows of the topology, or else by the file."""
+    from globaltable.store import known_topology
+
+    try:
+        known = known_topology.load(own.data_dir)
+    except StorageError:
+        known = None
+    return len(known.newest.groups) if known is not None else loaded.groups_in_all
+
+
 def _claim(loaded: "Config", own: "NodeConfig", *, if_damaged: bool = False) -> int:
     from globaltable.store import identity
 
@@ -64,7 +76,7 @@ def _claim(loaded: "Config", own: "NodeConfig", *, if_damaged: bool = False) -> 
         own.data_dir,
         cluster=loaded.fence,
         node=own.name,
-        groups=loaded.groups,
+        groups=_groups(loaded, own),
         slots=loaded.slots,
         if_damaged=if_damaged,
     )
@@ -74,7 +86,7 @@ def _verify(loaded: "Config", own: "NodeConfig") -> "Report":
     """What is stored, told as it is found. The directory is held."""
     from globaltable.store import verification
 
-    report = verification.verify(own.data_dir, loaded.groups)
+    report = verification.verify(own.data_dir, _groups(loaded, own))
     for finding in report.findings:
         print(_line(finding))
     return report
@@ -127,17 +139,17 @@ def _discard_all(loaded: "Config", own: "NodeConfig") -> None:
 
     lock = _claim(loaded, own, if_damaged=True)
     try:
-        replacement.discard_all(own.data_dir, loaded.groups)
+        replacement.discard_all(own.data_dir, _groups(loaded, own))
         identity.write(
             own.data_dir,
             cluster=loaded.fence,
             node=own.name,
-            groups=loaded.groups,
+            groups=_groups(loaded, own),
             slots=loaded.slots,
         )
     finally:
         os.close(lock)
-    _tell(own.name, list(range(loaded.groups)))
+    _tell(own.name, list(range(_groups(loaded, own))))
 
 
 def _tell(region: str, discarded: list[int]) -> None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from globaltable.admin.salvage import Found
-    from globaltable.topology import Group
 
 _WARNING = """\
 THIS GIVES UP THE CLUSTER {cluster}, AND MAY LOSE WRITES THAT WERE ACKNOWLEDGED.
@@ -31,7 +30,7 @@ def recover(
     file: File,
     config: Annotated[
         Path,
-        typer.Option("--config", "-c", metavar="FILE", help="The file of the cluster that was."),
+        typer.Option("--config", "-c", metavar="FILE", help="Says where the survivors' data is."),
     ],
     nodes: Annotated[
         list[str],
@@ -67,11 +66,11 @@ def recover(
     if yes and yes != loaded.cluster:
         raise ConfigError(f"--yes-i-may-lose-writes {yes}: the cluster is named {loaded.cluster}")
     with Salvage(loaded, nodes) as salvage:
-        if all(_has_majority(group, nodes) for group in loaded.topology().groups):
+        found = salvage.survey()
+        if salvage.is_majority(found):
             raise ConfigError(
                 f"{', '.join(nodes)} are a majority of every group: nothing is lost; start them"
             )
-        found = salvage.survey()
         print(_WARNING.format(cluster=loaded.cluster), file=sys.stderr)
         print("\n".join(_lines(found)))
         if not yes:
@@ -86,10 +85,6 @@ def recover(
         f'\nNow put   cluster_id = "{successor}"   into the new configuration, with empty data '
         f"directories,\nstart its nodes, and run   globaltable restore {file} --config NEW"
     )
-
-
-def _has_majority(group: "Group", survivors: "Sequence[str]") -> bool:
-    return 2 * len(set(group.replicas) & set(survivors)) > len(group.replicas)
 
 
 def _ask(cluster: str) -> None:

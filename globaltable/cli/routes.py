@@ -5,10 +5,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from globaltable.cli.exits import ExitStatus
 from globaltable.cli.options import AsJson, TimeoutS
 from globaltable.cli.router import ROUTER_DEFAULT
 
@@ -27,6 +28,15 @@ RouterAddress = Annotated[
 ]
 PolicyName = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 UnitName = Annotated[str, typer.Argument(metavar="UNIT", show_default=False)]
+
+_STATUSES: Final = {
+    "no_home": ExitStatus.REJECTED,
+    "not_bound": ExitStatus.REJECTED,
+    "invalid_argument": ExitStatus.USAGE,
+    "no_unit": ExitStatus.UNAVAILABLE,
+    "unavailable": ExitStatus.UNAVAILABLE,
+    "unknown": ExitStatus.UNKNOWN,
+}
 
 policy = typer.Typer(name="policy", help="Where new sessions go.", no_args_is_help=True)
 unit = typer.Typer(name="unit", help="The units that sessions live in.", no_args_is_help=True)
@@ -58,26 +68,26 @@ def resolve(
 ) -> None:
     """Print the unit of each KEY, in any layer; bind those of layer L2 that are not bound.
 
-    Exit status 1 if one of them has none.
+    Exit status: that of the first which has none.
     """
     attributes = dict(_pair(one) for one in attribute or [])
-    failed = False
+    status = ExitStatus.OK
     with _asking(router, timeout_s) as asking:
         for key, answer in zip(
             keys,
             asking.resolve(dimension, keys, region, creator, attributes, lookup=lookup),
             strict=True,
         ):
-            if answer.message:
-                failed = True
-                print(f"globaltable: {answer.message}", file=sys.stderr)
+            if answer.failure:
+                status = status or _STATUSES.get(answer.failure, ExitStatus.FAILED)
+                print(f"globaltable: {key}: {answer.message}", file=sys.stderr)
             elif as_json:
                 print(json.dumps(answer._asdict()))
             else:
                 version = f"version {answer.version}" if answer.version else "by no binding"
                 print(f"{key}  {answer.unit}  {version}  {answer.source}")
-    if failed:
-        raise typer.Exit(1)
+    if status:
+        raise typer.Exit(status)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -10,7 +10,8 @@ and with more than three voters the other followers by their `Matched`, which ea
 others beside its acknowledgement to the leader. With three voters the leader's word is enough, and
 nothing of the kind is sent. What is lost of it (a link that is down, a message of another term) is
 made up for by the leader, which tells all what it has committed. Learners commit by the same rule,
-but nobody counts them, themselves included.
+but nobody counts them, themselves included; nor whoever joins, though it may have a vote
+(`recovery`).
 
 Invariants: the commit index never falls, and covers only what was matched with the leader of the
 current term; an acknowledgement covers only what its append has verified; what others are said to
@@ -20,9 +21,10 @@ hold is of the current term, as is what they are told.
 from globaltable.raft.adaptor import Adaptor
 from globaltable.raft.journal import Journal
 from globaltable.raft.membership import Membership
-from globaltable.raft.messages import Ack, Append, Heartbeat, Held, Matched, Send
+from globaltable.raft.messages import Ack, Append, Heartbeat, Held, JoinerAck, Matched, Send
 from globaltable.raft.quorum import follower_commit
 from globaltable.raft.reconcile import Reject, reconcile
+from globaltable.raft.recovery import Recovery
 from globaltable.raft.snapshots import SnapshotReceiver
 
 
@@ -36,8 +38,10 @@ class Follower:
         adaptor: Adaptor,
         journal: Journal,
         snapshots: SnapshotReceiver,
+        recovery: Recovery,
         send: Send,
     ) -> None:
+        self._recovery = recovery
         self._membership = membership
         self._adaptor = adaptor
         self._journal = journal
@@ -104,7 +108,10 @@ class Follower:
         )
         self._adaptor.deliver(sender, corrected)
         assert self._adaptor.commit_index >= max(before, commit), (before, commit)
-        self._send(sender, Ack(message.term, message.round, plan.covered + 1, True, False))
+        if self._recovery.counts:
+            self._send(sender, Ack(message.term, message.round, plan.covered + 1, True, False))
+        else:
+            self._send(sender, JoinerAck(message.term, message.round, plan.covered + 1))
         self._commit_by_itself()
 
     def on_held(self, sender: str, message: Held) -> None:
@@ -139,7 +146,7 @@ class Follower:
         membership = self._membership
         if membership.voter_count <= 3 or self._term != self._adaptor.term:
             return
-        if not membership.is_voter:
+        if not membership.is_voter or not self._recovery.counts:
             return
         matched = self._matched
         assert matched <= self._journal.last_index, (matched, self._journal.last_index)
@@ -181,7 +188,7 @@ class Follower:
             return
         voters = members.voters
         held = [index for who, index in self._held.items() if who in voters]
-        votes = self._membership.node in voters
+        votes = self._membership.node in voters and self._recovery.counts
         index = follower_commit(len(voters), matched, held, votes=votes)
         if index <= self._adaptor.commit_index or journal.term_at(index) != self._term:
             return

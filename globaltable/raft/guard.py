@@ -31,9 +31,11 @@ from globaltable.raft.membership import Membership
 from globaltable.raft.messages import (
     Ack,
     Append,
+    Ask,
     Examine,
     Heartbeat,
     Held,
+    JoinerAck,
     Matched,
     Message,
     PreVote,
@@ -125,6 +127,7 @@ class Guard:
             adaptor=adaptor,
             journal=journal,
             snapshots=self._snapshot_receiver,
+            recovery=self.recovery,
             send=self._send,
         )
         self._snapshot_sender = SnapshotSender(
@@ -342,6 +345,17 @@ class Guard:
                 if self._elections.heed_follower(term):
                     self._replication.on_ack(sender, message)
                     return self.wants_tick
+            case JoinerAck(term, attempt, next_index):
+                if not self._replication.knows(sender) or not self._elections.heed_follower(term):
+                    return False
+                if sender in self._membership.fellows:
+                    self._send(sender, Ask(term))
+                else:
+                    self._replication.on_ack(sender, Ack(term, attempt, next_index, True, False))
+                    return self.wants_tick
+            case Ask(term):
+                if self._elections.heed_leader(sender, term):
+                    self.recovery.told_to_ask()
             case Heartbeat(term):
                 if self._elections.heed_leader(sender, term):
                     self._follower.on_heartbeat(sender, term)

@@ -75,6 +75,22 @@ class Ack(NamedTuple):
     reset: bool
 
 
+class JoinerAck(NamedTuple):
+    """A successful `Ack` of one that joins. It counts for nothing but how far it has come: a leader
+    that has it for a voter says `Ask` instead of counting it (`recovery`)."""
+
+    term: int
+    round: int
+    next_index: int
+
+
+class Ask(NamedTuple):
+    """A leader to one that joins: you have a vote here, so you have lost a log that others may
+    count on. Ask them."""
+
+    term: int
+
+
 class Held(NamedTuple):
     """The leader's own log is durable through this entry, so that it counts as a holder."""
 
@@ -165,6 +181,8 @@ Message = (
     | Append
     | Heartbeat
     | Ack
+    | JoinerAck
+    | Ask
     | Held
     | Matched
     | TimeoutNow

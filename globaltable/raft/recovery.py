@@ -40,8 +40,11 @@ one again, which is not before it is whole; and who does not have it cannot win:
 configuration before it shares a voter with the majority that committed it. So it catches up, as
 one without a vote, from a snapshot, for the first configuration of its group stands in no log entry
 that is sent; and is whole behind a barrier of its own, as above. Should the configuration then give
-it a vote already, its removal was not what ended its earlier life: it has lost its log as a voter,
-and has to ask.
+it a vote already, its removal was not what ended its earlier life: it has lost its log as a voter
+(an empty disk that was started with `--join` in the place of one that served), and has to ask. By
+then it has acknowledged entries, to a leader that may have been deposed by its lost vote. So what
+one that joins acknowledges counts for nobody (`JoinerAck`), itself included, but for how far it has
+come; a leader that has it for a voter tells it to ask, at once.
 
 Invariants: in the first phase nothing is sent but `Recover`; before the third no vote, pre-vote or
 campaign, and no answer to a `Recover`, so that two who are rebuilt at once never vouch for each
@@ -161,6 +164,11 @@ class Recovery:
             return "waits to be added by the leader of its group"
         return "catches up with its leader"
 
+    @property
+    def counts(self) -> bool:
+        """Whether what it holds may be counted towards a majority: not of one that joins."""
+        return self._phase is not Phase.JOINING
+
     def hears(self, message: Message) -> bool:
         """Whether a message of a voter concerns a replica in this phase."""
         if self._phase is Phase.WHOLE:
@@ -168,6 +176,15 @@ class Recovery:
         if self._phase is Phase.ASKING:
             return isinstance(message, RecoverReply)
         return not isinstance(message, _UNHEARD_WHILE_CATCHING_UP)
+
+    def told_to_ask(self) -> None:
+        """A leader has this replica for a voter, which joins as if it had none."""
+        if self._phase is Phase.JOINING:
+            self._ask_as_a_voter()
+
+    def _ask_as_a_voter(self) -> None:
+        self._journal.set_marks(rebuilding=True, joining=False)
+        self._begin_asking()
 
     def ask(self, heard_leader_at: float) -> None:
         """Time has passed: ask who has not answered, once a heartbeat. Who catches up and does not
@@ -251,8 +268,7 @@ class Recovery:
         assert not self.is_whole, self._phase
         has_vote = members is not None and self._membership.node in members.voters
         if self._phase is Phase.JOINING and has_vote:
-            self._journal.set_marks(rebuilding=True, joining=False)
-            self._begin_asking()
+            self._ask_as_a_voter()
         else:
             self._journal.set_marks(rebuilding=False, joining=False)
             self._phase = Phase.WHOLE

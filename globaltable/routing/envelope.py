@@ -18,15 +18,20 @@ MAGIC_BYTES: Final = 4
 
 def wrap(magic: bytes, version: int, value: Any) -> bytes:
     """The content of a file that holds `value`."""
+    return seal(magic, version, msgpack.packb(value, use_bin_type=True))
+
+
+def seal(magic: bytes, version: int, payload: bytes) -> bytes:
+    """The content of a file of what is encoded already."""
     assert len(magic) == MAGIC_BYTES, magic
-    payload: bytes = msgpack.packb(value, use_bin_type=True)
     return _HEAD.pack(magic, version, len(payload), _checksum(magic, version, payload)) + payload
 
 
 def unwrap(magic: bytes, version: int, content: bytes) -> Any:
     """The value in a file. Raises `Corrupt` if it is damaged, or of another kind or version.
 
-    The caller bounds the size of `content`; what is in it may be of any shape.
+    The caller bounds the size of `content`. It holds None, numbers, strings, bytes and lists, in
+    any shape: the caller looks at that, too.
     """
     if len(content) < _HEAD.size:
         raise Corrupt(f"{len(content)} bytes, of {_HEAD.size} at least")
@@ -39,8 +44,13 @@ def unwrap(magic: bytes, version: int, content: bytes) -> Any:
     if len(payload) != size or _checksum(magic, version, payload) != checksum:
         raise Corrupt("its checksum is wrong: it was cut or changed")
     try:
-        return msgpack.unpackb(payload, raw=False, strict_map_key=True)
-    except (ValueError, msgpack.UnpackException) as error:
+        # Lists in lists may each declare as many elements as there are bytes, and room is made for
+        # them before they are looked for. So they are counted before.
+        counting = msgpack.Unpacker(max_buffer_size=size)
+        counting.feed(payload)
+        counting.skip()
+        return msgpack.unpackb(payload, raw=False, max_map_len=0, max_ext_len=0)
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
         raise Corrupt(f"it does not decode: {error}") from error
 
 

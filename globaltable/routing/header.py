@@ -234,7 +234,7 @@ class HeaderVerifier:
             )
         unit_at = _HEAD.size + in_dimension
         key_at = unit_at + in_unit
-        body_size = size - record.algorithm.signature_bytes
+        body_size = size - key.signature_bytes
         if body_size <= key_at:
             raise HeaderRefused(Refusal.MALFORMED, f"{size} bytes cannot hold what it says")
         body = header[:body_size]

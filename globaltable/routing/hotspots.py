@@ -10,7 +10,9 @@ With n hits counted and m counters (lemmas 2 to 4 and theorem 2 there):
 * every key with more than n / m hits has a counter.
 
 Ageing halves all counts, so that yesterday's crowd is forgotten; all this then holds of hits that
-count half for each ageing since, but for rounding: an error is at most n / m + 1.
+count half for each ageing since, but for rounding. An ageing adds up to m / 2 to the sum of counts,
+and halves what ageings before have added: so who has no counter had at most n / m + 1 hits. To an
+error it adds up to 1, a half for the count and a half for what is sure: so it is at most n / m + 2.
 """
 
 from collections.abc import Iterable, Mapping

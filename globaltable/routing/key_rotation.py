@@ -20,7 +20,7 @@ from typing import NamedTuple
 from globaltable.errors import InvalidArgument
 from globaltable.routing.header import LIFETIME_S_MAX
 from globaltable.routing.keyring import KEYS_MAX, KeyRecord
-from globaltable.routing.signatures import Algorithm, RootSecret
+from globaltable.routing.signatures import Algorithm, KeyTerms, RootSecret
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,7 @@ class Schedule:
 class Publish(NamedTuple):
     """A key to be made, and published if its number is still free."""
 
-    key_id: int
-    not_before_s: int
-    sign_until_s: int
-    verify_until_s: int
+    terms: KeyTerms
 
 
 class Remove(NamedTuple):
@@ -105,17 +102,10 @@ def _covered_until(records: Mapping[int, KeyRecord], algorithm: Algorithm, now_s
 def publish(key_id: int, schedule: Schedule, begins_s: int) -> Publish:
     """A key that signs from then on."""
     ends_s = begins_s + schedule.sign_s
-    return Publish(key_id, begins_s, ends_s, ends_s + schedule.lifetime_s)
+    return Publish(KeyTerms(key_id, begins_s, ends_s, ends_s + schedule.lifetime_s))
 
 
-def new_record(step: Publish, root: RootSecret, algorithm: Algorithm, audience: str) -> KeyRecord:
-    """The record of the key that `root` gives."""
-    public = root.public(algorithm, audience, step.key_id, step.not_before_s)
-    return KeyRecord(
-        step.key_id,
-        algorithm,
-        public,
-        step.not_before_s,
-        step.sign_until_s,
-        step.verify_until_s,
-    )
+def new_record(terms: KeyTerms, root: RootSecret, algorithm: Algorithm, audience: str) -> KeyRecord:
+    """The record of the key that `root` gives for these terms."""
+    key_id, *times = terms
+    return KeyRecord(key_id, algorithm, root.public(algorithm, audience, terms), *times)

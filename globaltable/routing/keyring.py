@@ -25,6 +25,7 @@ from globaltable.routing.signatures import (
     Algorithm,
     Checks,
     Ed25519PublicKey,
+    KeyTerms,
     RootSecret,
     Signs,
     require_audience,
@@ -66,6 +67,10 @@ class KeyRecord:
                 f"key {self.key_id} is to sign from {self.not_before_s} until {self.sign_until_s}"
                 f" and to count until {self.verify_until_s}: these must come in this order"
             )
+
+    @property
+    def terms(self) -> KeyTerms:
+        return KeyTerms(self.key_id, self.not_before_s, self.sign_until_s, self.verify_until_s)
 
     def signs_at(self, now_s: float) -> bool:
         return self.not_before_s <= now_s < self.sign_until_s
@@ -124,11 +129,12 @@ _FROM_URLSAFE: Final = str.maketrans({"-": "+", "_": "/", "+": "!", "/": "!"})
 class RingKey:
     """A key in a ring: its record, and what can be done with it here."""
 
-    __slots__ = ("checks", "record", "signs")
+    __slots__ = ("checks", "record", "signature_bytes", "signs")
 
     def __init__(self, record: KeyRecord, checks: Checks, signs: Signs | None) -> None:
         self.record: Final = record
         self.checks: Final = checks
+        self.signature_bytes: Final = record.algorithm.signature_bytes
         self.signs: Final = signs
         """None where no root secret is held that it was derived from."""
 
@@ -178,9 +184,7 @@ class Keyring:
 
 
 def _ring_key(audience: str, record: KeyRecord, roots: tuple[RootSecret, ...]) -> RingKey | None:
-    signs = signing_key(
-        roots, record.public, record.algorithm, audience, record.key_id, record.not_before_s
-    )
+    signs = signing_key(roots, record.public, record.algorithm, audience, record.terms)
     if signs is not None:
         return RingKey(record, signs, signs)
     if record.algorithm is Algorithm.ED25519:

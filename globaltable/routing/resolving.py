@@ -15,20 +15,17 @@ Invariants:
   fence to say. What is gone on with past its expiry is not signed anew.
 """
 
-import enum
 import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Generator, Iterable, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 from globaltable import validation
-from globaltable.client import Change, ChangeKind
 from globaltable.errors import (
     DeadlineExceeded,
     GlobalTableError,
     InvalidArgument,
     NotBound,
-    Rejected,
     Unavailable,
 )
 from globaltable.model import Binding
@@ -44,11 +41,25 @@ from globaltable.routing.config import (
 from globaltable.routing.context import Context
 from globaltable.routing.fleet import Fleet
 from globaltable.routing.policies import Policy, Question
+from globaltable.routing.resolution import (
+    Answer,
+    Ask,
+    NoHome,
+    NoUnit,
+    Resolution,
+    Resolving,
+    RouteChange,
+    Signer,
+    Source,
+    Verb,
+)
 from globaltable.routing.route import Route
-from globaltable.routing.route_cache import CachedRoute, RouteCache
+from globaltable.routing.route_cache import BYTES_MIN, CachedRoute, RouteCache
 
 FALLBACK_TIMEOUT_S: Final = 0.5
 """How long GlobalTable may take if there is something to fall back upon."""
+ROUTE_BYTES: Final = 1_024
+"""Room for each route that is kept, by which those of long names give way sooner."""
 OUTAGE_S: Final = 1.0
 """For how long after a failure it is not asked again, if there is something to fall back upon."""
 RENEWAL_FROM: Final = 0.75
@@ -57,98 +68,34 @@ RENEWAL_SPREAD: Final = 0.15
 key at one moment do not all ask for it at another."""
 
 
-class Source(enum.Enum):
-    """Where an answer came from."""
-
-    RULE = "rule"
-    """It follows from the configuration: layers L0 and L1."""
-    CACHE = "cache"
-    """It was known here, and has not expired."""
-    READ = "read"
-    """GlobalTable said so now."""
-    CREATED = "created"
-    """It was bound by this call."""
-    GRACE = "grace"
-    """It was known here and has expired, and GlobalTable could not be asked: it may be old."""
-    PROVISIONAL = "provisional"
-    """Nobody knows it and GlobalTable could not be asked: where the policy would place it. It is
-    bound to no unit, and may yet be bound to another one."""
-
-
-class Resolution(NamedTuple):
-    """A route, and how it came about. `header` is the signed route; None where there is none."""
-
-    route: Route
-    layer: Layer
-    source: Source
-    header: bytes | None = None
-
-
-class NoUnit(Unavailable):
-    """No unit may be given the session: the policy has no opinion, or all are drained or ill."""
-
-
-class NoHome(Rejected):
-    """No rule of the dimension knows the key."""
-
-
-class Signer(Protocol):
-    """What signs routes: `routing.header.HeaderSigner`."""
-
-    def sign(self, route: Route, now_s: float) -> bytes: ...
-
-
-class Verb(enum.Enum):
-    """What GlobalTable is asked."""
-
-    READ = "read"
-    READ_BEHIND_BARRIER = "read behind a barrier"
-    BIND = "bind"
-
-
-class Ask(NamedTuple):
-    """A question to GlobalTable. `timeout_s` None is the router's own."""
-
-    verb: Verb
-    table: str
-    key: str
-    unit: str = ""
-    timeout_s: float | None = None
-
-
-class Answer(NamedTuple):
-    """What it said: None if the key is not bound."""
-
-    binding: Binding | None
-
-
-Resolving = Generator[Ask, Answer, Resolution]
 Unreached = (Unavailable, DeadlineExceeded)
 
 
-class RouteChange(NamedTuple):
-    """A key's unit has changed; None if it is bound to none any more."""
-
-    dimension: str
-    key: str
-    unit: str | None
-    version: int
-
-
 class _Outage:
-    """Since when a kind of question goes unanswered."""
+    """Whether a kind of question goes unanswered: since the last one failed, and until one does
+    not. It is not asked again all the time: `lasts` says when not yet."""
 
     def __init__(self) -> None:
+        self.is_on = False
         self._until_s = 0.0
 
     def failed(self, now_s: float) -> None:
+        self.is_on = True
         self._until_s = now_s + OUTAGE_S
 
     def answered(self) -> None:
+        self.is_on = False
         self._until_s = 0.0
 
     def lasts(self, now_s: float) -> bool:
         return now_s < self._until_s
+
+
+def route_cache(config: RoutingConfig) -> RouteCache:
+    """An empty cache of the size that is configured."""
+    return RouteCache(
+        entries_max=config.cached_max, bytes_max=max(config.cached_max * ROUTE_BYTES, BYTES_MIN)
+    )
 
 
 class Resolver:
@@ -166,7 +113,7 @@ class Resolver:
         self.config: Final = config
         self.fleet: Fleet = config.fleet
         self.policies: dict[str, Policy] = dict(config.policies)
-        self.cache: Final = cache or RouteCache(entries_max=config.cached_max)
+        self.cache: Final = cache if cache is not None else route_cache(config)
         self.answered: Final[Counter[Source]] = Counter()
         self.unsigned: Final[Counter[str]] = Counter()
         """Routes that could not be signed, by the error's name: for a metric."""
@@ -204,10 +151,26 @@ class Resolver:
                     raise NoHome(f"no rule of {dimension!r} knows {key!r}; add one that does")
                 unit = found
             case Bound():
-                return None
+                # While GlobalTable does not answer, nobody waits for it who need not.
+                return self._gone_on_with(one, key, now_s) if self._reads.is_on else None
         self.answered[Source.RULE] += 1
         route = Route(dimension, key, unit, 0, int(now_s + one.ttl_s))
         return Resolution(route, one.layer, Source.RULE)
+
+    def _gone_on_with(self, dimension: Bound, key: str, now_s: float) -> Resolution | None:
+        known = self.cache.last_known(dimension.name, key)
+        if known is not None:
+            if now_s >= known.route.expires_at_s + dimension.grace_s:
+                return None
+            self.answered[Source.GRACE] += 1
+            return Resolution(known.route, Layer.L2, Source.GRACE, known.header)
+        placed = self._placed.get((dimension.name, key))
+        return None if placed is None else self._provisional(dimension, key, placed, now_s)
+
+    def _provisional(self, dimension: Bound, key: str, unit: str, now_s: float) -> Resolution:
+        self.answered[Source.PROVISIONAL] += 1
+        route = Route(dimension.name, key, unit, 0, int(now_s + OUTAGE_S) + 1)
+        return Resolution(route, Layer.L2, Source.PROVISIONAL)
 
     def _nearest(self, dimension: Nearest, key: str, context: Context) -> str:
         units = self.fleet.nearest(context.region or self.config.region, dimension.among)
@@ -217,14 +180,17 @@ class Resolver:
         return unit
 
     def is_due(self, resolution: Resolution, now_s: float) -> bool:
-        """Whether a cached answer should be renewed by now: it nears its end, or lacks a header."""
+        """Whether an answer should be renewed by now: it nears its end, or lacks a header, or was
+        given because GlobalTable did not answer, which it may by now."""
+        if resolution.source in (Source.GRACE, Source.PROVISIONAL):
+            return not self._reads.lasts(now_s)
         if resolution.source is not Source.CACHE:
             return False
         if resolution.header is None and self._signer is not None:
             return not self._signatures.lasts(now_s)
         route = resolution.route
         left_s = route.expires_at_s - now_s
-        ttl_s = self.config.dimensions[route.dimension].ttl_s
+        ttl_s = self.config.dimension(route.dimension).ttl_s
         if left_s > ttl_s * (1.0 - RENEWAL_FROM):
             return False
         share = (zlib.crc32(route.key.encode()) ^ self._salt) % 1_024 / 1_024
@@ -364,9 +330,7 @@ class Resolver:
         self._placed[dimension.name, key] = unit
         if len(self._placed) > self.config.cached_max:
             self._placed.popitem(last=False)
-        self.answered[Source.PROVISIONAL] += 1
-        route = Route(dimension.name, key, unit, 0, int(now_s + OUTAGE_S) + 1)
-        return Resolution(route, Layer.L2, Source.PROVISIONAL)
+        return self._provisional(dimension, key, unit, now_s)
 
     def _proposed(self, dimension: Bound, key: str, context: Context) -> str:
         placed = self._placed.get((dimension.name, key))
@@ -387,10 +351,11 @@ class Resolver:
 
     # --- what a watch tells ----------------------------------------------------------------------
 
-    def changed(self, table: str, change: Change, now_s: float) -> RouteChange:
-        """A binding has changed: what is kept of its key follows."""
-        unit = None if change.kind is ChangeKind.UNBOUND else change.unit
-        return self._follow(self._by_table[table], change.key, unit, change.version, now_s)
+    def changed(
+        self, table: str, key: str, unit: str | None, version: int, now_s: float
+    ) -> RouteChange:
+        """A key is bound to another unit now, or to none: what is kept of it follows."""
+        return self._follow(self._by_table[table], key, unit, version, now_s)
 
     def route_of(self, change: RouteChange, now_s: float) -> CachedRoute | None:
         """The route that a change has made, signed; None if the key is bound no more."""

@@ -21,7 +21,7 @@ FILE_BYTES_MAX: Final = KEYS_MAX * 512
 
 def encode_keys(audience: str, records: Iterable[KeyRecord]) -> bytes:
     """The content of a file of these records."""
-    rows = {record_name(audience, record.key_id): encode_record(record) for record in records}
+    rows = [(record_name(audience, record.key_id), encode_record(record)) for record in records]
     return envelope.wrap(MAGIC, FORMAT_VERSION, rows)
 
 
@@ -30,8 +30,13 @@ def decode_keys(audience: str, content: bytes) -> list[KeyRecord]:
     if len(content) > FILE_BYTES_MAX:
         raise Corrupt(f"{len(content)} bytes, of {FILE_BYTES_MAX} at most")
     rows = envelope.unwrap(MAGIC, FORMAT_VERSION, content)
-    if not isinstance(rows, dict) or len(rows) > KEYS_MAX:
-        raise Corrupt("it holds no key records")
-    if not all(isinstance(text, str) for row in rows.items() for text in row):
-        raise Corrupt("it holds something that is no key record")
-    return [decode_record(audience, name, unit) for name, unit in rows.items()]
+    if not isinstance(rows, list) or len(rows) > KEYS_MAX:
+        raise Corrupt("it holds no list of key records")
+    return [_record(audience, row) for row in rows]
+
+
+def _record(audience: str, row: object) -> KeyRecord:
+    match row:
+        case [str(name), str(unit)]:
+            return decode_record(audience, name, unit)
+    raise Corrupt("it holds something that is no key record")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from globaltable.errors import LimitExceeded, Overloaded
-from globaltable.routing.resolving import RouteChange
+from globaltable.routing.resolution import RouteChange
 
 HELD_MAX: Final = 10_000
 """Keys that one subscriber may hold."""

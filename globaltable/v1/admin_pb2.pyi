@@ -79,10 +79,28 @@ class BackupPart(_message.Message):
     def __init__(self, begin: _Optional[_Union[BackupBegin, _Mapping]] = ..., rows: _Optional[bytes] = ..., end: _Optional[_Union[BackupEnd, _Mapping]] = ...) -> None: ...
 
 class BeginRestoreRequest(_message.Message):
-    __slots__ = ("backup_id",)
+    __slots__ = ("backup_id", "found_empty")
     BACKUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FOUND_EMPTY_FIELD_NUMBER: _ClassVar[int]
     backup_id: str
-    def __init__(self, backup_id: _Optional[str] = ...) -> None: ...
+    found_empty: bool
+    def __init__(self, backup_id: _Optional[str] = ..., found_empty: bool = ...) -> None: ...
+
+class FindRowRequest(_message.Message):
+    __slots__ = ("group",)
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    def __init__(self, group: _Optional[int] = ...) -> None: ...
+
+class FindRowResponse(_message.Message):
+    __slots__ = ("found", "table", "key")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    table: str
+    key: str
+    def __init__(self, found: bool = ..., table: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
 
 class NoteRestoreRequest(_message.Message):
     __slots__ = ("backup_id", "version", "chunks", "done")
@@ -223,17 +241,29 @@ class ReplicaStanding(_message.Message):
     refusal: str
     def __init__(self, group: _Optional[int] = ..., leads: bool = ..., term: _Optional[int] = ..., leader: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., committed: bool = ..., removed: bool = ..., refusal: _Optional[str] = ...) -> None: ...
 
+class RoundTrip(_message.Message):
+    __slots__ = ("node", "round_trip_s", "samples")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TRIP_S_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    round_trip_s: float
+    samples: int
+    def __init__(self, node: _Optional[str] = ..., round_trip_s: _Optional[float] = ..., samples: _Optional[int] = ...) -> None: ...
+
 class TopologyStanding(_message.Message):
-    __slots__ = ("node", "json", "unsettled", "replicas")
+    __slots__ = ("node", "json", "unsettled", "replicas", "round_trips")
     NODE_FIELD_NUMBER: _ClassVar[int]
     JSON_FIELD_NUMBER: _ClassVar[int]
     UNSETTLED_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TRIPS_FIELD_NUMBER: _ClassVar[int]
     node: str
     json: str
     unsettled: _containers.RepeatedScalarFieldContainer[int]
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStanding]
-    def __init__(self, node: _Optional[str] = ..., json: _Optional[str] = ..., unsettled: _Optional[_Iterable[int]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStanding, _Mapping]]] = ...) -> None: ...
+    round_trips: _containers.RepeatedCompositeFieldContainer[RoundTrip]
+    def __init__(self, node: _Optional[str] = ..., json: _Optional[str] = ..., unsettled: _Optional[_Iterable[int]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStanding, _Mapping]]] = ..., round_trips: _Optional[_Iterable[_Union[RoundTrip, _Mapping]]] = ...) -> None: ...
 
 class MemberNode(_message.Message):
     __slots__ = ("name", "region", "peer", "client", "learner")
@@ -271,18 +301,28 @@ class Leaders(_message.Message):
     nodes: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class GeoRegions(_message.Message):
+    __slots__ = ("name", "regions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REGIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    regions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., regions: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ChangeTopologyRequest(_message.Message):
-    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders")
+    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders", "geo_regions")
     ADD_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     LEADERS_FIELD_NUMBER: _ClassVar[int]
+    GEO_REGIONS_FIELD_NUMBER: _ClassVar[int]
     add: MemberNode
     remove: str
     replace: ReplaceNode
     replicas: int
     drain: Drain
     leaders: Leaders
-    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ...) -> None: ...
+    geo_regions: GeoRegions
+    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ..., geo_regions: _Optional[_Union[GeoRegions, _Mapping]] = ...) -> None: ...

@@ -49,6 +49,11 @@ class AdminServiceStub(object):
                 request_serializer=globaltable_dot_v1_dot_admin__pb2.BeginRestoreRequest.SerializeToString,
                 response_deserializer=globaltable_dot_v1_dot_admin__pb2.RestoreStanding.FromString,
                 _registered_method=True)
+        self.FindRow = channel.unary_unary(
+                '/globaltable.v1.AdminService/FindRow',
+                request_serializer=globaltable_dot_v1_dot_admin__pb2.FindRowRequest.SerializeToString,
+                response_deserializer=globaltable_dot_v1_dot_admin__pb2.FindRowResponse.FromString,
+                _registered_method=True)
         self.NoteRestore = channel.unary_unary(
                 '/globaltable.v1.AdminService/NoteRestore',
                 request_serializer=globaltable_dot_v1_dot_admin__pb2.NoteRestoreRequest.SerializeToString,
@@ -106,6 +111,14 @@ class AdminServiceServicer(object):
 
         Begins to restore a backup, or goes on with it: only a cluster without bindings is accepted, or
         one that the same backup was begun to be restored to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindRow(self, request, context):
+        """Looks for anything that a group which the node holds has been written to with, anywhere, before
+        the call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,6 +189,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.BeginRestore,
                     request_deserializer=globaltable_dot_v1_dot_admin__pb2.BeginRestoreRequest.FromString,
                     response_serializer=globaltable_dot_v1_dot_admin__pb2.RestoreStanding.SerializeToString,
+            ),
+            'FindRow': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindRow,
+                    request_deserializer=globaltable_dot_v1_dot_admin__pb2.FindRowRequest.FromString,
+                    response_serializer=globaltable_dot_v1_dot_admin__pb2.FindRowResponse.SerializeToString,
             ),
             'NoteRestore': grpc.unary_unary_rpc_method_handler(
                     servicer.NoteRestore,
@@ -289,6 +307,33 @@ class AdminService(object):
             '/globaltable.v1.AdminService/BeginRestore',
             globaltable_dot_v1_dot_admin__pb2.BeginRestoreRequest.SerializeToString,
             globaltable_dot_v1_dot_admin__pb2.RestoreStanding.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindRow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/globaltable.v1.AdminService/FindRow',
+            globaltable_dot_v1_dot_admin__pb2.FindRowRequest.SerializeToString,
+            globaltable_dot_v1_dot_admin__pb2.FindRowResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,6 +12,7 @@ class AdminServiceStub:
     Describe: grpc.UnaryUnaryMultiCallable[pb.DescribeRequest, pb.DescribeResponse]
     Backup: grpc.UnaryStreamMultiCallable[pb.BackupRequest, pb.BackupPart]
     BeginRestore: grpc.UnaryUnaryMultiCallable[pb.BeginRestoreRequest, pb.RestoreStanding]
+    FindRow: grpc.UnaryUnaryMultiCallable[pb.FindRowRequest, pb.FindRowResponse]
     NoteRestore: grpc.UnaryUnaryMultiCallable[pb.NoteRestoreRequest, pb.RestoreStanding]
     Import: grpc.UnaryUnaryMultiCallable[pb.ImportRequest, pb.ImportResponse]
     Barrier: grpc.UnaryUnaryMultiCallable[pb.BarrierRequest, pb.BarrierResponse]
@@ -27,6 +28,9 @@ class AdminServiceServicer:
     async def BeginRestore(
         self, request: pb.BeginRestoreRequest, context: _Context
     ) -> pb.RestoreStanding: ...
+    async def FindRow(
+        self, request: pb.FindRowRequest, context: _Context
+    ) -> pb.FindRowResponse: ...
     async def NoteRestore(
         self, request: pb.NoteRestoreRequest, context: _Context
     ) -> pb.RestoreStanding: ...

@@ -370,8 +370,10 @@ class TopologyResponse(_message.Message):
     def __init__(self, version: _Optional[int] = ..., node: _Optional[str] = ..., slots: _Optional[int] = ..., owners: _Optional[_Iterable[int]] = ..., nodes: _Optional[_Iterable[_Union[TopologyNode, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[TopologyGroup, _Mapping]]] = ...) -> None: ...
 
 class PlacementRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("table",)
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    table: str
+    def __init__(self, table: _Optional[str] = ...) -> None: ...
 
 class PlacementResponse(_message.Message):
     __slots__ = ("cheapest", "expected_s")

@@ -13,9 +13,11 @@ from globaltable.raft.journal import MEMBERS
 from globaltable.raft.messages import (
     Ack,
     Append,
+    Ask,
     Examine,
     Heartbeat,
     Held,
+    JoinerAck,
     Matched,
     Message,
     PreVote,
@@ -59,12 +61,24 @@ _SCHEMA: Final[tuple[tuple[type[Any], tuple[type, ...]], ...]] = (
     (Examine, (int, int)),
     (Whole, (int, int)),
     (Removed, (int, int)),
+    (JoinerAck, (int, int, int)),
+    (Ask, (int,)),
 )
 _TAG: Final[dict[type[Any], int]] = {kind: tag for tag, (kind, _) in enumerate(_SCHEMA)}
 _COMMANDS: Final = (b"\x00", b"\x01", MEMBERS)
 """First bytes of commands that may enter a log. PySyncObj's other two, for changes of membership
 and code version, hold pickles."""
-_NOT_NEGATIVE: Final = (Held, Matched, Recover, RecoverReply, Examine, Whole, Removed)
+_NOT_NEGATIVE: Final = (
+    Held,
+    Matched,
+    Recover,
+    RecoverReply,
+    Examine,
+    Whole,
+    Removed,
+    JoinerAck,
+    Ask,
+)
 
 
 def encode_frame(envelopes: Sequence[Envelope]) -> bytes:

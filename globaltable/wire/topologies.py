@@ -8,6 +8,7 @@ import json
 from typing import Any, Final
 
 from globaltable.errors import ConfigError, ProtocolError
+from globaltable.geo import Geo
 from globaltable.limits import TOPOLOGY_BYTES_MAX
 from globaltable.topology import Group, Node, Topology
 
@@ -15,7 +16,7 @@ _FLAGS: Final = ("learner", "drained")
 
 
 def encode_topology(topology: Topology) -> str:
-    value = {
+    value: dict[str, Any] = {
         "cluster": topology.cluster,
         "version": topology.version,
         "slots": topology.slots,
@@ -24,6 +25,8 @@ def encode_topology(topology: Topology) -> str:
         "removed": [_plain_node(node) for node in topology.removed],
         "before": [_plain_group(group) for group in topology.before],
     }
+    if topology.geos:
+        value["geos"] = [_plain_geo(geo) for geo in topology.geos]
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -44,6 +47,7 @@ def decode_topology(text: str) -> Topology:
             version=_number(value["version"]),
             removed=tuple(_node(item) for item in _list(value["removed"])),
             before=tuple(_group(item) for item in _list(value["before"])),
+            geos=tuple(_geo(item) for item in _list(value.get("geos", []))),
         )
         if not all(group.replicas for group in groups):
             raise ProtocolError("a group has no replicas")
@@ -72,7 +76,13 @@ def _plain_group(group: Group) -> dict[str, Any]:
     plain: dict[str, Any] = {"number": group.number, "replicas": list(group.replicas)}
     if group.learners:
         plain["learners"] = list(group.learners)
+    if group.geo:
+        plain["geo"] = group.geo
     return plain
+
+
+def _plain_geo(geo: Geo) -> dict[str, Any]:
+    return {"name": geo.name, "regions": list(geo.regions), "tables": list(geo.tables)}
 
 
 def _node(value: Any) -> Node:
@@ -92,7 +102,15 @@ def _node(value: Any) -> Node:
 def _group(value: Any) -> Group:
     replicas = tuple(_text(name) for name in _list(value["replicas"]))
     learners = tuple(_text(name) for name in _list(value.get("learners", [])))
-    return Group(_number(value["number"]), replicas, learners)
+    return Group(_number(value["number"]), replicas, learners, _text(value.get("geo", "")))
+
+
+def _geo(value: Any) -> Geo:
+    name = _text(value["name"])
+    if not name:
+        raise ProtocolError("a geo without a name")
+    regions = tuple(_text(region) for region in _list(value["regions"]))
+    return Geo(name, regions, tuple(_text(table) for table in _list(value["tables"])))
 
 
 def _list(value: Any) -> list[Any]:

@@ -16,7 +16,8 @@ from globaltable.cli.main import run
 from globaltable.cli.plan import _make
 from globaltable.client import GroupStatus, PeerStatus, Role, Status
 from globaltable.errors import Unavailable
-from globaltable.server.config import Address, Config, InjectedLatency, Placement
+from globaltable.geo import Geo
+from globaltable.server.config import Address, Config, GeoConfig, InjectedLatency, Placement
 from globaltable.server.config_file import parse, render
 from globaltable.testing import LocalCluster
 from tests.client.scripted_node import dead_address
@@ -76,20 +77,51 @@ class TestPlan:
         assert made.placement == Placement(
             28.0, {frozenset("ab"): 5.0, frozenset("ac"): 28.0, frozenset("bc"): 25.0}
         )
-        assert made.presumed == [] and made.disagreeing == []
+        assert made.plan.presumed == [] and made.disagreeing == []
 
     def test_what_a_commit_costs_with_either_plan(self) -> None:
-        made = _make(EXAMPLE, STATUSES)
+        made = _make(EXAMPLE, STATUSES).plan
         assert list(made.present) == list(made.preferred) == [*"abca"]
         assert list(made.planned) == [*"bbbb"]
+        (default,) = made.geos
         # From c: 28 to a, twice; 25 to b; and 25 if it leads itself.
-        assert made.before_ms == pytest.approx({"a": 10.75, "b": 10.0, "c": 26.5})
-        assert made.after_ms == pytest.approx({"a": 5.0, "b": 5.0, "c": 25.0})
+        assert default.before_ms == pytest.approx({"a": 10.75, "b": 10.0, "c": 26.5})
+        assert default.after_ms == pytest.approx({"a": 5.0, "b": 5.0, "c": 25.0})
+
+    def test_what_it_would_cost_with_any_other_region_leading(self) -> None:
+        (default,) = _make(EXAMPLE, STATUSES).plan.geos
+        assert [one.region for one in default.placements] == [*"bac"], "the best first"
+        led_by_c = default.placements[2]
+        assert led_by_c.commit_ms == pytest.approx({"a": 28.0, "b": 25.0, "c": 25.0})
+        assert led_by_c.mean_ms == pytest.approx(26.0)
+        weighed = _make(EXAMPLE, STATUSES, {"a": 0.0, "b": 3.0, "c": 1.0}).plan.geos[0]
+        assert weighed.placements[2].mean_ms == pytest.approx(25.0)
+
+    def test_a_region_that_is_to_lead_does(self) -> None:
+        made = _make(EXAMPLE, STATUSES, None, {"": "c"}).plan
+        assert list(made.planned) == [*"cccc"]
+        assert made.geos[0].after_ms == made.geos[0].placements[2].commit_ms
+
+    def test_geos_are_planned_each_for_its_own_callers(self) -> None:
+        geo = GeoConfig(Geo("g", ("b", "c", "d"), ("g.*",)), groups=2)
+        four = (*EXAMPLE.nodes, replace(EXAMPLE.nodes[0], name="d", region="d"))
+        config = replace(EXAMPLE, nodes=four, groups=1, geos=(geo,))
+        far = {"a": 80.0, "b": 70.0, "c": 9.0}
+        statuses = {
+            name: _status(name, {**trips, "d": far[name]}, leaders="bbc", preferred="bbc")
+            for name, trips in (("a", {"b": 5.0, "c": 28.0}), ("b", {"c": 25.0}), ("c", {}))
+        }
+        made = _make(config, statuses).plan
+        default, own = made.geos
+        assert (own.geo, own.groups, default.groups) == ("g", [1, 2], [0])
+        assert own.before_ms == pytest.approx({"b": 25.0, "c": 17.0, "d": 39.5})
+        assert own.after_ms == pytest.approx({"b": 25.0, "c": 9.0, "d": 9.0})
+        assert list(made.planned[1:]) == ["c", "c"]
 
     def test_the_section_makes_every_node_come_to_that_plan(self) -> None:
         made = _make(EXAMPLE, STATUSES)
         topology = replace(EXAMPLE, placement=made.placement).topology()
-        assert [group.preferred for group in topology.groups] == list(made.planned)
+        assert [group.preferred for group in topology.groups] == list(made.plan.planned)
 
     def test_one_end_will_do_and_so_will_the_file(self) -> None:
         one = {"a": STATUSES["a"]}
@@ -97,14 +129,14 @@ class TestPlan:
             _make(EXAMPLE, one)
         filed = replace(EXAMPLE, placement=Placement(40.0, {}, {"a": 1.0, "b": 1.0, "c": 2.0}))
         made = _make(filed, one)
-        assert made.presumed == [frozenset("bc")]
+        assert made.plan.presumed == [frozenset("bc")]
         assert made.placement.pairs[frozenset("bc")] == 40.0
         assert made.placement.weights == {"a": 1.0, "b": 1.0, "c": 2.0}
 
     def test_the_latest_term_says_who_leads(self) -> None:
         later = _status("b", {"a": 5.0, "c": 25.0}, leaders=" cba", term=2)
         made = _make(EXAMPLE, {**STATUSES, "b": later})
-        assert list(made.present) == [*"acba"]
+        assert list(made.plan.present) == [*"acba"]
 
     def test_a_node_that_reads_another_file_is_named(self) -> None:
         other = _status("b", {"a": 5.0, "c": 25.0}, preferred="bbbb")
@@ -161,3 +193,40 @@ class TestCommand:
             assert run(["plan", "--config", str(file), "--timeout", "0.2"]) == 3
         printed = capsys.readouterr()
         assert "no node answers" in printed.err and not printed.out
+
+    def test_options_that_name_nothing_are_refused(
+        self, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        endpoints = ("--endpoints", ",".join(cluster.addresses.values()))
+        for words in (
+            ("--weight", "z=1"),
+            ("--weight", "a=1"),
+            ("--weight", "a=-1"),
+            ("--leader", "z"),
+            ("--leader", "g=a"),
+            ("--apply", "--config", str(cluster.config_path)),
+        ):
+            assert run(["plan", *words, *endpoints]) == 2, words
+        assert capsys.readouterr().out == ""
+
+    def test_the_running_cluster_is_planned_and_led_so(
+        self, cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """By what its nodes measure, and by its own topology: no file is asked."""
+        endpoints = ("--endpoints", cluster.addresses["c"])
+        assert run(["plan", *endpoints]) == 0
+        shown = capsys.readouterr().out
+        for said in ("ROUND TRIP", "PREFERRED", "ALL LED FROM", "plan again", "plan --apply"):
+            assert said in shown
+        assert run(["plan", "--apply", "--json", *endpoints]) == 0
+        planned, *_, done = map(json.loads, capsys.readouterr().out.splitlines())
+        assert planned["preferred_leaders"] == [*"abc"]
+        assert planned["planned_leaders"] == [*"bbb"] and done["done"]
+        assert [g.leader_region for g in cluster.status("a").groups] == [*"bbb"]
+        for pair, ms in PAIRS_MS.items():
+            assert planned["round_trips_ms"]["-".join(sorted(pair))] >= ms - 0.1
+        assert run(["plan", "--apply", *endpoints]) == 0
+        assert "set already" in capsys.readouterr().out
+        assert run(["plan", "--apply", "--leader", "c", *endpoints]) == 0
+        assert "as wanted" in capsys.readouterr().out
+        assert [g.leader_region for g in cluster.status("a").groups] == [*"ccc"]

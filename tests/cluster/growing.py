@@ -31,9 +31,9 @@ class Joiner:
             Address("127.0.0.1", client),
             cluster.directory / name,
         )
-        self._path = cluster.directory / f"{name}.toml"
+        self.config_path = cluster.directory / f"{name}.toml"
         nodes = (*cluster.config.nodes, self.node)
-        self._path.write_text(render(replace(cluster.config, nodes=nodes)))
+        self.config_path.write_text(render(replace(cluster.config, nodes=nodes)))
         self.log = cluster.directory / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -46,7 +46,7 @@ class Joiner:
         ]
 
     def start(self, *, join: bool = True) -> None:
-        words = [sys.executable, "-m", "globaltable", "node", "--config", str(self._path)]
+        words = [sys.executable, "-m", "globaltable", "node", "--config", str(self.config_path)]
         words += ["--node", self.name, *(["--join"] if join else [])]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

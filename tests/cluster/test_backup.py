@@ -205,7 +205,9 @@ def test_who_writes_amid_a_restore_is_not_overruled(old: LocalCluster) -> None:
 
     with LocalCluster() as new, Nodes.connect(new.addresses.values()) as nodes:
         begin = pb.BeginRestoreRequest(backup_id=verify(file, lambda *_: None).backup_id)
-        nodes.nodes[0].stub.BeginRestore(begin)
+        assert nodes.nodes[0].stub.BeginRestore(begin).version == 0, "it has not looked elsewhere"
+        begin.found_empty = True
+        assert nodes.nodes[0].stub.BeginRestore(begin).version > 0
         with connect(new) as client:
             client.bind("contested", "C")
             file.seek(0)

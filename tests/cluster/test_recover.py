@@ -10,10 +10,12 @@ import pytest
 from globaltable.admin.backup import verify
 from globaltable.admin.files import opened
 from globaltable.admin.salvage import Salvage
+from globaltable.client import SyncGlobalTable
 from globaltable.errors import ConfigError, ProtocolError
 from globaltable.server.handshake import check_hello, decode_hello, encode_hello
 from globaltable.testing import LocalCluster
-from tests.cluster.sessions import Writer, race, wait_equal
+from tests.cluster.growing import Joiner, ask, joiner, until
+from tests.cluster.sessions import TABLE, Writer, connect, race, wait_equal
 from tests.cluster.test_backup import command, told
 
 pytestmark = pytest.mark.cluster
@@ -88,6 +90,37 @@ def _assert_fenced(old: LocalCluster, new: LocalCluster) -> None:
     unfenced = replace(new.config, cluster_id="")
     with pytest.raises(ConfigError, match="belongs to cluster 'local/"):
         Salvage(unfenced, ["b"])
+
+
+@pytest.mark.slow
+def test_it_goes_by_what_the_survivors_know_and_not_by_how_it_was_founded(tmp_path: Path) -> None:
+    file = tmp_path / "left"
+    with LocalCluster(groups=3) as cluster, joiner(cluster, "d") as d:
+        d.start()
+        assert ask(cluster, "member", "replace", "a", *d.options, regions="bc")[-1]["done"]
+        with connect(cluster, "b") as client:
+            for number in range(30):
+                client.bind(f"cid:{number}", "U")
+        until(lambda: _held_by(d) == 30)
+        until(lambda: not cluster.is_running("a"))
+        for region in "bc":
+            cluster.kill(region)
+        d.kill()
+        # Two of three as it is; of the founders only one.
+        most = ("--node", "b", "--node", "d", *REALLY)
+        both = command("recover", file, "--config", d.config_path, *most)
+        assert both.returncode == 2 and "a majority of every group" in both.stderr
+        gone = command("recover", file, "--config", d.config_path, "--node", "a", *REALLY)
+        assert gone.returncode != 0 and "nothing of group 0 can be used" in gone.stderr
+        left = command("recover", file, "--config", d.config_path, "--node", "d", *REALLY)
+        assert left.returncode == 0, left
+    assert told(command("verify", file, "--json"))["bindings"] == 30
+
+
+def _held_by(node: Joiner) -> int:
+    address = str(node.node.client)
+    with SyncGlobalTable.connect([address], table=TABLE, timeout=5, discover=False) as client:
+        return len(dict(client.scan()))
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ LAYERS: Final = (
     ("deal", "limits", "model"),
     ("errors",),
     ("members", "validation"),
+    ("geo",),
     ("toml_section", "topology", "wire", "wire.packing"),
     ("rebalance", "wire.batches", "wire.members", "wire.rows", "wire.topologies"),
     ("history", "topology_change"),
@@ -102,7 +103,6 @@ ONLY_IN: Final = {
 
 MAY_IMPORT: Final = {
     "client": {"client", "v1", "errors", "limits", "model", "topology", "validation"},
-    "routing": {"routing", "client", "errors", "limits", "model", "v1", "validation"},
     "server": {"server", "v1", *(name.partition(".")[0] for name in LAYER_OF)},
     "routing": {
         "routing",

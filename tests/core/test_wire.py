@@ -21,9 +21,11 @@ from globaltable.model import Batch, Op, OpKind, OutcomeStatus, qualified_name
 from globaltable.raft.messages import (
     Ack,
     Append,
+    Ask,
     Examine,
     Heartbeat,
     Held,
+    JoinerAck,
     Matched,
     Message,
     PreVote,
@@ -131,6 +133,8 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Examine, u63, u63),
     st.builds(Whole, u63, u63),
     st.builds(Removed, u63, u63),
+    st.builds(JoinerAck, u63, u63, u63),
+    st.builds(Ask, u63),
 )
 frames = st.lists(st.tuples(st.integers(0, 9), messages), max_size=5)
 encodings: dict[str, st.SearchStrategy[bytes]] = {
@@ -184,7 +188,7 @@ class TestWhatIsEncodedComesBack:
     def test_every_kind_of_message_is_among_them(self) -> None:
         kinds = {Vote, PreVote, PreVoteReply, RequestVote, Append, Heartbeat, Ack, TimeoutNow}
         kinds |= {Held, Matched, SnapshotPart, SnapshotAck, Propose, Recover, RecoverReply}
-        kinds |= {Examine, Whole, Removed}
+        kinds |= {Examine, Whole, Removed, JoinerAck, Ask}
         assert kinds == set(get_args(Message))
 
     def test_the_largest_batch_is_within_the_bound_of_an_entry(self) -> None:

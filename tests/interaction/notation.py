@@ -12,9 +12,11 @@ from globaltable.raft.journal import is_members, is_no_op, members_in
 from globaltable.raft.messages import (
     Ack,
     Append,
+    Ask,
     Examine,
     Heartbeat,
     Held,
+    JoinerAck,
     Matched,
     Message,
     PreVote,
@@ -157,6 +159,10 @@ class Notation:
                 return f"Examine term:{term} question:{self._question(nonce)}"
             case Whole(term, nonce):
                 return f"Whole term:{term} question:{self._question(nonce)}"
+            case JoinerAck(term, _, next_index):
+                return f"JoinerAck term:{term} holds:{next_index - 1}"
+            case Ask(term):
+                return f"Ask term:{term}"
             case Removed(term, index):
                 return f"Removed term:{term} as of:{index}"
 

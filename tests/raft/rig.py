@@ -51,10 +51,11 @@ class Rig:
         learners: str = "",
         first: int = 1,
         rebuilding: bool = False,
+        joining: bool = False,
         seed: int = 1,
     ) -> None:
         log = (ROOT, *entries(*terms))[first - 1 :]
-        state = HardState(log[-1].term if term is None else term, voted_for, rebuilding)
+        state = HardState(log[-1].term if term is None else term, voted_for, rebuilding, joining)
         applied_term = log[committed - first].term
         members = Members(tuple(voters), tuple(learners))
         self.journal = Journal(0, LogImage(log, state), committed, applied_term, members)

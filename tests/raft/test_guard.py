@@ -174,6 +174,36 @@ class TestPreVoteAndStickiness:
         rig.guard.receive("c", PreVote(2, 2, 1))
         assert ("c", PreVoteReply(2, True)) in rig.guard.take_outbox()
 
+    def test_who_is_granted_one_goes_first(self) -> None:
+        rig = Rig(1)
+        assert rig.answer("c", PreVote(2, 2, 1)) == PreVoteReply(2, True)
+        assert rig.guard.adaptor.election_deadline >= rig.now + TIMING.election_min_s
+
+    def test_who_is_refused_does_not(self) -> None:
+        rig = Rig(1)
+        before = rig.guard.adaptor.election_deadline
+        assert rig.answer("c", PreVote(2, 1, 1)) == PreVoteReply(1, False)
+        assert rig.guard.adaptor.election_deadline == before
+
+    def test_nor_does_one_that_has_no_vote(self) -> None:
+        rig = Rig(1, learners="l")
+        before = rig.guard.adaptor.election_deadline
+        assert rig.answer("l", PreVote(2, 2, 1)) == PreVoteReply(2, True)
+        assert rig.guard.adaptor.election_deadline == before
+
+    def test_of_two_who_ask_each_other_the_one_named_first_goes_on(self) -> None:
+        rig = Rig(1)
+        assert ("b", PreVote(2, 2, 1)) in rig.turn(1.1)
+        rig.tell("b", PreVote(2, 2, 1), PreVoteReply(2, True))
+        assert rig.role() is Role.CANDIDATE
+
+    def test_and_the_other_asks_again_later(self) -> None:
+        rig = Rig(1, voters="Aab")
+        assert ("A", PreVote(2, 2, 1)) in rig.turn(1.1)
+        rig.tell("A", PreVote(2, 2, 1), PreVoteReply(2, True))
+        assert rig.role() is Role.FOLLOWER
+        assert ("A", PreVote(2, 2, 1)) in rig.turn(1.1)
+
     def test_nor_answers_an_election(self) -> None:
         rig = Rig(1)
         rig.tell("b", append(1, (2, 1)))

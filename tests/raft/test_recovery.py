@@ -9,8 +9,10 @@ from globaltable.raft.adaptor import Role
 from globaltable.raft.messages import (
     Ack,
     Append,
+    Ask,
     Heartbeat,
     Held,
+    JoinerAck,
     Matched,
     Message,
     PreVote,
@@ -332,3 +334,64 @@ class TestWhole:
         assert rig.answer("b", Recover(77)) == RecoverReply(77, 5, ("a", "b", "c"))
         rig.elect()
         assert rig.guard.term == 6
+
+
+class TestOneThatJoinsInThePlaceOfAVoter:
+    """Its disk was lost, and it was started as if it were new: the group still counts on it.
+
+    The danger: b was elected in term 9 with this replica's vote, and with it has committed an entry
+    that c lacks. c leads in term 5, for it has not heard of that. Should what this replica holds
+    count for c, another entry would be committed in the same place.
+    """
+
+    @pytest.mark.parametrize("voters", ["abc", "abcde"])
+    def test_what_it_holds_counts_for_nobody(self, voters: str) -> None:
+        rig = Rig(voters=voters, joining=True)
+        sent = rig.tell("c", append(5, (1, 0), entries(5)))
+        assert ("c", JoinerAck(5, 0, 3)) in sent
+        assert not any(isinstance(m, Ack) and m.success for _, m in sent)
+        assert not any(isinstance(m, Matched) for _, m in sent)
+        rig.tell("c", Held(5, 2))
+        assert rig.guard.commit_index == 1, "nor for itself"
+
+    def test_told_to_ask_it_does(self) -> None:
+        """Durably: a crash does not have it join again."""
+        rig = Rig(joining=True)
+        rig.tell("c", append(5, (1, 0), entries(5)), Ask(5))
+        assert rig.hard_state == HardState(5, None, rebuilding=True, joining=False)
+        assert rig.guard.recovery.phase is Phase.ASKING
+        asked = [m for _, m in rig.turn(TIMING.heartbeat_s) if isinstance(m, Recover)]
+        assert len(asked) == 2
+        assert rig.tell("c", append(5, (2, 5), entries(5, after=2))) == []
+
+    def test_by_a_leader_of_an_earlier_term_it_is_not_told(self) -> None:
+        rig = Rig(joining=True, term=7)
+        rig.tell("c", Ask(5))
+        assert rig.guard.recovery.phase is Phase.JOINING
+
+    def test_who_is_whole_need_not_ask(self) -> None:
+        rig = Rig()
+        rig.tell("c", append(5, (1, 0), entries(5)), Ask(5))
+        assert rig.guard.recovery.is_whole
+        assert rig.answer("c", append(5, (2, 5), entries(5, after=2))) == Ack(5, 0, 4, True, False)
+
+    def test_a_leader_has_a_voter_ask_and_does_not_count_it(self) -> None:
+        rig = Rig().elect()
+        last = rig.journal.last_index
+        assert rig.answer("b", JoinerAck(rig.guard.term, 0, last + 1)) == Ask(rig.guard.term)
+        rig.turn()
+        assert rig.guard.commit_index < last and rig.guard.match_index("b") == 0
+        rig.tell("c", ack(rig.guard.term, last))
+        rig.turn()
+        assert rig.guard.commit_index == last
+
+    def test_and_knows_of_a_learner_how_far_it_has_come(self) -> None:
+        rig = Rig(learners="d").elect()
+        last = rig.journal.last_index
+        sent = rig.tell("d", JoinerAck(rig.guard.term, 0, last + 1))
+        assert not any(isinstance(message, Ask) for _, message in sent)
+        assert rig.guard.match_index("d") == last and rig.guard.commit_index < last
+
+    def test_of_a_stranger_nothing_is_heard(self) -> None:
+        rig = Rig().elect()
+        assert rig.tell("z", JoinerAck(rig.guard.term, 0, 2)) == []

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from globaltable.routing.key_rotation import Publish, new_record
+from globaltable.routing.key_rotation import new_record
 from globaltable.routing.keyring import KeyRecord, Keyring
-from globaltable.routing.signatures import Algorithm, RootSecret
+from globaltable.routing.signatures import Algorithm, KeyTerms, RootSecret
 
 NOW_S: Final = 1_900_000_000
 AUDIENCE: Final = "im/chat"
@@ -23,8 +23,8 @@ def record(
 ) -> KeyRecord:
     """The record of a key; what it signs counts for a day after it."""
     ends_s = begins_s + signs_for_s
-    step = Publish(key_id, begins_s, ends_s, ends_s + DAY_S)
-    return new_record(step, root, algorithm, audience)
+    terms = KeyTerms(key_id, begins_s, ends_s, ends_s + DAY_S)
+    return new_record(terms, root, algorithm, audience)
 
 
 def ring(*records: KeyRecord, audience: str = AUDIENCE) -> Keyring:

@@ -23,9 +23,10 @@ from globaltable.routing.header import (
     key_id_of,
     to_text,
 )
+from globaltable.routing.key_rotation import new_record
 from globaltable.routing.keyring import Keyring
 from globaltable.routing.route import Route
-from globaltable.routing.signatures import Algorithm, RootSecret
+from globaltable.routing.signatures import Algorithm, KeyTerms, RootSecret
 from tests.routing.rings import AUDIENCE, DAY_S, NOW_S, ROOT, record, ring, ring_of
 
 ROUTE = Route("chat", "cid:1001", "unit-a", 7, NOW_S + 600)
@@ -187,26 +188,45 @@ def test_it_counts_from_when_it_was_issued_less_the_skew_until_it_expires(
         assert refusal(verifier, header, now_s) is reason
 
 
-@both
-def test_a_key_that_has_signed_its_time_vouches_for_nothing_new(algorithm: Algorithm) -> None:
+@pytest.mark.parametrize(
+    ("issued_s", "expires_s", "reason"),
+    [
+        (-101, 10, Refusal.KEY_PERIOD),
+        (-100, 10, None),
+        (-1, 10, None),
+        (0, 10, Refusal.KEY_PERIOD),
+        (-50, 86_350, None),
+        (-50, 86_351, Refusal.KEY_PERIOD),
+    ],
+)
+def test_a_key_that_has_signed_its_time_vouches_for_nothing_new(
+    issued_s: int, expires_s: int, reason: Refusal | None
+) -> None:
     """Whoever gets hold of an old key can only date back, and so not for long."""
-    before = record(algorithm=algorithm, begins_s=NOW_S - 10 * DAY_S, signs_for_s=20 * DAY_S)
-    ended = record(algorithm=algorithm, begins_s=NOW_S - 10 * DAY_S, signs_for_s=10 * DAY_S)
-    assert before.public == ended.public, "the same key, whose time was then said to be over"
-    verifier = HeaderVerifier(ring(ended))
-    assert refusal(verifier, header_of(ring(before), ROUTE)) is Refusal.KEY_PERIOD
-    in_time = header_of(ring(before), ROUTE, NOW_S - 1)
-    assert verifier.verify(in_time, NOW_S) == ROUTE
+    keys = ring(record(begins_s=NOW_S - 100, signs_for_s=100))
+    body = _body(b"chat", b"A", b"k", 1, issued_s, expires_s)
+    verifier, header = HeaderVerifier(keys), _signed_by_hand(body, keys)
+    if reason is None:
+        verifier.verify(header, NOW_S)
+    else:
+        assert refusal(verifier, header) is reason
 
 
-def _signed_by_hand(body: bytes) -> bytes:
-    key = ring_of(HMAC).find(1)
+def _signed_by_hand(body: bytes, keys: Keyring) -> bytes:
+    key = keys.find(1)
     assert key and key.signs
     return body + key.signs.sign(body)
 
 
-def _body(dimension: bytes, unit: bytes, key: bytes, version: int, lives_s: int = 9) -> bytes:
-    numbers = b"".join(n.to_bytes(4, "big") for n in (1, NOW_S, NOW_S + lives_s))
+def _body(
+    dimension: bytes,
+    unit: bytes,
+    key: bytes,
+    version: int,
+    issued_s: int = 0,
+    expires_s: int = 9,
+) -> bytes:
+    numbers = b"".join(n.to_bytes(4, "big") for n in (1, NOW_S + issued_s, NOW_S + expires_s))
     sizes = bytes((len(dimension), len(unit)))
     head = b"\1" + audience_tag(AUDIENCE) + numbers + version.to_bytes(8, "big") + sizes
     return head + dimension + unit + key
@@ -222,23 +242,25 @@ def _body(dimension: bytes, unit: bytes, key: bytes, version: int, lives_s: int 
         (_body(b"chat", b"A", b"k", 0), Refusal.MALFORMED),
         (_body(b"chat", b"A", b"k", 2**63), Refusal.MALFORMED),
         (_body(b"chat", b"\xff", b"k", 1), Refusal.MALFORMED),
-        (_body(b"chat", b"A", b"k", 1, LIFETIME_S_MAX), None),
-        (_body(b"chat", b"A", b"k", 1, LIFETIME_S_MAX + 1), Refusal.KEY_PERIOD),
+        (_body(b"chat", b"A", b"k", 1, 0, LIFETIME_S_MAX), None),
+        (_body(b"chat", b"A", b"k", 1, 0, LIFETIME_S_MAX + 1), Refusal.KEY_PERIOD),
     ],
 )
 def test_even_a_signed_header_must_make_sense(body: bytes, reason: Refusal | None) -> None:
     verifier = HeaderVerifier(ring_of(HMAC))
+    header = _signed_by_hand(body, verifier.ring)
     if reason is None:
-        verifier.verify(_signed_by_hand(body), NOW_S)
+        verifier.verify(header, NOW_S)
     else:
-        assert refusal(verifier, _signed_by_hand(body)) is reason
+        assert refusal(verifier, header) is reason
 
 
 def test_its_hmac_is_the_standard_one_over_the_audience_and_the_body() -> None:
     """So that it can be made and checked in any language. (HKDF-Expand: RFC 5869, section 2.3.)"""
     begins_s = NOW_S - 100
     context = b"globaltable route header 1\0im/chat\0"
-    derived_for = context + b"\1" + (1).to_bytes(4, "big") + begins_s.to_bytes(4, "big")
+    terms = (1, begins_s, begins_s + DAY_S, begins_s + 2 * DAY_S)
+    derived_for = context + b"\1" + b"".join(number.to_bytes(4, "big") for number in terms)
     secret = hmac.new(bytes(range(32)), derived_for + b"\1", hashlib.sha256).digest()
     header = header_of(ring(record(begins_s=begins_s)))
     body, signature = header[:-16], header[-16:]
@@ -265,12 +287,8 @@ def test_what_no_header_can_hold_is_not_signed(route: Route) -> None:
 
 
 def test_a_header_does_not_outlive_the_record_of_its_key() -> None:
-    short = record(begins_s=NOW_S - 100, signs_for_s=DAY_S)
-    keys = Keyring(
-        AUDIENCE,
-        [type(short)(1, short.algorithm, short.public, NOW_S - 100, NOW_S + 100, NOW_S + 500)],
-        [ROOT],
-    )
+    terms = KeyTerms(1, NOW_S - 100, NOW_S + 100, NOW_S + 500)
+    keys = ring(new_record(terms, ROOT, HMAC, AUDIENCE))
     with pytest.raises(InvalidArgument, match="after key 1"):
         header_of(keys)
 

@@ -147,6 +147,6 @@ def test_key_records_are_kept_for_their_audience() -> None:
     with pytest.raises(Corrupt):
         decode_keys("im/room", content)
     with pytest.raises(Corrupt):
-        decode_keys(AUDIENCE, envelope.wrap(b"GTkr", 1, {"a": 1}))
+        decode_keys(AUDIENCE, envelope.wrap(b"GTkr", 1, [["a", 1]]))
     with pytest.raises(Corrupt):
         decode_keys(AUDIENCE, encode_routes([]))

@@ -9,7 +9,7 @@ from globaltable.routing.header import HeaderSigner, HeaderVerifier
 from globaltable.routing.key_rotation import Publish, Remove, Schedule, new_record, plan
 from globaltable.routing.keyring import KEYS_MAX, KeyRecord
 from globaltable.routing.route import Route
-from globaltable.routing.signatures import Algorithm
+from globaltable.routing.signatures import Algorithm, KeyTerms
 from tests.routing.rings import AUDIENCE, NOW_S, ROOT, record, ring
 
 HMAC, ED25519 = Algorithm.HMAC_SHA256_128, Algorithm.ED25519
@@ -19,8 +19,8 @@ SCHEDULE = Schedule(sign_s=1_000, publish_ahead_s=100, lifetime_s=300, remove_af
 def carry_out(records: dict[int, KeyRecord], schedule: Schedule, now_s: float) -> None:
     for step in plan(records, HMAC, schedule, now_s, max(records, default=0)):
         match step:
-            case Publish(key_id):
-                records[key_id] = new_record(step, ROOT, HMAC, AUDIENCE)
+            case Publish(terms):
+                records[terms.key_id] = new_record(terms, ROOT, HMAC, AUDIENCE)
             case Remove(key_id):
                 del records[key_id]
 
@@ -72,12 +72,12 @@ def test_a_key_is_known_before_it_signs() -> None:
 @pytest.mark.parametrize(
     ("what", "records", "steps"),
     [
-        ("the first", [], [Publish(8, NOW_S, NOW_S + 1_000, NOW_S + 1_300)]),
+        ("the first", [], [Publish(KeyTerms(8, NOW_S, NOW_S + 1_000, NOW_S + 1_300))]),
         ("covered", [record(7, begins_s=NOW_S - 100, signs_for_s=201)], []),
         (
             "due",
             [record(7, begins_s=NOW_S - 100, signs_for_s=200)],
-            [Publish(8, NOW_S + 100, NOW_S + 1_100, NOW_S + 1_400)],
+            [Publish(KeyTerms(8, NOW_S + 100, NOW_S + 1_100, NOW_S + 1_400))],
         ),
         (
             "covered by two",
@@ -87,12 +87,12 @@ def test_a_key_is_known_before_it_signs() -> None:
         (
             "a gap, for one was revoked",
             [record(7, begins_s=NOW_S + 90)],
-            [Publish(8, NOW_S, NOW_S + 1_000, NOW_S + 1_300)],
+            [Publish(KeyTerms(8, NOW_S, NOW_S + 1_000, NOW_S + 1_300))],
         ),
         (
             "of the other kind",
             [record(7, ED25519)],
-            [Publish(8, NOW_S, NOW_S + 1_000, NOW_S + 1_300)],
+            [Publish(KeyTerms(8, NOW_S, NOW_S + 1_000, NOW_S + 1_300))],
         ),
         (
             "of the other kind, and long over",

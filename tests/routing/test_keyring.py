@@ -1,6 +1,7 @@
 """Keys: their records hold no secret and one meaning, and a root is known by what it makes."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,13 @@ def test_the_same_number_at_another_time_is_another_key() -> None:
     assert record(1, audience="im/a").public != record(1, audience="im/b").public
 
 
+@pytest.mark.parametrize("field", ["not_before_s", "sign_until_s", "verify_until_s"])
+def test_who_may_write_records_cannot_give_an_hmac_key_more_time(field: str) -> None:
+    made = record(1, HMAC)
+    longer = replace(made, **{field: getattr(made, field) + (-1 if field[0] == "n" else 1)})
+    assert ring(longer).unusable == {1}
+
+
 def test_a_ring_is_bounded_and_names_each_key_once() -> None:
     many = [record(n) for n in range(1, KEYS_MAX + 2)]
     ring(*many[:-1])
@@ -132,7 +140,7 @@ def test_nothing_shows_a_secret() -> None:
     found = [keys.find(1), keys.find(2)]
     shown = repr([ROOT, keys, found, [one and one.signs for one in found], *keys.records.values()])
     for key_id, algorithm in enumerate(Algorithm, 1):
-        derived = ROOT._derive(algorithm, AUDIENCE, key_id, NOW_S - 100)
+        derived = ROOT._derive(algorithm, AUDIENCE, record(key_id, algorithm).terms)
         for kept in (secret, derived):
             assert repr(kept)[2:-1] not in shown and kept.hex() not in shown
     assert "object at" in repr(ROOT)
@@ -145,8 +153,22 @@ def test_roots_come_from_a_file_of_the_owners(tmp_path: Path) -> None:
     path.chmod(0o600)
     first, second = roots.load(path)
     secret = base64.urlsafe_b64decode(lines[0] + "=")
-    public = RootSecret(secret).public(HMAC, AUDIENCE, 1, 1)
-    assert first.public(HMAC, AUDIENCE, 1, 1) == public != second.public(HMAC, AUDIENCE, 1, 1)
+    terms = record().terms
+    public = RootSecret(secret).public(HMAC, AUDIENCE, terms)
+    assert first.public(HMAC, AUDIENCE, terms) == public != second.public(HMAC, AUDIENCE, terms)
+
+
+def test_a_file_of_roots_is_made_and_added_to_for_the_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "roots"
+    assert roots.add(path) == 1
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text(path.read_text().rstrip("\n"))
+    for count in range(2, roots.ROOTS_MAX + 1):
+        assert roots.add(path) == count == len(roots.load(path))
+    for refused in (path, tmp_path / "none" / "roots"):
+        with pytest.raises(ConfigError):
+            roots.add(refused)
+    assert len(roots.load(path)) == roots.ROOTS_MAX
 
 
 @pytest.mark.parametrize(

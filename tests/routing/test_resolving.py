@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from globaltable.client import Change, ChangeKind
 from globaltable.errors import (
     ConnectFailed,
     DeadlineExceeded,
@@ -19,20 +18,18 @@ from globaltable.model import Binding
 from globaltable.routing.config import Layer, parse
 from globaltable.routing.context import NO_CONTEXT, Context
 from globaltable.routing.header import NoSigningKey
-from globaltable.routing.resolving import (
-    FALLBACK_TIMEOUT_S,
-    OUTAGE_S,
+from globaltable.routing.resolution import (
     Answer,
     Ask,
     NoHome,
     NoUnit,
     Resolution,
-    Resolver,
     Resolving,
     RouteChange,
     Source,
     Verb,
 )
+from globaltable.routing.resolving import FALLBACK_TIMEOUT_S, OUTAGE_S, Resolver
 from globaltable.routing.route import Route
 
 CONFIG = """
@@ -226,8 +223,8 @@ class TestAsking:
         resolving = resolver.resolving("chat", "k", NO_CONTEXT, NOW_S)
         next(resolving)
         _resolve(resolver, _bound("A", 1))
-        moved = Change(ChangeKind.MOVED, "k", "B", 2, 9, 0)
-        resolver.changed("routing.chat", moved, NOW_S + 1)
+        moved = ("k", "B", 2)
+        resolver.changed("routing.chat", *moved, NOW_S + 1)
         with pytest.raises(StopIteration) as end:
             resolving.send(Answer(_bound("A", 1)))
         assert end.value.value.route == _route("B", 2, NOW_S + 1)
@@ -247,8 +244,8 @@ class TestHeaders:
     def test_a_change_that_a_watch_told_is_signed(self) -> None:
         resolver = _resolver(signed=True)
         _resolve(resolver, _bound("A", 1))
-        moved = Change(ChangeKind.MOVED, "k", "B", 2, 9, 0)
-        told = resolver.changed("routing.chat", moved, NOW_S + 5)
+        moved = ("k", "B", 2)
+        told = resolver.changed("routing.chat", *moved, NOW_S + 5)
         assert told == RouteChange("chat", "k", "B", 2)
         cached = resolver.at_once("chat", "k", NO_CONTEXT, NOW_S + 6)
         assert cached is not None
@@ -312,6 +309,27 @@ class TestOutage:
         told, asked = _resolve(resolver, _bound("A", 2), now_s=NOW_S + 500 + OUTAGE_S)
         assert (told.source, asked) == (Source.READ, [READ])
 
+    def test_while_it_lasts_answers_are_at_once_and_somebody_asks_now_and_then(self) -> None:
+        resolver = _resolver()
+        _resolve(resolver, _bound("A", 2))
+        assert resolver.at_once("chat", "k", NO_CONTEXT, NOW_S + 500) is None
+        _resolve(resolver, CUT_OFF, now_s=NOW_S + 500)
+        told = resolver.at_once("chat", "k", NO_CONTEXT, NOW_S + 500)
+        assert told == Resolution(_route("A", 2), Layer.L2, Source.GRACE)
+        assert not resolver.is_due(told, NOW_S + 500)
+        assert resolver.is_due(told, NOW_S + 500 + OUTAGE_S)
+        assert resolver.at_once("chat", "other", NO_CONTEXT, NOW_S + 500) is None
+        assert resolver.at_once("chat", "k", NO_CONTEXT, NOW_S + 1_100) is None, "out of grace"
+        _resolve(resolver, _bound("A", 1), key="other", now_s=NOW_S + 600)
+        assert resolver.at_once("chat", "k", NO_CONTEXT, NOW_S + 600) is None, "it is over"
+
+    def test_who_was_placed_is_told_so_at_once(self) -> None:
+        resolver = _resolver()
+        _resolve(resolver, CUT_OFF, dimension="room")
+        told = resolver.at_once("room", "k", NO_CONTEXT, NOW_S)
+        assert told is not None
+        assert (told.route.unit, told.source) == ("B", Source.PROVISIONAL)
+
     def test_who_has_something_to_fall_back_upon_does_not_wait_long(self) -> None:
         resolver = _resolver()
         _, (first,) = _play(resolver.resolving("chat", "k", NO_CONTEXT, NOW_S), _bound("A"))
@@ -338,7 +356,7 @@ class TestOutage:
         told, _ = _resolve(resolver, *answers, dimension="room")
         assert (told.route.unit, told.route.version) == ("B", 0)
         assert (told.source, told.header) == (Source.PROVISIONAL, None)
-        assert resolver.at_once("room", "k", NO_CONTEXT, NOW_S) is None, "not kept as a route"
+        assert len(resolver.cache) == 0, "not kept as a route"
 
     def test_it_stays_where_it_was_placed_and_is_bound_there_once_that_can_be_done(self) -> None:
         resolver = _resolver()
@@ -373,21 +391,21 @@ class TestWatching:
 
     def test_a_key_that_is_not_held_is_told_of_and_not_kept(self) -> None:
         resolver = _resolver()
-        bound = Change(ChangeKind.BOUND, "k", "A", 1, 3, 0)
-        assert resolver.changed("routing.chat", bound, NOW_S) == ("chat", "k", "A", 1)
+        bound = ("k", "A", 1)
+        assert resolver.changed("routing.chat", *bound, NOW_S) == ("chat", "k", "A", 1)
         assert len(resolver.cache) == 0
 
     def test_an_unbind_is_told_and_what_was_kept_is_let_go(self) -> None:
         resolver = _resolver()
         _resolve(resolver, _bound("A", 1))
-        unbound = Change(ChangeKind.UNBOUND, "k", "A", 2, 3, 0)
-        assert resolver.changed("routing.chat", unbound, NOW_S) == ("chat", "k", None, 2)
+        unbound = ("k", None, 2)
+        assert resolver.changed("routing.chat", *unbound, NOW_S) == ("chat", "k", None, 2)
         assert resolver.at_once("chat", "k", NO_CONTEXT, NOW_S) is None
 
     def test_changes_that_come_late_turn_nothing_back(self) -> None:
         resolver = _resolver()
         _resolve(resolver, _bound("B", 5))
-        resolver.changed("routing.chat", Change(ChangeKind.MOVED, "k", "A", 4, 3, 0), NOW_S)
+        resolver.changed("routing.chat", "k", "A", 4, NOW_S)
         told = resolver.at_once("chat", "k", NO_CONTEXT, NOW_S)
         assert told is not None
         assert told.route == _route("B", 5)

@@ -210,13 +210,13 @@ def _hits(keys: Iterable[str], entries_max: int) -> tuple[int, int]:
 
 
 def test_it_hits_more_often_than_lru_where_some_sessions_are_hot() -> None:
-    """Zipf's law with an exponent of 1, and one in three asked for once: 19 % more hits (seed 1)."""
+    """Zipf's law with an exponent of 1, and one in three asked for once: 1.27 with this seed."""
     chance = random.Random(1)
     ranks = range(1, 5_001)
     drawn = chance.choices(ranks, [1 / rank for rank in ranks], k=30_000)
     keys = [f"once:{n}" if n % 3 == 0 else f"hot:{rank}" for n, rank in enumerate(drawn)]
     ours, theirs = _hits(keys, entries_max=250)
-    assert ours > 1.1 * theirs, (ours, theirs)
+    assert ours > 1.2 * theirs, (ours, theirs)
 
 
 def test_a_scan_does_not_push_out_what_is_hot() -> None:

@@ -1,5 +1,7 @@
 """A header that is remembered counts exactly as long as one that is not."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from globaltable.errors import InvalidArgument
 from globaltable.routing.header import HeaderRefused, HeaderSigner, HeaderVerifier, Refusal
 from globaltable.routing.keyring import Keyring
 from globaltable.routing.route import Route
+from globaltable.routing.signatures import Algorithm
 from globaltable.routing.verified import VerifiedHeaders
 from tests.routing.rings import NOW_S, record, ring
 
@@ -66,15 +69,20 @@ def test_it_does_not_outlive_its_key() -> None:
 
 
 def test_nor_a_change_of_its_keys_record() -> None:
-    shortened = type(ONE)(
-        1, ONE.algorithm, ONE.public, ONE.not_before_s, NOW_S - 1, ONE.verify_until_s
-    )
-    headers = remembering(ring(ONE))
-    mine = header(ring(ONE))
+    one = record(1, Algorithm.ED25519)
+    shortened = replace(one, sign_until_s=NOW_S - 1)
+    headers = remembering(ring(one))
+    mine = header(ring(one))
     headers.verify(mine, NOW_S)
     headers.adopt(ring(shortened))
     assert refused(headers, mine) is Refusal.KEY_PERIOD
-    headers.adopt(Keyring("im/chat", [shortened]))
+
+
+def test_nor_the_root_that_its_key_is_checked_with() -> None:
+    headers = remembering(ring(ONE))
+    mine = header(ring(ONE))
+    headers.verify(mine, NOW_S)
+    headers.adopt(Keyring("im/chat", [ONE]))
     assert refused(headers, mine) is Refusal.UNKNOWN_KEY, "nobody here can check it"
 
 

@@ -111,6 +111,41 @@ BAD = {
     "replicas a string": (GOOD + "[groups]\nreplicas = '3'", ["groups.replicas = '3'"]),
     "no groups": (GOOD + "[groups]\ncount = 0", ["groups.count = 0", "above 0"]),
     "groups a boolean": (GOOD + "[groups]\ncount = true", ["groups.count = True"]),
+    "a leader that is no region": (
+        GOOD + "[groups]\nleader = 'z'",
+        ["groups.leader = 'z'", "a, b, c"],
+    ),
+    "a geo without regions": (GOOD + "[geos.g]\ntables = ['t']", ["geos.g.regions is missing"]),
+    "a geo of a region that there is not": (
+        GOOD + "[geos.g]\nregions = ['a', 'b', 'z']\ntables = ['im.session']",
+        ["geos.g.regions", "no region 'z'", "a, b, c"],
+    ),
+    "a geo of fewer regions than replicas": (
+        GOOD + "[geos.g]\nregions = ['a', 'b']\ntables = ['im.session']",
+        ["geos.g.regions", "groups.replicas = 3"],
+    ),
+    "a geo of a table that there is not": (
+        GOOD + "[geos.g]\nregions = ['a', 'b', 'c']\ntables = ['eu.session']",
+        ["geos.g.tables", "'eu.session'", "eu.*"],
+    ),
+    "two geos of a table": (
+        GOOD
+        + "[geos.g]\nregions = ['a', 'b', 'c']\ntables = ['im.*']\n"
+        + "[geos.h]\nregions = ['a', 'b', 'c']\ntables = ['im.session']\n",
+        ["'im.*' of geo g", "'im.session' of geo h"],
+    ),
+    "a geo led from elsewhere": (
+        GOOD + "[geos.g]\nregions = ['a', 'b', 'c']\ntables = ['im.*']\nleader = 'd'",
+        ["geos.g.leader = 'd'", "a, b, c"],
+    ),
+    "a geo with a setting that is none": (
+        GOOD + "[geos.g]\nregions = ['a', 'b', 'c']\ntables = ['im.*']\ncount = 3",
+        ["geos.g.count is not a known setting", "groups"],
+    ),
+    "a geo of regions in one string": (
+        GOOD + "[geos.g]\nregions = 'abc'\ntables = ['im.*']",
+        ["geos.g.regions = 'abc'", "list of names"],
+    ),
     "fewer slots than groups": (
         GOOD + "[groups]\ncount = 8\nslots = 7",
         ["groups.slots = 7", "groups.count = 8"],
@@ -432,3 +467,20 @@ def test_a_cluster_that_was_recovered_is_told_from_the_one_before_it() -> None:
     assert parse(render(after), base_dir=BASE) == after
     with pytest.raises(ConfigError, match="cluster_id"):
         parse(f'cluster_id = "a/b"\n{GOOD}', base_dir=BASE)
+
+
+def test_geos_and_leaders_are_rendered_and_read_back() -> None:
+    text = GOOD + (
+        "[groups]\nleader = 'b'\n"
+        "[geos.eu]\nregions = ['a', 'b', 'c']\ntables = ['eu.*', 'im.session']\nleader = 'c'\n"
+        "[geos.us]\nregions = ['c', 'b', 'a']\ntables = ['us.*']\ngroups = 2\n"
+    )
+    config = parse(text, base_dir=BASE)
+    eu, us = config.geos
+    assert (eu.geo.name, eu.geo.regions, eu.groups, eu.leader) == ("eu", ("a", "b", "c"), 3, "c")
+    assert (us.geo.tables, us.groups, us.leader) == (("us.*",), 2, "")
+    assert config.leader_regions() == {"": "b", "eu": "c"} and config.groups_in_all == 8
+    assert parse(render(config), base_dir=BASE) == config
+    topology = config.topology()
+    assert [group.geo for group in topology.groups] == [""] * 3 + ["eu"] * 3 + ["us"] * 2
+    assert [group.preferred for group in topology.groups[:6]] == [*"bbbccc"]

@@ -87,7 +87,7 @@ class _Node:
     def topology(self, table: str, known_version: int) -> pb.TopologyResponse:
         return pb.TopologyResponse(version=3, node="a")
 
-    def placement(self) -> pb.PlacementResponse:
+    def placement(self, table: str) -> pb.PlacementResponse:
         return pb.PlacementResponse(cheapest=[1], expected_s=0.005)
 
     def _may_fail(self) -> None:

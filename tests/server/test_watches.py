@@ -87,6 +87,15 @@ class TestWhatIsWanted:
         tables.bind("2")
         assert _keys(_take_all(tables, watcher)) == ["2"]
 
+    def test_groups_that_a_watch_does_not_name_are_not_its_concern(self) -> None:
+        """Where groups are on several sets of nodes, a node has more than a watch asks it for."""
+        tables = Tables(groups=2)
+        watcher = tables.watches.add(qualified_name(TABLE, ""), False, [1], {})
+        assert _take_all(tables, watcher) == []
+        tables.bind("not", group=0)
+        tables.bind("so", group=1)
+        assert _keys(_take_all(tables, watcher)) == ["so"]
+
     def test_a_change_tells_what_happened(self) -> None:
         tables = Tables()
         watcher = _watch(tables)

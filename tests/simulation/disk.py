@@ -52,11 +52,12 @@ class Platter:
         self.states.pop(group, None)
         return True
 
-    def discard(self, group: int) -> None:
-        """What `globaltable rebuild` does to a group."""
+    def discard(self, group: int, *, joins: bool = False) -> None:
+        """What `globaltable rebuild` does to a group; or, if it `joins`, who deletes all and starts
+        the node with `--join`."""
         self.entries.pop(group, None)
         self.tables.pop(group, None)
-        self.states[group] = HardState(0, None, rebuilding=True)
+        self.states[group] = HardState(0, None, rebuilding=not joins, joining=joins)
         self.damaged_entries = {place for place in self.damaged_entries if place[0] != group}
         self.damaged_rows = {place for place in self.damaged_rows if place[0] != group}
 

@@ -11,7 +11,7 @@ not to have happened never does; every op ends, at the latest a grace after its 
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from globaltable.client._attempts import Failure, FailureKind
 from globaltable.client._calls import Call
@@ -34,37 +34,47 @@ from tests.simulation.clients import KEYS, UNITS
 
 if TYPE_CHECKING:
     from tests.simulation.node import Life
-    from tests.simulation.world import World
+    from tests.simulation.scene import Scene
 
 TABLE: Final = "t"
 _CLIENT_IDS_FROM: Final = 100
-_TIMEOUT_S: Final = 1.5
-_ATTEMPT_S: Final = 0.6
-_PAUSE_S: Final = 0.1
 _ONE_WAY_S: Final = 0.001
 _SLACK_S: Final = 0.01
-_ABANDONED: Final = 0.02
-"""The share of ops whose callers go away."""
+
+
+class Asking(NamedTuple):
+    """How a client asks."""
+
+    keys: Sequence[bytes] = KEYS
+    timeout_s: float = 1.5
+    attempt_s: float = 0.6
+    pause_s: float = 0.1
+    """Between one op and the next, on average."""
+    abandoned: float = 0.02
+    """The share of ops whose callers go away."""
 
 
 class _Connection:
     """To one process of one node, both ways in order."""
 
-    def __init__(self, world: "World", rng: random.Random, life: "Life") -> None:
+    def __init__(self, world: "Scene", rng: random.Random, life: "Life", one_way_s: float) -> None:
         self._timeline = world.timeline
         self._rng = rng
+        self._one_way_s = one_way_s
         self.life = life
+        self.silent = False
+        """What is sent is lost: the link was cut."""
         self.broken = False
         self._free_at = {True: 0.0, False: 0.0}
 
     def carry(self, to_node: bool, action: Callable[..., object], *args: Any) -> None:
         now = self._timeline.now
-        at = max(self._free_at[to_node], now + _ONE_WAY_S * (1 + self._rng.random()))
+        at = max(self._free_at[to_node], now + self._one_way_s * (1 + self._rng.random()))
         self._free_at[to_node] = at
         self._timeline.after(at - now, self._arrive, to_node, action, *args)
 
     def _arrive(self, to_node: bool, action: Callable[..., object], *args: Any) -> None:
-        if self.broken:
+        if self.broken or self.silent:
             return
         if to_node:
             self.life.clock.run(action, *args)
@@ -73,18 +83,24 @@ class _Connection:
 
 
 class LibraryClient:
-    """One client of the library, with one caller after the other."""
+    """One client of the library, with one caller after the other. It is given the addresses of
+    `names`, or of all nodes."""
 
-    def __init__(self, world: "World", number: int) -> None:
+    def __init__(
+        self,
+        world: "Scene",
+        number: int,
+        names: Sequence[str] = (),
+        asking: Asking = Asking(),  # noqa: B008
+    ) -> None:
         self._world = world
         self.number = number
+        self._asking = asking
         self._rng = random.Random(f"library {world.schedule.seed} {number}")
-        self._names = list(world.nodes)
         self._client_id = _CLIENT_IDS_FROM + number
         self._lane = WriteLane(TABLE, self._client_id)
-        settings = Settings(
-            tuple(f"{name}:1" for name in self._names), TABLE, _TIMEOUT_S, _ATTEMPT_S
-        )
+        addresses = tuple(f"{name}:1" for name in names or world.nodes)
+        settings = Settings(addresses, TABLE, asking.timeout_s, asking.attempt_s)
         chance = random.Random(self._rng.getrandbits(64))
         self._exchange = Exchange(settings, world.timeline.now, chance)
         self._connections: dict[int, _Connection] = {}
@@ -108,19 +124,19 @@ class LibraryClient:
         timeline = self._world.timeline
         if timeline.now >= self._stop_at:
             return
-        timeline.after(self._rng.random() * 2 * _PAUSE_S, self._ask)
+        timeline.after(self._rng.random() * 2 * self._asking.pause_s, self._ask)
         self._sequence += 1
         op = self._draw()
-        ticket: Ticket[Any] = Ticket(self._lane, op, _TIMEOUT_S)
+        ticket: Ticket[Any] = Ticket(self._lane, op, self._asking.timeout_s)
         ticket.waiter = (op, timeline.now)
         self._under_way += 1
         self._exchange.submit(ticket, timeline.now)
-        if self._rng.random() < _ABANDONED:
+        if self._rng.random() < self._asking.abandoned:
             timeline.after(self._rng.random() * 0.1, self._abandon, ticket)
         self._pump()
 
     def _draw(self) -> WriteOp:
-        key = self._rng.choice(KEYS).partition(b"\0")[2].decode()
+        key = self._rng.choice(self._asking.keys).partition(b"\0")[2].decode()
         kind = self._rng.choice((OpKind.BIND, OpKind.MOVE, OpKind.UNBIND))
         unit = "" if kind is OpKind.UNBIND else self._rng.choice(UNITS)
         version = 0 if kind is OpKind.BIND else self._versions.get(key, 1)
@@ -139,7 +155,7 @@ class LibraryClient:
         self._under_way -= 1
         world = self._world
         world.note(f"library {self.number}", "is told", op.key, op.sequence, value, error)
-        late_s = world.timeline.now - (asked_at + _TIMEOUT_S + GRACE_S)
+        late_s = world.timeline.now - (asked_at + self._asking.timeout_s + GRACE_S)
         if late_s > _SLACK_S:
             raise Violation(f"op {op.sequence} of library {self.number} ends {late_s} s late")
         if isinstance(error, ProtocolError):
@@ -154,6 +170,19 @@ class LibraryClient:
             world.checks.library_told(identity, binding)
         elif not isinstance(error, OutcomeUnknown):
             world.checks.library_denied(identity)
+
+    # --- the way to a node -----------------------------------------------------------------------
+
+    def _name_of(self, node: int) -> str:
+        return self._exchange.nodes.address(node).partition(":")[0]
+
+    def _one_way_s(self, name: str) -> float:
+        """How long it takes to a node of this name."""
+        return _ONE_WAY_S
+
+    def _reaches(self, name: str) -> bool:
+        """Whether anything comes through to a node of this name."""
+        return True
 
     # --- the shell -------------------------------------------------------------------------------
 
@@ -177,12 +206,14 @@ class LibraryClient:
     def _send(self, call: Call) -> None:
         connection = self._connections.get(call.node)
         if connection is None:
-            life = self._world.nodes[self._names[call.node]].life
-            if life is None:
+            name = self._name_of(call.node)
+            life = self._world.nodes[name].life
+            if life is None or not self._reaches(name):
                 failure = Failure(FailureKind.UNREACHED, "nothing listens there")
                 self._world.timeline.after(2 * _ONE_WAY_S, self._fail, call, failure)
                 return
-            connection = self._connections[call.node] = _Connection(self._world, self._rng, life)
+            connection = _Connection(self._world, self._rng, life, self._one_way_s(name))
+            self._connections[call.node] = connection
         if call.number is None:
             self._probe(call, connection)
         else:
@@ -199,10 +230,14 @@ class LibraryClient:
     def _probe(self, call: Call, connection: _Connection) -> None:
         ended: list[bool] = []
 
-        def answered() -> None:
+        def asked() -> None:
+            answer = self._world.topology_answer(connection.life, call.request)
+            connection.carry(False, answered, answer)
+
+        def answered(answer: bytes) -> None:
             if not ended:
                 ended.append(True)
-                self._exchange.answered(call, b"", self._world.timeline.now)
+                self._exchange.answered(call, answer, self._world.timeline.now)
                 self._pump()
 
         def failed() -> None:
@@ -212,7 +247,7 @@ class LibraryClient:
                 self._exchange.failed(call, failure, self._world.timeline.now)
                 self._pump()
 
-        connection.carry(True, connection.carry, False, answered)
+        connection.carry(True, asked)
         self._world.timeline.after(call.timeout_s, failed)
 
     # --- at the node -----------------------------------------------------------------------------
@@ -244,12 +279,13 @@ class LibraryClient:
 
     def node_died(self, name: str) -> None:
         """Its connections break, and after a moment that is seen at this end."""
-        node = self._names.index(name)
-        connection = self._connections.get(node)
-        if connection is not None:
-            connection.carry(False, self._broken, connection, node)
+        for node, connection in self._connections.items():
+            if self._name_of(node) == name:
+                connection.carry(False, self._broken, connection, node)
 
     def _broken(self, connection: _Connection, node: int) -> None:
+        if connection.broken:
+            return
         connection.broken = True
         del self._connections[node]
         failure = Failure(FailureKind.UNKNOWN, "the connection was reset")

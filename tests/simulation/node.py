@@ -25,7 +25,7 @@ from tests.simulation.threads import LogThread, TableThread
 from tests.simulation.timeline import ProcessClock
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.scene import Scene
 
 TIMING: Final = Timing(heartbeat_s=0.095, election_min_s=0.3, election_max_s=0.6)
 LIMITS: Final = ReplicaLimits(pending_ops=64, log_entries=12, log_bytes=1 << 20)
@@ -76,7 +76,7 @@ class _CheckedCore(NodeCore):
 class Life:
     """One process of a node, from its start to its crash."""
 
-    def __init__(self, node: "SimNode", world: "World", number: int) -> None:
+    def __init__(self, node: "SimNode", world: "Scene", number: int) -> None:
         luck = f"{world.schedule.seed} {node.name} {number}"
         rng = random.Random(f"surroundings {luck}")
         self.clock = ProcessClock(world.timeline, rng, node.clock_rate)
@@ -87,8 +87,8 @@ class Life:
             node=node.name,
             log=log,
             table=table,
-            timing=TIMING,
-            limits=LIMITS,
+            timing=world.timing,
+            limits=world.limits,
             flush_rows=FLUSH_ROWS,
             flush_interval_s=FLUSH_INTERVAL_S,
             rng=random.Random(luck),
@@ -126,7 +126,7 @@ class Life:
 
 
 class SimNode:
-    def __init__(self, world: "World", name: str) -> None:
+    def __init__(self, world: "Scene", name: str) -> None:
         self._world = world
         self.name = name
         self.platter = Platter()
@@ -209,7 +209,8 @@ class SimNode:
         """Whether its replica of a group is damaged, or not yet whole again."""
         state = self.platter.states.get(group)
         damaged = (self.name, group) in self._world.checks.damaged
-        return damaged or (state is not None and state.rebuilding)
+        wiped = self._world.schedule.wipes and state is not None and state.joining
+        return damaged or wiped or (state is not None and state.rebuilding)
 
     def _rebuild(self, group: int) -> None:
         """The operator stops the node, discards what is damaged, and starts it."""
@@ -219,7 +220,7 @@ class SimNode:
             self._world.note(self.name, "is to rebuild", group)
             self.down_s = _OPERATOR_S
             self.crash()
-            self.platter.discard(group)
+            self.platter.discard(group, joins=self._world.schedule.wipes)
             self._world.checks.damaged.discard((self.name, group))
             self._world.rebuilds += 1
 

@@ -7,12 +7,13 @@ from tests.simulation.world import Result
 def report(schedule: Schedule, result: Result, lines: int) -> str:
     """What was violated, by which schedule, and the end of the trace."""
     unruly = "links that lose, repeat and reorder" if schedule.unruly else "ordered links"
+    rivals = ", rivals that do not give way" if schedule.rivals else ""
     return "\n".join(
         [
             f"seed {schedule.seed} FAILS: {result.violation}",
             f"{schedule.nodes} nodes, {schedule.groups} groups, {schedule.clients} clients, "
             f"{unruly}, {schedule.delay_s} s apart, {schedule.sync_s} s a sync, clocks off by up "
-            f"to {schedule.drift:.0%}; {len(schedule.faults)} faults:",
+            f"to {schedule.drift:.0%}{rivals}; {len(schedule.faults)} faults:",
             *(f"  {_tell(fault)}" for fault in schedule.faults),
             f"the last {min(lines, len(result.trace))} lines of its trace:",
             *(f"  {line}" for line in result.trace[-lines:]),

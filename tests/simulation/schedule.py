@@ -76,6 +76,10 @@ class Schedule(NamedTuple):
     spares: int = 0
     """Nodes that found nothing, but may become members."""
     changes: tuple[Change, ...] = ()
+    wipes: bool = False
+    """Who is to rebuild deletes all there is, and has the node join as if it had never been."""
+    rivals: bool = False
+    """None gives way to another who would campaign: more elections are split than in production."""
 
 
 def draw(seed: int) -> Schedule:
@@ -93,6 +97,7 @@ def draw(seed: int) -> Schedule:
         clients=rng.randint(2, 4),
         faults=tuple(sorted(faults)),
         drift=rng.choice((0.0, 0.0, 0.1)),
+        rivals=rng.random() < 0.5,
     )
     return with_changes(schedule) if seed % CHANGING == CHANGING - 1 else schedule
 
@@ -109,7 +114,9 @@ def with_changes(schedule: Schedule) -> Schedule:
         learners = rng.sample(others, rng.randint(0, min(1, len(others))))
         at = round(0.1 + rng.random() * (FAULT_SECONDS - 0.2), 3)
         changes.append(Change(at, tuple(voters), tuple(learners)))
-    return schedule._replace(spares=spares, changes=tuple(sorted(changes)))
+    # Of its own, so that nothing else of the schedule depends on it.
+    wipes = random.Random(f"wipes {schedule.seed}").random() < 0.5
+    return schedule._replace(spares=spares, changes=tuple(sorted(changes)), wipes=wipes)
 
 
 def draw_fault(rng: random.Random, nodes: int) -> Fault:

@@ -90,6 +90,10 @@ def _ruly(schedule: Schedule) -> Iterator[Schedule]:
     yield schedule._replace(unruly=False)
 
 
+def _no_rivals(schedule: Schedule) -> Iterator[Schedule]:
+    yield schedule._replace(rivals=False)
+
+
 def _true_clocks(schedule: Schedule) -> Iterator[Schedule]:
     yield schedule._replace(drift=0.0)
 
@@ -123,6 +127,7 @@ _simplifications: Final = (
     _three_nodes,
     _one_group,
     _ruly,
+    _no_rivals,
     _true_clocks,
     _fewer_clients,
     _shorter_faults,

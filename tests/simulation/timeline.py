@@ -22,7 +22,8 @@ class TooManyEvents(AssertionError):
 
 
 class Timeline:
-    def __init__(self) -> None:
+    def __init__(self, events_max: int = EVENTS_MAX) -> None:
+        self._events_max = events_max
         self.now = START_S
         self.events = 0
         self._queue: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
@@ -42,7 +43,7 @@ class Timeline:
         finally:
             self.events += events
         self.now = end
-        if self.events >= EVENTS_MAX:
+        if self.events >= self._events_max:
             raise TooManyEvents(f"{self.events} events by {self.now}")
 
 

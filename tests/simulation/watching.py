@@ -6,6 +6,7 @@ begin anew at the present, as a client that scans would.
 """
 
 import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from globaltable.errors import Elsewhere, NoQuorum, WatchError
@@ -15,16 +16,20 @@ from tests.simulation.checks import Checks, require
 
 if TYPE_CHECKING:
     from tests.simulation.node import Life
-    from tests.simulation.world import World
+    from tests.simulation.scene import Scene
 
 _PAUSE_S: Final = 0.2
 
 
 class Watching:
-    """One who watches all names of all groups."""
+    """One who watches all names of some groups, which are all on the same nodes."""
 
-    def __init__(self, world: "World", number: int) -> None:
+    def __init__(
+        self, world: "Scene", number: int, groups: Sequence[int], nodes: Sequence[str]
+    ) -> None:
         self._world = world
+        self._groups = groups
+        self._nodes = nodes
         self._name = f"watcher {number}"
         self._rng = random.Random(f"{self._name} {world.schedule.seed}")
         self._position: dict[int, int] = {}
@@ -46,9 +51,8 @@ class Watching:
 
     def _go_elsewhere(self) -> None:
         self._at = None
-        node = self._world.nodes[self._rng.choice(list(self._world.nodes))]
-        life = node.life
-        groups = [group.number for group in self._world.topology.groups]
+        node = self._world.nodes[self._rng.choice(self._nodes)]
+        life, groups = node.life, self._groups
         if life is None or any(life.core.refusal(group) for group in groups):
             return
         # A replica that has not yet got as far as this watcher has nothing for it.
@@ -109,8 +113,5 @@ class Watching:
         woken, seen = self._at[1].awake.is_set(), self.seen
         self._take(*self._at)
         require(woken or self.seen == seen, f"{self._name} was not woken for what it now sees")
-        last = {
-            group.number: self._world.checks.model(group.number).last
-            for group in self._world.topology.groups
-        }
+        last = {group: self._world.checks.model(group).last for group in self._groups}
         return self._at is not None and self._position == last

@@ -14,13 +14,14 @@ from globaltable.client._lanes import WriteLane
 from globaltable.errors import StorageError
 from globaltable.members import Members
 from globaltable.raft import guard, progress
+from globaltable.raft.elections import Elections
 from globaltable.topology import Topology, one_node_each, spread
 from tests.simulation.checks import Checks, Violation
 from tests.simulation.clients import Attempt, Client
 from tests.simulation.faults import KINDS, heal
 from tests.simulation.library import LibraryClient
 from tests.simulation.network import Network
-from tests.simulation.node import LIMITS, SimNode
+from tests.simulation.node import LIMITS, TIMING, Life, SimNode
 from tests.simulation.schedule import FAULT_SECONDS, LEADER, NODES, Change, Fault, Schedule
 from tests.simulation.timeline import Timeline
 from tests.simulation.watching import Watching
@@ -73,6 +74,7 @@ class World:
         self._digest = hashlib.blake2b(digest_size=16)
         self._trace: deque[tuple[float, tuple[Any, ...]]] = deque(maxlen=TRACE_LINES)
         self.checks = Checks(LIMITS)
+        self.timing, self.limits = TIMING, LIMITS
         self.rebuilds = 0
         self.attempts: list[Attempt] = []
         """All that processes have got."""
@@ -98,7 +100,8 @@ class World:
             node.clock_rate = 1 + schedule.drift * (2 * self.rng.random() - 1)
         self.clients = [Client(self, number) for number in range(schedule.clients)]
         self.libraries = [LibraryClient(self, number) for number in range(LIBRARIES)]
-        self._watchers = [Watching(self, number) for number in range(WATCHERS)]
+        groups = [group.number for group in self.topology.groups]
+        self._watchers = [Watching(self, number, groups, names) for number in range(WATCHERS)]
 
     def note(self, who: str, what: str, *details: Any) -> None:
         """A line of the trace. All of them make the digest; the last ones are kept."""
@@ -106,15 +109,19 @@ class World:
         self._trace.append((self.timeline.now, line))
         self._digest.update(repr((self.timeline.now, line)).encode())
 
+    def topology_answer(self, life: Life, request: bytes) -> bytes:
+        """Nothing: members change here without a new topology."""
+        return b""
+
     # --- the run ---------------------------------------------------------------------------------
 
     def run(self) -> Result:
         violation: str | None = None
-        with _small_limits(), _without_collector():
+        with _small_limits(), _rivals(self.schedule.rivals), without_collector():
             try:
                 self._run()
             except Exception as error:
-                violation = _describe(error)
+                violation = describe(error)
         return Result(
             self.schedule.seed,
             violation,
@@ -273,7 +280,7 @@ class World:
         return "\n  ".join(lines)
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """A violation speaks for itself; anything else is told with its place."""
     if isinstance(error, Violation):
         return f"{type(error).__name__}: {error}"
@@ -299,7 +306,22 @@ def _small_limits() -> Iterator[None]:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def _rivals(wanted: bool) -> Iterator[None]:
+    kept = Elections._give_way
+    if wanted:
+        Elections._give_way = _give_no_way  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Elections._give_way = kept  # type: ignore[method-assign]
+
+
+def _give_no_way(self: Elections, rival: str) -> None:
+    """All go on who are granted a pre-vote."""
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
     """A run is short, and its memory is given back as a whole: collecting amid it is in vain."""
     enabled = gc.isenabled()
     gc.disable()

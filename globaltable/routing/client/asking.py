@@ -34,6 +34,8 @@ class Answered(NamedTuple):
     layer: str
     source: str
     address: str
+    failure: str
+    """Empty if there is none, else as `not_bound`; `message` says what to do about it."""
     message: str
 
 
@@ -126,6 +128,9 @@ class Asking:
                 _word(pb.Layer.Name(result.layer), "LAYER_"),
                 _word(pb.RouteSource.Name(result.source), "ROUTE_SOURCE_").lower(),
                 result.route.address,
+                _word(pb.RouteFailure.Name(result.failure), "ROUTE_FAILURE_").lower()
+                if result.failure
+                else "",
                 result.message,
             )
             for query, result in zip(queries, response.results, strict=True)

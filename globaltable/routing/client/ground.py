@@ -12,7 +12,7 @@ import grpc
 from globaltable.client import GlobalTable
 from globaltable.errors import ConnectFailed, DeadlineExceeded, GlobalTableError, Unavailable
 from globaltable.model import Binding
-from globaltable.routing.resolving import Answer, Ask, Verb
+from globaltable.routing.resolution import Answer, Ask, Verb
 
 ATTEMPT_TIMEOUT_S: Final = 2.0
 

@@ -203,12 +203,13 @@ class HeaderKeys:
                 self._learn(name, binding.version + 1, None)
 
     async def _publish(self, step: Publish, algorithm: Algorithm) -> None:
-        record = new_record(step, self._roots[0], algorithm, self._audience)
-        name = record_name(self._audience, step.key_id)
+        key_id = step.terms.key_id
+        record = new_record(step.terms, self._roots[0], algorithm, self._audience)
+        name = record_name(self._audience, key_id)
         # Whoever binds this number first has made the next key; everybody else takes that one.
         binding = await self._meta.bind(name, encode_record(record))
         if binding.created:
-            _log.info("header key %d of %s is published", step.key_id, self._audience)
+            _log.info("header key %d of %s is published", key_id, self._audience)
         self._learn(name, binding.version, binding.unit)
 
     async def _rotate_forever(self, rotation: Rotation) -> None:

@@ -25,6 +25,24 @@ def new_root() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(ROOT_BYTES_MIN)).decode().rstrip("=")
 
 
+def add(path: Path) -> int:
+    """Add a new root to a file, which is made for its owner's eyes only; how many it holds then.
+    Raises `ConfigError`, and has then changed nothing."""
+    held = len(load(path)) if path.exists() else 0
+    if held == ROOTS_MAX:
+        raise ConfigError(f"root secrets {path} holds {held} already; remove those not used")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "r+b") as file:
+            ended = not held or file.read().endswith(b"\n")
+            file.write((b"" if ended else b"\n") + new_root().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise ConfigError(f"root secrets {path} cannot be written: {error}") from error
+    return held + 1
+
+
 def load(path: Path) -> tuple[RootSecret, ...]:
     """The roots of a file. Raises `ConfigError`, which never shows what a line holds."""
     try:

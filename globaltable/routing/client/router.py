@@ -11,6 +11,7 @@ renewals behind the callers' backs; the watches of the dimensions' tables and of
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,7 @@ from typing import Final, Protocol, Self
 
 import grpc
 
-from globaltable.client import Change, ClientClosed
+from globaltable.client import Change, ChangeKind, ClientClosed, GlobalTable
 from globaltable.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -30,27 +31,23 @@ from globaltable.errors import (
     VersionConflict,
 )
 from globaltable.routing import policy_text
-from globaltable.routing.client import meta
+from globaltable.routing.client import meta as shared
 from globaltable.routing.client.following import Follower
 from globaltable.routing.client.ground import Ground
 from globaltable.routing.config import Bound, RoutingConfig
 from globaltable.routing.context import NO_CONTEXT, Context
-from globaltable.routing.resolving import (
-    Resolution,
-    Resolver,
-    Resolving,
-    RouteChange,
-    Signer,
-)
+from globaltable.routing.resolution import Resolution, Resolving, RouteChange, Signer
+from globaltable.routing.resolving import Resolver
 from globaltable.routing.route_cache import RouteCache
 
-META_WAIT_S: Final = 2.0
+META_WAIT_S: Final = 1.0
 """How long opening waits for the policies that were set at run time; then it goes on with those of
 the file, and adopts the others when it can."""
 RENEWALS_MAX: Final = 256
 """Renewals under way at a time. What is due beyond that is renewed when it is asked for again."""
 READ_ANEW_KEYS: Final = 4_096
 
+_log: Final = logging.getLogger(__name__)
 _Key = tuple[str, str, bool]
 
 
@@ -112,6 +109,8 @@ class Router:
         """Begin to follow. It returns whether or not GlobalTable can be reached."""
         assert not self._tasks and not self._closed, "opened twice"
         self._tasks = [asyncio.create_task(one.run()) for one in self._followers]
+        for task in self._tasks:
+            task.add_done_callback(_log_end)
         waiting = [asyncio.create_task(one.follows.wait()) for one in self._followers]
         await asyncio.wait(waiting, timeout=META_WAIT_S)
         for task in waiting:
@@ -294,7 +293,11 @@ class Router:
             self._tell(await self.read_anew(dimension.name, keys))
 
         async def changed(change: Change) -> None:
-            self._tell([self.resolver.changed(dimension.table, change, self._clock())])
+            unit = None if change.kind is ChangeKind.UNBOUND else change.unit
+            now_s = self._clock()
+            self._tell(
+                [self.resolver.changed(dimension.table, change.key, unit, change.version, now_s)]
+            )
 
         return Follower(self._ground, dimension.table, began=began, changed=changed)
 
@@ -304,28 +307,28 @@ class Router:
                 listener.changed(change)
 
     async def _read_meta(self) -> None:
-        client = await self._ground.client(self._config.meta_table)
+        client = await self.meta()
         await self._read_drained()
-        for name in await meta.policy_names(client):
+        for name in await shared.policy_names(client):
             await self._read_policy(name)
 
     async def _meta_changed(self, change: Change) -> None:
-        if change.key.startswith(meta.UNIT_PREFIX):
+        if change.key.startswith(shared.UNIT_PREFIX):
             await self._read_drained()
-        elif change.key.startswith(meta.POLICY_PREFIX):
-            await self._read_policy(change.key.removeprefix(meta.POLICY_PREFIX))
+        elif change.key.startswith(shared.POLICY_PREFIX):
+            await self._read_policy(change.key.removeprefix(shared.POLICY_PREFIX))
 
     async def _read_drained(self) -> None:
-        client = await self._ground.client(self._config.meta_table)
-        drained = await meta.read_drained(client)
+        client = await self.meta()
+        drained = await shared.read_drained(client)
         self.resolver.fleet = self.resolver.fleet.with_drained(drained)
 
     async def _read_policy(self, name: str) -> None:
         """Adopt a policy as it was set. What cannot be read is not gone by, and said to be so."""
         if name not in self._config.policies:
             return  # of a newer configuration than this router's, which has no use for it
-        client = await self._ground.client(self._config.meta_table)
-        stored = await meta.read_text(client, meta.POLICY_PREFIX + name)
+        client = await self.meta()
+        stored = await shared.read_text(client, shared.POLICY_PREFIX + name)
         try:
             policy = (
                 self._config.policies[name]
@@ -340,24 +343,28 @@ class Router:
 
     # --- what routers share ----------------------------------------------------------------------
 
-    async def policy(self, name: str) -> meta.Stored:
+    async def meta(self) -> GlobalTable:
+        """The open client of `routing.meta`. Raises `ConnectFailed`."""
+        return await self._ground.client(self._config.meta_table, self._config.timeout_s)
+
+    async def policy(self, name: str) -> shared.Stored:
         """A policy as it is gone by: that which was set, or that of the file, at version 0."""
         self._require_policy(name)
-        client = await self._ground.client(self._config.meta_table, self._config.timeout_s)
-        stored = await meta.read_text(client, meta.POLICY_PREFIX + name)
-        return stored or meta.Stored(policy_text.to_json(self._config.policies[name]), 0)
+        client = await self.meta()
+        stored = await shared.read_text(client, shared.POLICY_PREFIX + name)
+        return stored or shared.Stored(policy_text.to_json(self._config.policies[name]), 0)
 
-    async def set_policy(self, name: str, text: str, version: int) -> meta.Stored:
+    async def set_policy(self, name: str, text: str, version: int) -> shared.Stored:
         """Set a policy, in JSON, for all routers, if it is still at `version`; 0 if it was never
         set. Raises `ConfigError` if it is none, `PolicyChanged`, and what GlobalTable does."""
         self._require_policy(name)
         setting = f"policy {name!r}"
         policy = policy_text.parse_json(setting, text)
         policy_text.require_known(setting, policy, self._config.fleet, self._config.homes.keys())
-        client = await self._ground.client(self._config.meta_table, self._config.timeout_s)
+        client = await self.meta()
         written = policy_text.to_json(policy)
         try:
-            return await meta.write_text(client, meta.POLICY_PREFIX + name, written, version)
+            return await shared.write_text(client, shared.POLICY_PREFIX + name, written, version)
         except (VersionConflict, NotBound) as error:
             now = error.current.version if isinstance(error, VersionConflict) else 0
             raise PolicyChanged(
@@ -367,8 +374,8 @@ class Router:
     async def drain(self, unit: str, drained: bool) -> None:
         """Give a unit no new sessions, or again some, for all routers."""
         self._config.fleet.require("unit", unit)
-        client = await self._ground.client(self._config.meta_table, self._config.timeout_s)
-        await meta.write_drained(client, unit, drained)
+        client = await self.meta()
+        await shared.write_drained(client, unit, drained)
 
     def _require_policy(self, name: str) -> None:
         if name not in self._config.policies:
@@ -381,3 +388,9 @@ def _late(key: str, create: bool) -> GlobalTableError:
     if create:
         return OutcomeUnknown(f"{key!r}: no answer yet; it may have been bound, ask again")
     return DeadlineExceeded(f"{key!r}: no answer yet; ask again")
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    """A follower ends only when the router is closed: anything else is a mistake of ours."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("a table is not followed any more", exc_info=error)

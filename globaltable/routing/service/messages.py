@@ -10,22 +10,16 @@ from globaltable.errors import (
     Rejected,
     Unavailable,
 )
+from globaltable.routing.client.route_client import SOURCE_OF
 from globaltable.routing.config import Layer
 from globaltable.routing.context import Context
 from globaltable.routing.fleet import Fleet, Unit, UnitState
-from globaltable.routing.resolving import NoHome, NoUnit, Resolution, RouteChange, Source
+from globaltable.routing.resolution import NoHome, NoUnit, Resolution, RouteChange
 from globaltable.routing.route import Route
 from globaltable.routing.route_cache import CachedRoute
 from globaltable.v1 import routing_pb2 as pb
 
-SOURCES: Final = {
-    Source.RULE: pb.ROUTE_SOURCE_RULE,
-    Source.CACHE: pb.ROUTE_SOURCE_CACHE,
-    Source.READ: pb.ROUTE_SOURCE_READ,
-    Source.CREATED: pb.ROUTE_SOURCE_CREATED,
-    Source.GRACE: pb.ROUTE_SOURCE_GRACE,
-    Source.PROVISIONAL: pb.ROUTE_SOURCE_PROVISIONAL,
-}
+SOURCES: Final = {source: number for number, source in SOURCE_OF.items()}
 LAYERS: Final = {Layer.L0: pb.LAYER_L0, Layer.L1: pb.LAYER_L1, Layer.L2: pb.LAYER_L2}
 STATES: Final = {
     UnitState.SERVING: pb.UNIT_STATE_SERVING,

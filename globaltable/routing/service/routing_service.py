@@ -6,7 +6,8 @@ decided, the router decides.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -26,11 +27,10 @@ from globaltable.errors import (
 from globaltable.routing.client.following import RETRY_S
 from globaltable.routing.client.router import Router
 from globaltable.routing.config import Bound, RoutingConfig
-from globaltable.routing.resolving import RouteChange
+from globaltable.routing.resolution import RouteChange
 from globaltable.routing.service import messages
 from globaltable.routing.subscriptions import Held, Subscriber, Subscriptions
 from globaltable.v1 import routing_pb2 as pb
-from globaltable.v1 import routing_pb2_grpc as pb_grpc
 
 SERVICE_NAME: Final = "globaltable.v1.RoutingService"
 QUERIES_MAX: Final = 4_096
@@ -38,6 +38,10 @@ QUERIES_MAX: Final = 4_096
 KEYS_PER_REQUEST_MAX: Final = 10_000
 """Named in one message of a stream."""
 UPDATES_PER_MESSAGE: Final = 512
+ENCODED_MAX: Final = 1_024
+ENCODED_S: Final = 1.0
+"""How many changes are kept encoded, and for how long: until all streams are told of them, while
+what is said of their expiry stays true."""
 ANSWERING_S: Final = 0.1
 """What is left of a call's time to tell what has been answered by then."""
 
@@ -68,7 +72,7 @@ async def _abort(context: Context, error: GlobalTableError) -> NoReturn:
     raise AssertionError("abort does not return")
 
 
-class RoutingService(pb_grpc.RoutingServiceServicer):
+class RoutingService:
     """`globaltable.v1.RoutingService` over a `Router`."""
 
     def __init__(
@@ -82,9 +86,10 @@ class RoutingService(pb_grpc.RoutingServiceServicer):
         self._config = config
         self._router = router
         self._clock = clock
-        self.subscriptions: Final = subscriptions or Subscriptions()
+        self.subscriptions: Final = Subscriptions() if subscriptions is None else subscriptions
         router.listen(self.subscriptions)
         self._streams: set[asyncio.Event] = set()
+        self._encoded: OrderedDict[RouteChange, bytes] = OrderedDict()
         self._draining = False
 
     def drain(self) -> None:
@@ -92,6 +97,35 @@ class RoutingService(pb_grpc.RoutingServiceServicer):
         self._draining = True
         for awake in self._streams:
             awake.set()
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Have a server serve it. The generated function would do the same, but encode what is
+        streamed for each stream anew: that is a good part of what it costs to send it."""
+        unary: Final[tuple[tuple[Any, Any, Any], ...]] = (
+            (self.Resolve, pb.ResolveRequest, pb.ResolveResponse),
+            (self.GetPolicy, pb.GetPolicyRequest, pb.PolicyResponse),
+            (self.SetPolicy, pb.SetPolicyRequest, pb.PolicyResponse),
+            (self.ListUnits, pb.ListUnitsRequest, pb.ListUnitsResponse),
+            (self.DrainUnit, pb.DrainUnitRequest, pb.DrainUnitResponse),
+        )
+        handlers: dict[str, Any] = {
+            method.__name__: grpc.unary_unary_rpc_method_handler(
+                method,
+                request_deserializer=request.FromString,
+                response_serializer=response.SerializeToString,
+            )
+            for method, request, response in unary
+        }
+        handlers["WatchRoutes"] = grpc.stream_stream_rpc_method_handler(
+            self.WatchRoutes, request_deserializer=pb.WatchRoutesRequest.FromString
+        )
+        declared = {
+            method.name for method in pb.DESCRIPTOR.services_by_name["RoutingService"].methods
+        }
+        assert handlers.keys() == declared, "every method of the service has its handler"
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE_NAME, handlers),)
+        )
 
     # Names are the service's. --------------------------------------------------------------------
 
@@ -117,7 +151,8 @@ class RoutingService(pb_grpc.RoutingServiceServicer):
 
     async def WatchRoutes(  # noqa: N802
         self, requests: AsyncIterator[pb.WatchRoutesRequest], context: Context
-    ) -> AsyncIterator[pb.WatchRoutesResponse]:
+    ) -> AsyncIterator[bytes]:
+        """Yields messages as they are encoded: see `add_to`."""
         awake = asyncio.Event()
         subscriber = Subscriber(awake.set)
         try:
@@ -133,7 +168,7 @@ class RoutingService(pb_grpc.RoutingServiceServicer):
             await asyncio.wait({first, reading}, return_when=asyncio.FIRST_COMPLETED)
             first.cancel()
             self._require_well(reading)
-            yield pb.WatchRoutesResponse()
+            yield b""  # a message without updates
             while not self._draining:
                 changes = subscriber.take(UPDATES_PER_MESSAGE)
                 if changes:
@@ -194,12 +229,24 @@ class RoutingService(pb_grpc.RoutingServiceServicer):
         if reading.done() and not reading.cancelled():
             reading.result()
 
-    def _updates(self, changes: Iterable[RouteChange]) -> pb.WatchRoutesResponse:
-        now_s = self._clock()
-        fleet, route_of = self._config.fleet, self._router.resolver.route_of
-        return pb.WatchRoutesResponse(
-            updates=[messages.update(one, route_of(one, now_s), fleet) for one in changes]
-        )
+    def _updates(self, changes: Sequence[RouteChange]) -> bytes:
+        """The message of some changes. Messages of a repeated field are joined by joining their
+        encodings, so what a thousand streams are told is encoded once."""
+        if len(changes) == 1:
+            return self._update(changes[0])
+        return b"".join(map(self._update, changes))
+
+    def _update(self, change: RouteChange) -> bytes:
+        encoded = self._encoded.get(change)
+        if encoded is None:
+            made = self._router.resolver.route_of(change, self._clock())
+            update = messages.update(change, made, self._config.fleet)
+            encoded = pb.WatchRoutesResponse(updates=[update]).SerializeToString()
+            self._encoded[change] = encoded
+            asyncio.get_running_loop().call_later(ENCODED_S, self._encoded.pop, change, None)
+            if len(self._encoded) > ENCODED_MAX:
+                self._encoded.popitem(last=False)
+        return encoded
 
     async def _read(
         self,

@@ -9,7 +9,7 @@ from globaltable.raft.elections import Elections
 from globaltable.raft.journal import Journal
 from globaltable.store.log import HardState, LogWrite
 from globaltable.table import Flush, Table
-from tests.simulation import node
+from tests.simulation import world
 from tests.simulation.disk import SimLog
 from tests.simulation.mutants.mutant import Mutant, Patch
 from tests.simulation.schedule import Fault
@@ -84,7 +84,7 @@ _commit = LogThread._commit
 _begin_flush = Table.begin_flush
 
 RIVALS: Final[tuple[Patch, ...]] = (
-    (node, "TIMING", Timing(heartbeat_s=0.095, election_min_s=0.3, election_max_s=0.36)),
+    (world, "TIMING", Timing(heartbeat_s=0.095, election_min_s=0.3, election_max_s=0.36)),
     (Elections, "campaign_soon", lambda self, rng: None),
 )
 """Nobody goes first, and several campaign at about the same time."""

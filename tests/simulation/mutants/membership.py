@@ -1,7 +1,10 @@
 """Mutants of how the members of a group change, under clients and faults, while members change.
 
 One rule has none: that a learner keeps up before it is given the vote is for the group to go on if
-the next voter fails; nothing wrong is told without it, only later.
+the next voter fails; nothing wrong is told without it, only later. Nor has another: that what a
+replica holds that joins in the place of a voter counts for nobody. Whom it could mislead is a
+leader that was deposed by the lost vote, and such a one gives up before a disk can be lost and its
+node be started anew; `tests/raft/test_recovery.py` has it told so by hand.
 """
 
 from collections.abc import Iterable, Sequence

@@ -25,7 +25,8 @@ class Mutant(NamedTuple):
 
     def schedules(self) -> Iterator[Schedule]:
         for seed in range(self.first_seed, self.first_seed + self.seeds):
-            yield draw(seed)._replace(**{"spares": 0, "changes": (), **self.fixed})
+            common = {"spares": 0, "changes": (), "rivals": True, **self.fixed}
+            yield draw(seed)._replace(**common)
 
 
 @contextmanager
