@@ -19,6 +19,7 @@ from globaltable.cli import (
     plan,
     rebuild,
     recover,
+    route_move,
     router,
     routes,
     sessions,
@@ -88,6 +89,7 @@ for _command in (
 app.add_typer(member.member)
 app.add_typer(routes.policy)
 app.add_typer(routes.unit)
+app.add_typer(route_move.route)
 app.add_typer(header_keys.keys)
 app.add_typer(geo.geo)
 
