@@ -58,9 +58,7 @@ def move(
             help="The unit is lost: take its lease away, wait until it has ended, then move.",
         ),
     ] = False,
-    resume: Annotated[
-        str, typer.Option("--resume", metavar="JOB", help="Go on with a job.")
-    ] = "",
+    resume: Annotated[str, typer.Option("--resume", metavar="JOB", help="Go on with a job.")] = "",
     undo: Annotated[
         str, typer.Option("--undo", metavar="JOB", help="Move a job's sessions back.")
     ] = "",
@@ -98,7 +96,9 @@ def move(
         if value
     ]
     if len(selected) + bool(resume) + bool(undo) + status != 1:
-        raise typer.BadParameter("give one of --session, --prefix, --unit, --resume, --undo, --status")
+        raise typer.BadParameter(
+            "give one of --session, --prefix, --unit, --resume, --undo, --status"
+        )
     if bool(selected) != bool(to):
         raise typer.BadParameter("--to goes with --session, --prefix or --unit")
     addresses = addresses_of(endpoints)

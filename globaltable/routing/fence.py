@@ -144,7 +144,7 @@ class _Entry:
         "closed",
         "closed_since_s",
         "drains",
-        "elsewhere",
+        "last_known",
         "owned",
         "receiving",
         "under_way",
@@ -155,8 +155,9 @@ class _Entry:
         self.closed_since_s = now_s
         self.owned = 0
         """The version at which messages are admitted: 0 if none, else above `closed`."""
-        self.elsewhere: tuple[int, str] = (0, "")
-        """The highest version known, and its unit, if that is another."""
+        self.last_known: tuple[int, str] = (0, "")
+        """The highest version known that is not `owned`, and its unit: another, or, of a unit that
+        trusts nobody, this one."""
         self.drains = 0
         """Who drains it now. While anybody does, nothing is admitted."""
         self.receiving = False
@@ -206,8 +207,8 @@ class Permit:
         lease = self._fence.lease
         if lease.epoch != self._epoch or not lease.held(now_s):
             why = "the unit's lease ended"
-        elif self._entry.elsewhere[0] > self.version:
-            why = f"the key was moved to {self._entry.elsewhere[1]!r} without a drain"
+        elif self._entry.last_known[0] > self.version:
+            why = f"the key was moved to {self._entry.last_known[1]!r} without a drain"
         else:
             return
         raise NotConfirmed(
@@ -257,9 +258,9 @@ class Fence:
             if not self.lease.held(now_s):
                 return Admission(Verdict.LAPSED, retry_after_s=RETRY_AFTER_S)
             return Admission(Verdict.SERVE, self.unit, entry.owned)
-        version, unit = entry.elsewhere
+        version, unit = entry.last_known
         said = route.version if route is not None else 0
-        if version > entry.closed and said <= version:
+        if version > entry.closed and said <= version and unit != self.unit:
             return Admission(Verdict.FORWARD if said == version else Verdict.MOVED, unit, version)
         if now_s - entry.asked_s < RETRY_AFTER_S:
             return Admission(Verdict.MOVING, retry_after_s=RETRY_AFTER_S)
@@ -289,16 +290,21 @@ class Fence:
         One begun before the lease was lost proves nothing: a move by force may have followed it.
         """
         entry = self._entry(dimension, key, now_s)
-        if epoch == self.lease.epoch and version > max(entry.closed, entry.elsewhere[0]):
+        known = version, self.unit
+        newest = version > entry.last_known[0] or entry.last_known == known
+        if epoch == self.lease.epoch and newest and version > entry.closed:
             entry.owned = max(entry.owned, version)
 
     def _take_in(self, entry: _Entry, unit: str, version: int) -> None:
-        if unit == self.unit:
-            if version > max(entry.closed, entry.elsewhere[0]) and not self.distrust:
+        if unit != self.unit:
+            if version > max(entry.owned, entry.last_known[0]):
+                entry.last_known = version, unit
+                entry.owned = 0
+        elif version > max(entry.closed, entry.last_known[0]):
+            if not self.distrust:
                 entry.owned = max(entry.owned, version)
-        elif version > max(entry.owned, entry.elsewhere[0]):
-            entry.elsewhere = version, unit
-            entry.owned = 0
+            elif not entry.owned:
+                entry.last_known = version, unit  # here, by what it is told: to be claimed
 
     def asked(self, dimension: str, key: str, now_s: float) -> None:
         """GlobalTable was asked, and that did not help: not to be asked again at once."""
@@ -381,8 +387,8 @@ class Fence:
         self.lease.lost()
         self.distrust = True
         for entry in self._entries.values():
-            if entry.owned > entry.elsewhere[0]:
-                entry.elsewhere = 0, ""  # where it lived before it came here
+            if entry.owned > entry.last_known[0]:
+                entry.last_known = entry.owned, self.unit
             entry.owned = 0
 
     # --- entries ---------------------------------------------------------------------------------

@@ -162,6 +162,17 @@ def test_a_unit_whose_lease_was_taken_serves_only_what_it_claims() -> None:
     assert fence.admit(D, K, route("A", 1), 1.0)[:3] == (Verdict.SERVE, "A", 3)
 
 
+def test_a_unit_that_trusts_nobody_sends_nobody_back_to_where_a_session_came_from() -> None:
+    """It lived in B at 2, and is here since 3: it is claimed, and not looked for in B."""
+    fence = fence_of(distrust=True)
+    fence.learned(D, K, "B", 2, 1.0)
+    assert verdict(fence) is Verdict.MOVED
+    fence.learned(D, K, "A", 3, 1.0)
+    assert verdict(fence) is Verdict.ASK
+    fence.claimed(D, K, 4, fence.lease.epoch, 1.0)
+    assert verdict(fence) is Verdict.SERVE
+
+
 def test_data_is_taken_in_while_no_message_is_admitted() -> None:
     fence = fence_of()
     assert fence.begin_receiving(D, K, 1, 1.0) is Reception.BEGUN

@@ -50,7 +50,7 @@ class Signer(Protocol):
     """`globaltable.routing.header.HeaderSigner`."""
 
     def sign(self, route: Route, now_s: float) -> bytes:
-        """Raises Unavailable if there is no key to sign with."""
+        """Raises a GlobalTableError if no key can sign it now."""
 
 
 class Store(Identity, Protocol):
@@ -231,8 +231,8 @@ class Unit:
         else:
             try:
                 header = self._signer.sign(route, now_s)
-            except Unavailable:
-                header = b""  # the sender asks where it lives, when its own has expired
+            except GlobalTableError:
+                header = b""  # no key signs now: the sender asks, when its own has expired
         return Decision(verdict, dimension, key, route, header, retry_after_s, provisional)
 
     def enter(self, decision: Decision) -> Permit:
