@@ -17,6 +17,7 @@ import grpc.aio
 from globaltable.client import GlobalTable
 from globaltable.routing.client.fence_store import FenceStore
 from globaltable.routing.client.unit import Unit, UnitSettings
+from globaltable.routing.client.unit_watch import follow_moves
 from globaltable.routing.fence import Moving, NotConfirmed, Verdict
 from globaltable.routing.handover import Handover
 from globaltable.routing.header import HeaderSigner, HeaderVerifier
@@ -128,7 +129,14 @@ async def open_cells(
             UnitControlService(unit).add_to(server)
             await server.start()
             stack.push_async_callback(server.stop, None)
+            watching = asyncio.create_task(follow_moves(unit, DIMENSION, clients[1]))
+            stack.push_async_callback(_end, watching)
             cells[name] = Cell(name, unit, ledger)
         for cell in cells.values():
             await cell.unit.ready()
         yield cells, ledger
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

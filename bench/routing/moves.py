@@ -59,6 +59,8 @@ class Writers:
     """Messages whose session was not being moved."""
     moved: Histogram = field(default_factory=Histogram)
     """Messages that were told to come again, from the first attempt to the acknowledgement."""
+    pause_s: float = 0.0
+    """Of each writer, between two messages."""
     stopping: bool = False
     sent: int = 0
 
@@ -70,6 +72,8 @@ class Writers:
             key = dice.choice(self.keys)
             self.sent += 1
             await self._send(key, self.sent, headers, units)
+            if self.pause_s:
+                await asyncio.sleep(self.pause_s)
 
     async def _send(
         self, key: str, message: int, headers: dict[str, bytes], units: dict[str, str]

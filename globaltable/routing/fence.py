@@ -284,6 +284,10 @@ class Fence:
         """A binding of GlobalTable's: read, watched, or told by a mover. It may be old."""
         self._take_in(self._entry(dimension, key, now_s), unit, version)
 
+    def remembers(self, dimension: str, key: str) -> bool:
+        """Whether anything is known of a key, without asking the store."""
+        return (dimension, key) in self._entries
+
     def claimed(self, dimension: str, key: str, version: int, epoch: int, now_s: float) -> None:
         """This unit has bound the key to itself at `version`, by a claim begun in this epoch.
 

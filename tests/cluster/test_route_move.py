@@ -10,17 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from globaltable.bench.routing.cells import META_TABLE, TABLE, TABLES, Cell, Ledger, open_cells
+from globaltable.bench.routing.cells import (
+    DIMENSION,
+    META_TABLE,
+    TABLE,
+    TABLES,
+    Cell,
+    Ledger,
+    open_cells,
+)
 from globaltable.bench.routing.moves import Writers, measure
 from globaltable.client import GlobalTable
 from globaltable.routing.client.unit import UnitSettings
+from globaltable.routing.fence import Verdict
 from globaltable.routing.lease import control_key
 from globaltable.testing import LocalCluster
 
 pytestmark = pytest.mark.cluster
 
 KEYS = [f"t{number % 2}:{number}" for number in range(20)]
-LEASE_S = 2.0
+LEASE_S = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +69,10 @@ async def goes_on(load: Writers) -> None:
             await asyncio.sleep(0.05)
 
 
+async def answers(cell: Cell, keys: list[str]) -> set[Verdict]:
+    return {(await cell.unit.decide(DIMENSION, key)).verdict for key in keys}
+
+
 async def where(chats: GlobalTable) -> dict[str, str]:
     held = await chats.get_many(KEYS, linearizable=True)
     return {key: binding.unit for key, binding in held.items()}
@@ -71,7 +84,7 @@ async def test_sessions_go_and_come_back_while_they_are_written_to(
     units, ledger = cells
     async with GlobalTable.connect(cluster.addresses.values(), table=TABLE) as chats:
         await asyncio.gather(*(chats.bind(key, "A") for key in KEYS))
-        load = Writers(units, KEYS, ledger, chats)
+        load = Writers(units, KEYS, ledger, chats, pause_s=0.005)
         writing = asyncio.create_task(load.run(1))
         status, told = await command(cluster, "--prefix", "t1:", "--to", "B", "--json")
         done = json.loads(told)
@@ -99,8 +112,10 @@ async def test_a_lost_unit_is_moved_by_force_once_its_lease_has_ended(
         GlobalTable.connect(addresses, table=META_TABLE) as meta,
     ):
         await asyncio.gather(*(chats.bind(key, "A") for key in KEYS))
-        load = Writers(units, KEYS, ledger, chats)
+        load = Writers(units, KEYS, ledger, chats, pause_s=0.005)
         writing = asyncio.create_task(load.run(2))
+        await goes_on(load)
+        served = list(units["A"].sessions)
         keeping = units["A"].unit._keeping
         assert keeping is not None
         keeping.cancel()
@@ -115,6 +130,10 @@ async def test_a_lost_unit_is_moved_by_force_once_its_lease_has_ended(
         await goes_on(load)
         load.stopping = True
         await writing
+        async with asyncio.timeout(20):
+            # It has heard of the moves of what it served, and says so, though it has no lease.
+            while await answers(units["A"], served) != {Verdict.MOVED}:
+                await asyncio.sleep(0.05)
     assert not ledger.wrong
 
 

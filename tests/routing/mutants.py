@@ -30,7 +30,7 @@ def _believe_any_header(
 async def _persist_later(self: Drains, rows: Sequence[Closed]) -> None:
     """The drain is acknowledged; the disk has it some time after."""
     self._fence.close(rows, self._clock())
-    self._persisting.add(asyncio.create_task(self._rows.close_rows(rows)))  # type: ignore[arg-type]
+    self._persisting.add(asyncio.create_task(self._rows.close_rows(rows)))
 
 
 def _skip_the_drain(move: KeyMove, answer: Answer, detail: str = "") -> KeyMove:

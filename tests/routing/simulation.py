@@ -170,7 +170,7 @@ class Process:
 
 
 class Control:
-    """A unit behind a network that loses, and delivers some requests twice, the second time late."""
+    """A unit behind a network that loses, and delivers some requests twice, one of them late."""
 
     def __init__(self, world: "World", unit: str) -> None:
         self._world = world

@@ -33,7 +33,7 @@ AT_A = Binding("A", 3, 9)
 
 
 def steps(move: KeyMove) -> list[Step]:
-    seen = []
+    seen: list[Step] = []
     while move.step not in (Step.DONE, Step.GIVEN_UP):
         seen.append(move.step)
         move = answered(move, Answer.DONE)

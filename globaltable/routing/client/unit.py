@@ -262,9 +262,9 @@ class Unit:
         await table.unbind(key, version=binding.version)
         return True
 
-    def learn(self, dimension: str, key: str, unit: str, version: int) -> None:
-        """A change that was watched. It may be old, and may come twice."""
-        if unit != self.name:
+    def hear(self, dimension: str, key: str, unit: str, version: int) -> None:
+        """A move that was watched, of whatever key. It may be old, and may come twice."""
+        if unit != self.name and self.fence.remembers(dimension, key):
             self.fence.learned(dimension, key, unit, version, self._clock())
 
     # --- moves (`UnitControl`) -------------------------------------------------------------------

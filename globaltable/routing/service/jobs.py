@@ -45,6 +45,10 @@ _STATE_AFTER: Final = {JobState.RUNNING: JobState.DONE, JobState.UNDOING: JobSta
 class JobChanged(Rejected):
     """Somebody has undone the job, or ended it: whoever runs it is to stop."""
 
+    def __init__(self, job_id: str, state: str) -> None:
+        super().__init__(f"job {job_id} is {state} by now")
+        self.state = state
+
 
 class KeptJob(NamedTuple):
     """A job, and how it stands."""
@@ -156,28 +160,36 @@ class JobRunner:
         kept = await find(self._meta, job_id)
         if kept.state not in _STATE_AFTER:
             return Summary(kept.state)
+        after = _STATE_AFTER[kept.state]
         summary = Summary(kept.state)
+        try:
+            await self._carry_out(kept, summary)
+            if not summary.given_up:
+                await self._end(kept, after)
+        except JobChanged as changed:
+            if changed.state != after.value:
+                raise
+            summary.given_up = {}  # somebody else has been through with it
+        if not summary.given_up:
+            summary.state = after
+        return summary
+
+    async def _carry_out(self, kept: KeptJob, summary: Summary) -> None:
         run = _Run(self, kept, self._tables(kept.job.table))
         for _ in range(PASSES_MAX):
             summary.waited_s += await self._prepare(kept)
             ends = await run.once()
             summary.moved += ends[Step.DONE]
             summary.elsewhere += ends[Step.ELSEWHERE]
+            summary.given_up = run.given_up
             if not ends[Step.DONE]:
                 break
-        summary.given_up = run.given_up
-        if not summary.given_up:
-            summary.state = _STATE_AFTER[kept.state]
-            await self._end(kept, summary.state)
-        return summary
 
     async def _end(self, kept: KeptJob, after: JobState) -> None:
-        key = STATE_PREFIX + kept.job_id
         try:
-            await self._meta.move(key, to=after.value, version=kept.version)
+            await self._meta.move(STATE_PREFIX + kept.job_id, to=after.value, version=kept.version)
         except VersionConflict as conflict:
-            if conflict.current.unit != after.value:
-                raise JobChanged(f"job {kept.job_id} is {conflict.current.unit} by now") from None
+            raise JobChanged(kept.job_id, conflict.current.unit) from None
 
     async def _prepare(self, kept: KeptJob) -> float:
         """Before a pass; how long a lost unit's lease was waited for."""
@@ -259,7 +271,7 @@ class _Run:
     async def _require_state(self) -> None:
         now = await find(self._runner._meta, self._kept.job_id)
         if now.state is not self._kept.state:
-            raise JobChanged(f"job {now.job_id} is {now.state.value} by now")
+            raise JobChanged(now.job_id, now.state.value)
 
     async def _batches(self) -> AsyncIterator[list[tuple[str, str]]]:
         """Keys with their targets, some at a time."""
