@@ -1,7 +1,7 @@
 """Sessions are moved away from a unit while they are written to; how fast, and what writers notice.
 
 Three nodes; three units in one process, each with its fence on disk and its control over gRPC;
-writers beside them that keep headers as clients do, and write without a pause. All sessions of
+writers beside them that keep headers as clients do. All sessions of
 unit A are spread over the others. Everything shares this machine's cores: so a message takes what
 it takes a busy machine, and the time that a session is closed is an upper bound.
 """
@@ -42,6 +42,9 @@ BINDS_AT_A_TIME: Final = 200
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--sessions", type=int, default=10_000, help="of unit A (%(default)s)")
     parser.add_argument("--writers", type=int, default=8, help="at a time (%(default)s)")
+    parser.add_argument(
+        "--pause-ms", type=float, default=5.0, help="of a writer, between messages (%(default)s)"
+    )
     parser.add_argument("--rate", type=float, default=0.0, help="keys a second; 0: no bound")
     parser.add_argument("--round-trip-ms", type=float, default=10.0, help="(%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
@@ -55,12 +58,12 @@ class Writers:
     keys: list[str]
     ledger: Ledger
     chats: GlobalTable
+    pause_s: float
+    """Of each writer, between two messages."""
     calm: Histogram = field(default_factory=Histogram)
     """Messages whose session was not being moved."""
     moved: Histogram = field(default_factory=Histogram)
     """Messages that were told to come again, from the first attempt to the acknowledgement."""
-    pause_s: float = 0.0
-    """Of each writer, between two messages."""
     stopping: bool = False
     sent: int = 0
 
@@ -99,7 +102,13 @@ class Writers:
 
 
 async def measure(
-    cluster: LocalCluster, directory: Path, sessions: int, writers: int, rate_per_s: float
+    cluster: LocalCluster,
+    directory: Path,
+    sessions: int,
+    *,
+    writers: int = 8,
+    pause_s: float = 0.005,
+    rate_per_s: float = 0.0,
 ) -> dict[str, float]:
     """Move them all; the figures, with `wrong` and `lost`, which must be 0."""
     addresses = list(cluster.addresses.values())
@@ -112,7 +121,7 @@ async def measure(
         for start in range(0, sessions, BINDS_AT_A_TIME):
             part = keys[start : start + BINDS_AT_A_TIME]
             await asyncio.gather(*(chats.bind(key, "A") for key in part))
-        load = Writers(cells, keys, ledger, chats)
+        load = Writers(cells, keys, ledger, chats, pause_s)
         writing = [asyncio.create_task(load.run(number)) for number in range(writers)]
         units = RemoteUnits(meta)
         try:
@@ -161,7 +170,14 @@ def run(options: Namespace) -> int:
         LocalCluster(tables=TABLES, round_trip_ms=options.round_trip_ms) as cluster,
     ):
         found = asyncio.run(
-            measure(cluster, Path(directory), options.sessions, options.writers, options.rate)
+            measure(
+                cluster,
+                Path(directory),
+                options.sessions,
+                writers=options.writers,
+                pause_s=options.pause_ms / 1_000,
+                rate_per_s=options.rate,
+            )
         )
     rows = (
         ("moved", f"{found['moved']:,.0f}, {found['left']:.0f} left"),
