@@ -301,7 +301,7 @@ async def test_what_a_mover_asks_reaches_the_unit_as_it_was_asked() -> None:
         assert recorder.asked == [(D, [handover], 0.5), (D, [handover]), (D, [Place(K, "B", 8)])]
         for bad in ({"version": 0}, {"key": ""}, {"source": ""}, {"target": "x" * 65}):
             with pytest.raises(InvalidArgument):
-                await remote.drain(D, [handover._replace(**bad)], 0.5)  # type: ignore[arg-type]
+                await remote.drain(D, [handover._replace(**bad)], 0.5)
         with pytest.raises(InvalidArgument, match="at most"):
             await remote.receive(D, [handover] * (KEYS_MAX + 1))
         with pytest.raises(InvalidArgument, match="timeout_s"):
