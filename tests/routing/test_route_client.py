@@ -18,9 +18,8 @@ Answer = Callable[[pb.ResolveRequest], pb.ResolveResponse]
 PATIENCE_S = 10.0
 
 
-def _result(key: str, **fields: Any) -> pb.RouteResult:
-    given = {"dimension": "chat", "key": key, "unit": "A", "version": 1, "expires_at_s": 2**40}
-    route = pb.Route(**(given | fields))
+def _result(key: str, unit: str = "A", version: int = 1) -> pb.RouteResult:
+    route = pb.Route(dimension="chat", key=key, unit=unit, version=version, expires_at_s=2**40)
     return pb.RouteResult(route=route, source=pb.ROUTE_SOURCE_READ, layer=pb.LAYER_L2)
 
 

@@ -261,20 +261,23 @@ class RouteClient:
                     one.answer.set_exception(error)
             return
         for one, result in zip(asked, response.results, strict=True):
-            error: GlobalTableError | None = None
-            if result.failure:
-                error = _error(result, one.query.key)
-            else:
-                try:
-                    self._learn(result)
-                except ProtocolError as refused:
-                    error = refused
+            refused = self._refused(result, one.query.key)
             if one.answer.done():
                 continue
-            if error is not None:
-                one.answer.set_exception(error)
+            if refused is not None:
+                one.answer.set_exception(refused)
             else:
                 one.answer.set_result(result)
+
+    def _refused(self, result: pb.RouteResult, key: str) -> GlobalTableError | None:
+        """Take an answer in; the error if it is none."""
+        if result.failure:
+            return _error(result, key)
+        try:
+            self._learn(result)
+        except ProtocolError as error:
+            return error
+        return None
 
     async def _called(self, request: pb.ResolveRequest) -> pb.ResolveResponse:
         """Ask one router after another. A query may be asked twice: a bind is safe to repeat."""

@@ -113,8 +113,8 @@ class Router:
             task.add_done_callback(_log_end)
         waiting = [asyncio.create_task(one.follows.wait()) for one in self._followers]
         await asyncio.wait(waiting, timeout=META_WAIT_S)
-        for task in waiting:
-            task.cancel()
+        for one in waiting:
+            one.cancel()
         return self
 
     async def close(self) -> None:
