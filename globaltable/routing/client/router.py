@@ -170,8 +170,9 @@ class Router:
         What nears its end is renewed behind the caller's back.
         """
         now_s = self._clock()
-        told = self.resolver.at_once(dimension, key, context, now_s)
-        if told is not None and self.resolver.is_due(told, now_s):
+        resolver = self.resolver
+        told = resolver.at_once(dimension, key, context, now_s)
+        if told is not None and resolver.is_due(told, now_s):
             self._renew((dimension, key, False))
         return told
 
