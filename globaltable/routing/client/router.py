@@ -36,6 +36,7 @@ from globaltable.routing.client.following import Follower
 from globaltable.routing.client.ground import Ground
 from globaltable.routing.config import Bound, RoutingConfig
 from globaltable.routing.context import NO_CONTEXT, Context
+from globaltable.routing.fleet import UnitState
 from globaltable.routing.resolution import Resolution, Resolving, RouteChange, Signer
 from globaltable.routing.resolving import Resolver
 from globaltable.routing.route_cache import RouteCache
@@ -308,9 +309,8 @@ class Router:
                 listener.changed(change)
 
     async def _read_meta(self) -> None:
-        client = await self.meta()
         await self._read_drained()
-        for name in await shared.policy_names(client):
+        for name in self._config.policies:
             await self._read_policy(name)
 
     async def _meta_changed(self, change: Change) -> None:
@@ -320,9 +320,12 @@ class Router:
             await self._read_policy(change.key.removeprefix(shared.POLICY_PREFIX))
 
     async def _read_drained(self) -> None:
-        client = await self.meta()
-        drained = await shared.read_drained(client)
-        self.resolver.fleet = self.resolver.fleet.with_drained(drained)
+        # By name and behind a barrier: a scan of another node than the watch's may be behind it.
+        keys = {shared.UNIT_PREFIX + unit: unit for unit in self._config.fleet.units}
+        bindings = await self._ground.read(self._config.meta_table, list(keys))
+        self.resolver.fleet = self.resolver.fleet.with_drained(
+            keys[key] for key, one in bindings.items() if one.unit == UnitState.DRAINED.value
+        )
 
     async def _read_policy(self, name: str) -> None:
         """Adopt a policy as it was set. What cannot be read is not gone by, and said to be so."""
