@@ -27,6 +27,7 @@ from globaltable.errors import (
     GlobalTableError,
     NotBound,
     OutcomeUnknown,
+    Overloaded,
     Rejected,
     VersionConflict,
 )
@@ -38,7 +39,7 @@ from globaltable.routing.config import Bound, RoutingConfig
 from globaltable.routing.context import NO_CONTEXT, Context
 from globaltable.routing.fleet import UnitState
 from globaltable.routing.resolution import Resolution, Resolving, RouteChange, Signer
-from globaltable.routing.resolving import Resolver
+from globaltable.routing.resolving import OUTAGE_S, Resolver
 from globaltable.routing.route_cache import RouteCache
 
 META_WAIT_S: Final = 1.0
@@ -46,6 +47,8 @@ META_WAIT_S: Final = 1.0
 the file, and adopts the others when it can."""
 RENEWALS_MAX: Final = 256
 """Renewals under way at a time. What is due beyond that is renewed when it is asked for again."""
+FLIGHTS_MAX: Final = 65_536
+"""Keys asked for at a time; what is beyond is refused."""
 READ_ANEW_KEYS: Final = 4_096
 
 _log: Final = logging.getLogger(__name__)
@@ -229,6 +232,8 @@ class Router:
             raise ClientClosed("the router is closed")
         flight = self._flights.get(key)
         if flight is None:
+            if len(self._flights) >= FLIGHTS_MAX:
+                raise Overloaded(f"{len(self._flights)} keys are being asked for", OUTAGE_S)
             dimension, name, create = key
             resolving = self.resolver.resolving(
                 dimension, name, context, self._clock(), create=create
