@@ -10,7 +10,8 @@ import pytest
 
 from globaltable.client import ClientClosed
 from globaltable.errors import InvalidArgument, OutcomeUnknown, ProtocolError, Unavailable
-from globaltable.routing.client.route_client import ROUTES_MAX, RouteClient
+from globaltable.routing.client.route_book import ROUTES_MAX
+from globaltable.routing.client.route_client import RouteClient
 from globaltable.routing.resolution import NoHome, NoUnit
 from globaltable.v1 import routing_pb2 as pb
 
@@ -117,7 +118,7 @@ async def test_a_failure_is_the_error_that_the_router_had(
     async with _routed(said) as routes:
         with pytest.raises(error, match="why it is so"):
             await routes.resolve("chat", "k")
-        assert len(routes.cache) == 0
+        assert len(routes.book.cache) == 0
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ async def test_what_no_correct_router_says_is_a_protocol_error_and_is_not_kept(
     async with _routed(said) as routes:
         with pytest.raises(ProtocolError):
             await routes.resolve("chat", "k")
-        assert len(routes.cache) == 0
+        assert len(routes.book.cache) == 0
         said.answer = lambda request: pb.ResolveResponse(results=[_result("k")])
         assert (await routes.resolve("chat", "k")).route.unit == "A"
 
