@@ -12,7 +12,7 @@ Invariants:
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Final
 
@@ -28,12 +28,19 @@ def _draw(subject: bytes, name: str) -> float:
 
 def ranked(key: str, capacities: Iterable[tuple[str, float]]) -> list[str]:
     """The names, from the one that `key` falls to, to the last. A capacity is above 0."""
-    # Keys may be longer than a keyed hash allows; what they are hashed to is not.
-    subject = blake2b(key.encode(), digest_size=16).digest()
-    scored = [(-capacity / math.log(_draw(subject, name)), name) for name, capacity in capacities]
-    return [name for _, name in sorted(scored, reverse=True)]
+    return [name for _, name in sorted(_scored(key, capacities), reverse=True)]
 
 
 def chosen(key: str, capacities: Iterable[tuple[str, float]]) -> str | None:
     """The name that `key` falls to; None if there is none to choose from."""
-    return next(iter(ranked(key, capacities)), None)
+    choices = tuple(capacities)
+    if len(choices) < 2:
+        return choices[0][0] if choices else None
+    return max(_scored(key, choices))[1]
+
+
+def _scored(key: str, capacities: Iterable[tuple[str, float]]) -> Iterator[tuple[float, str]]:
+    # Keys may be longer than a keyed hash allows; what they are hashed to is not.
+    subject = blake2b(key.encode(), digest_size=16).digest()
+    for name, capacity in capacities:
+        yield -capacity / math.log(_draw(subject, name)), name

@@ -115,6 +115,12 @@ class Resolver:
         self.policies: dict[str, Policy] = dict(config.policies)
         self.cache: Final = cache if cache is not None else route_cache(config)
         self.answered: Final[Counter[Source]] = Counter()
+        """How many answers came from where, but for `hits`: for a metric."""
+        self.hits = 0
+        """Answers from the cache: apart, for to hash an enum costs a tenth of such an answer."""
+        self._renew_below_s = {
+            one.name: one.ttl_s * (1.0 - RENEWAL_FROM) for one in config.dimensions.values()
+        }
         self.unsigned: Final[Counter[str]] = Counter()
         """Routes that could not be signed, by the error's name: for a metric."""
         self._signer = signer
@@ -137,7 +143,7 @@ class Resolver:
         """
         cached = self.cache.find(dimension, key, now_s)
         if cached is not None:
-            self.answered[Source.CACHE] += 1
+            self.hits += 1
             return Resolution(cached.route, Layer.L2, Source.CACHE, cached.header)
         one = self.config.dimension(dimension)
         validation.require_key(key)
@@ -182,19 +188,18 @@ class Resolver:
     def is_due(self, resolution: Resolution, now_s: float) -> bool:
         """Whether an answer should be renewed by now: it nears its end, or lacks a header, or was
         given because GlobalTable did not answer, which it may by now."""
-        if resolution.source in (Source.GRACE, Source.PROVISIONAL):
-            return not self._reads.lasts(now_s)
-        if resolution.source is not Source.CACHE:
-            return False
-        if resolution.header is None and self._signer is not None:
+        route, _, source, header = resolution
+        if source is not Source.CACHE:
+            gone_on_with = source is Source.GRACE or source is Source.PROVISIONAL
+            return gone_on_with and not self._reads.lasts(now_s)
+        if header is None and self._signer is not None:
             return not self._signatures.lasts(now_s)
-        route = resolution.route
         left_s = route.expires_at_s - now_s
-        ttl_s = self.config.dimension(route.dimension).ttl_s
-        if left_s > ttl_s * (1.0 - RENEWAL_FROM):
+        below_s = self._renew_below_s.get(route.dimension, 0.0)
+        if left_s > below_s:
             return False
         share = (zlib.crc32(route.key.encode()) ^ self._salt) % 1_024 / 1_024
-        return left_s <= ttl_s * (1.0 - RENEWAL_FROM - RENEWAL_SPREAD * share)
+        return left_s <= below_s * (1.0 - RENEWAL_SPREAD / (1.0 - RENEWAL_FROM) * share)
 
     # --- what must be asked ----------------------------------------------------------------------
 

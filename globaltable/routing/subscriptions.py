@@ -40,7 +40,8 @@ class Subscriber:
     """One stream of changes."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
+        self.wake: Final = wake
+        """Have whoever sends look for what waits."""
         self.versions: dict[Name, int] = {}
         self._waiting: dict[Name, RouteChange] = {}
 
@@ -53,7 +54,7 @@ class Subscriber:
         waiting = self._waiting.get(name)
         if waiting is None or waiting.version < change.version:
             self._waiting[name] = change
-            self._wake()
+            self.wake()
 
     def take(self, count: int) -> list[RouteChange]:
         """The first of what waits, those that have waited longest first: told by that."""

@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from globaltable.client import GlobalTable
+from globaltable.client import ClientClosed, GlobalTable
 from globaltable.errors import (
     ConfigError,
     ConnectFailed,
@@ -20,8 +21,10 @@ from globaltable.errors import (
     NotBound,
 )
 from globaltable.routing.client.keys import Rotation
+from globaltable.routing.client.route_book import Told
 from globaltable.routing.client.route_client import RouteClient
 from globaltable.routing.client.router import PolicyChanged, Router
+from globaltable.routing.client.sync_route_client import SyncRouteClient
 from globaltable.routing.config import RoutingConfig, parse
 from globaltable.routing.context import Context
 from globaltable.routing.header import HeaderVerifier
@@ -315,16 +318,48 @@ async def test_a_client_holds_no_more_than_it_keeps_and_goes_on_without_any_rout
     async with RouteClient(
         [f"127.0.0.1:{serving.port}"], routes_max=8, clock=lambda: now_s[0]
     ) as routes:
-        for number in range(60):
+        for number in range(30):
             last = await routes.resolve("chat", f"h{number}")
-        assert len(routes.cache) == 8
+        assert len(routes.book.cache) == 8
         await _until(lambda: serving.service.subscriptions.held_total <= 25, True)
         await serving.stop()
         now_s[0] += 1_000
-        told = await routes.resolve("chat", "h59")
+        told = await routes.resolve("chat", "h29")
         assert told == last._replace(source=Source.GRACE)
         with pytest.raises(ConnectFailed, match="no router answers"):
             await routes.resolve("chat", "h-new")
+
+
+async def test_threads_ask_by_a_client_that_does_the_same(cluster: LocalCluster) -> None:
+    now_s = [time.time()]
+    first, second = await _started(cluster, "a"), await _started(cluster, "b")
+    addresses = [f"127.0.0.1:{one.port}" for one in (first, second)]
+    with SyncRouteClient(addresses, clock=lambda: now_s[0]) as routes:
+
+        def resolve(key: str, **given: Any) -> Awaitable[Told]:
+            return asyncio.to_thread(routes.resolve, "chat", key, **given)
+
+        told = await asyncio.gather(*(resolve(f"t{number % 5}") for number in range(20)))
+        assert [one.route.key for one in told] == [f"t{number % 5}" for number in range(20)]
+        assert first.router.resolver.answered[Source.CREATED] == 5
+        with pytest.raises(NotBound):
+            await resolve("t-none", create=False)
+
+        async with GlobalTable.connect(cluster.addresses.values(), table="routing.chat") as chats:
+            unit = told[0].route.unit
+            other = "B" if unit == "A" else "A"
+            for serving, to, version in ((first, other, 1), (second, unit, 2)):
+                subscriptions = serving.service.subscriptions
+                await _until(partial(getattr, subscriptions, "held_total"), 5)
+                await chats.move("t0", to=to, version=version)
+                await _until(lambda: routes.known("chat", "t0").route[2:4], (to, version + 1))  # type: ignore[union-attr]
+                await serving.stop()
+        now_s[0] += 1_000
+        assert (await resolve("t0")).source is Source.GRACE
+        with pytest.raises(ConnectFailed, match="no router answers"):
+            await resolve("t-new")
+    with pytest.raises(ClientClosed):
+        routes.resolve("chat", "t-new")
 
 
 async def _started(cluster: LocalCluster, node: str) -> Serving:

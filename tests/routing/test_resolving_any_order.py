@@ -217,7 +217,7 @@ class Routed(RuleBasedStateMachine):
 
 
 TestRouted = Routed.TestCase
-TestRouted.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestRouted.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
 
 class Believing(Resolver):

@@ -10,7 +10,8 @@ import pytest
 
 from globaltable.client import ClientClosed
 from globaltable.errors import InvalidArgument, OutcomeUnknown, ProtocolError, Unavailable
-from globaltable.routing.client.route_client import ROUTES_MAX, RouteClient
+from globaltable.routing.client.route_book import ROUTES_MAX
+from globaltable.routing.client.route_client import RouteClient
 from globaltable.routing.resolution import NoHome, NoUnit
 from globaltable.v1 import routing_pb2 as pb
 
@@ -18,9 +19,8 @@ Answer = Callable[[pb.ResolveRequest], pb.ResolveResponse]
 PATIENCE_S = 10.0
 
 
-def _result(key: str, **fields: Any) -> pb.RouteResult:
-    given = {"dimension": "chat", "key": key, "unit": "A", "version": 1, "expires_at_s": 2**40}
-    route = pb.Route(**(given | fields))
+def _result(key: str, unit: str = "A", version: int = 1) -> pb.RouteResult:
+    route = pb.Route(dimension="chat", key=key, unit=unit, version=version, expires_at_s=2**40)
     return pb.RouteResult(route=route, source=pb.ROUTE_SOURCE_READ, layer=pb.LAYER_L2)
 
 
@@ -118,7 +118,7 @@ async def test_a_failure_is_the_error_that_the_router_had(
     async with _routed(said) as routes:
         with pytest.raises(error, match="why it is so"):
             await routes.resolve("chat", "k")
-        assert len(routes.cache) == 0
+        assert len(routes.book.cache) == 0
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ async def test_what_no_correct_router_says_is_a_protocol_error_and_is_not_kept(
     async with _routed(said) as routes:
         with pytest.raises(ProtocolError):
             await routes.resolve("chat", "k")
-        assert len(routes.cache) == 0
+        assert len(routes.book.cache) == 0
         said.answer = lambda request: pb.ResolveResponse(results=[_result("k")])
         assert (await routes.resolve("chat", "k")).route.unit == "A"
 

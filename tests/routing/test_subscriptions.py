@@ -77,7 +77,7 @@ class Fanned(RuleBasedStateMachine):
 
 
 TestFanned = Fanned.TestCase
-TestFanned.settings = settings(max_examples=60, stateful_step_count=30)
+TestFanned.settings = settings(max_examples=40, stateful_step_count=30)
 
 
 def test_whoever_waits_is_woken_once_there_is_something_that_it_does_not_know() -> None:

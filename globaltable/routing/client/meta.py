@@ -81,9 +81,3 @@ async def write_drained(meta: Bindings, unit: str, drained: bool) -> None:
         binding = await meta.bind(key, wanted)
     if binding.unit != wanted:
         await meta.move(key, to=wanted, version=binding.version)
-
-
-async def policy_names(meta: GlobalTable) -> list[str]:
-    """The policies that were ever set."""
-    names = [key async for key, _ in meta.scan(prefix=POLICY_PREFIX)]
-    return sorted(name.removeprefix(POLICY_PREFIX) for name in names)

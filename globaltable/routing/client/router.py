@@ -27,6 +27,7 @@ from globaltable.errors import (
     GlobalTableError,
     NotBound,
     OutcomeUnknown,
+    Overloaded,
     Rejected,
     VersionConflict,
 )
@@ -36,8 +37,9 @@ from globaltable.routing.client.following import Follower
 from globaltable.routing.client.ground import Ground
 from globaltable.routing.config import Bound, RoutingConfig
 from globaltable.routing.context import NO_CONTEXT, Context
+from globaltable.routing.fleet import UnitState
 from globaltable.routing.resolution import Resolution, Resolving, RouteChange, Signer
-from globaltable.routing.resolving import Resolver
+from globaltable.routing.resolving import OUTAGE_S, Resolver
 from globaltable.routing.route_cache import RouteCache
 
 META_WAIT_S: Final = 1.0
@@ -45,6 +47,8 @@ META_WAIT_S: Final = 1.0
 the file, and adopts the others when it can."""
 RENEWALS_MAX: Final = 256
 """Renewals under way at a time. What is due beyond that is renewed when it is asked for again."""
+FLIGHTS_MAX: Final = 65_536
+"""Keys asked for at a time; what is beyond is refused."""
 READ_ANEW_KEYS: Final = 4_096
 
 _log: Final = logging.getLogger(__name__)
@@ -113,8 +117,8 @@ class Router:
             task.add_done_callback(_log_end)
         waiting = [asyncio.create_task(one.follows.wait()) for one in self._followers]
         await asyncio.wait(waiting, timeout=META_WAIT_S)
-        for task in waiting:
-            task.cancel()
+        for one in waiting:
+            one.cancel()
         return self
 
     async def close(self) -> None:
@@ -170,8 +174,9 @@ class Router:
         What nears its end is renewed behind the caller's back.
         """
         now_s = self._clock()
-        told = self.resolver.at_once(dimension, key, context, now_s)
-        if told is not None and self.resolver.is_due(told, now_s):
+        resolver = self.resolver
+        told = resolver.at_once(dimension, key, context, now_s)
+        if told is not None and resolver.is_due(told, now_s):
             self._renew((dimension, key, False))
         return told
 
@@ -227,6 +232,8 @@ class Router:
             raise ClientClosed("the router is closed")
         flight = self._flights.get(key)
         if flight is None:
+            if len(self._flights) >= FLIGHTS_MAX:
+                raise Overloaded(f"{len(self._flights)} keys are being asked for", OUTAGE_S)
             dimension, name, create = key
             resolving = self.resolver.resolving(
                 dimension, name, context, self._clock(), create=create
@@ -307,9 +314,8 @@ class Router:
                 listener.changed(change)
 
     async def _read_meta(self) -> None:
-        client = await self.meta()
         await self._read_drained()
-        for name in await shared.policy_names(client):
+        for name in self._config.policies:
             await self._read_policy(name)
 
     async def _meta_changed(self, change: Change) -> None:
@@ -319,9 +325,12 @@ class Router:
             await self._read_policy(change.key.removeprefix(shared.POLICY_PREFIX))
 
     async def _read_drained(self) -> None:
-        client = await self.meta()
-        drained = await shared.read_drained(client)
-        self.resolver.fleet = self.resolver.fleet.with_drained(drained)
+        # By name and behind a barrier: a scan of another node than the watch's may be behind it.
+        keys = {shared.UNIT_PREFIX + unit: unit for unit in self._config.fleet.units}
+        bindings = await self._ground.read(self._config.meta_table, list(keys))
+        self.resolver.fleet = self.resolver.fleet.with_drained(
+            keys[key] for key, one in bindings.items() if one.unit == UnitState.DRAINED.value
+        )
 
     async def _read_policy(self, name: str) -> None:
         """Adopt a policy as it was set. What cannot be read is not gone by, and said to be so."""

@@ -10,7 +10,7 @@ from globaltable.errors import (
     Rejected,
     Unavailable,
 )
-from globaltable.routing.client.route_client import SOURCE_OF
+from globaltable.routing.client.route_book import SOURCE_OF
 from globaltable.routing.config import Layer
 from globaltable.routing.context import Context
 from globaltable.routing.fleet import Fleet, Unit, UnitState

@@ -164,16 +164,16 @@ class RoutingService:
         reading = asyncio.create_task(self._read(requests, subscriber, began))
         reading.add_done_callback(lambda _: awake.set())
         try:
-            first = asyncio.create_task(began.wait())
-            await asyncio.wait({first, reading}, return_when=asyncio.FIRST_COMPLETED)
-            first.cancel()
-            self._require_well(reading)
-            yield b""  # a message without updates
+            has_begun = False
             while not self._draining:
-                changes = subscriber.take(UPDATES_PER_MESSAGE)
-                if changes:
-                    yield self._updates(changes)
-                    continue
+                if began.is_set():
+                    if not has_begun:
+                        has_begun = True
+                        yield b""  # a message without updates
+                    changes = subscriber.take(UPDATES_PER_MESSAGE)
+                    if changes:
+                        yield self._updates(changes)
+                        continue
                 awake.clear()
                 self._require_well(reading)
                 await awake.wait()
@@ -265,7 +265,9 @@ class RoutingService:
             self.subscriptions.release(subscriber, release)
             self.subscriptions.hold(subscriber, hold)
             await self._catch_up(subscriber, hold)
-            began.set()
+            if not began.is_set():
+                began.set()
+                subscriber.wake()
 
     def _held(self, message: pb.HeldKey) -> Held:
         if not isinstance(self._config.dimension(message.dimension), Bound):
