@@ -16,6 +16,7 @@ from rich.table import Table
 from globaltable.cli.exits import ExitStatus
 from globaltable.cli.options import ENDPOINTS_DEFAULT, AsJson, Endpoints, addresses_of
 from globaltable.cli.progress import bar
+from globaltable.cli.tls import tls
 
 if TYPE_CHECKING:
     from globaltable.routing.moves import Job
@@ -131,7 +132,9 @@ async def _run(
     from globaltable.routing.service.unit_control import RemoteUnits
 
     async with AsyncExitStack() as stack:
-        meta = await stack.enter_async_context(GlobalTable.connect(addresses, table=META_TABLE))
+        meta = await stack.enter_async_context(
+            GlobalTable.connect(addresses, table=META_TABLE, tls=tls())
+        )
         job_id = resume or undo
         if job is not None:
             job_id = await jobs.create(meta, job)
@@ -141,9 +144,9 @@ async def _run(
         if not as_json:
             print(f"job {job_id}: {_what(kept.job)}", flush=True)
         bindings = await stack.enter_async_context(
-            GlobalTable.connect(addresses, table=kept.job.table)
+            GlobalTable.connect(addresses, table=kept.job.table, tls=tls())
         )
-        units = RemoteUnits(meta)
+        units = RemoteUnits(meta, tls())
         stack.push_async_callback(units.close)
         show = stack.enter_context(bar("moved back" if undo else "moved"))
         runner = jobs.JobRunner(
@@ -190,7 +193,7 @@ async def _show(addresses: list[str], as_json: bool) -> None:
     from globaltable.client import GlobalTable
     from globaltable.routing.service import jobs
 
-    async with GlobalTable.connect(addresses, table=META_TABLE) as meta:
+    async with GlobalTable.connect(addresses, table=META_TABLE, tls=tls()) as meta:
         every = [(kept, await jobs.notes(meta, kept.job_id)) for kept in await jobs.every(meta)]
     if as_json:
         for kept, noted in every:

@@ -8,7 +8,6 @@ somebody else has just changed is told `VersionConflict`.
 import asyncio
 from typing import Final, NamedTuple
 
-from globaltable.client import GlobalTable
 from globaltable.errors import Corrupt, VersionConflict
 from globaltable.model import Binding
 from globaltable.routing.client.bindings import Bindings

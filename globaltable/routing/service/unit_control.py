@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from globaltable import limits, validation
+from globaltable.client.tls import Credentials, TlsConfig, open_aio_channel
 from globaltable.errors import (
     DeadlineExceeded,
     GlobalTableError,
@@ -130,12 +131,15 @@ def _require(key: str, version: int) -> None:
 class RemoteUnit:
     """A unit behind its control address. Raises UnitLost if nobody answers there."""
 
-    def __init__(self, unit: str, address: str) -> None:
+    def __init__(
+        self, unit: str, address: str, credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
         self._unit = unit
         self.address = address
-        self._channel = grpc.aio.insecure_channel(
+        self._channel = open_aio_channel(
             address,
-            options=[
+            credentials,
+            [
                 ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
                 ("grpc.max_reconnect_backoff_ms", 1_000),
                 ("grpc.use_local_subchannel_pool", 1),
@@ -191,10 +195,14 @@ def _messages(handovers: Sequence[Handover]) -> list[pb.KeyHandover]:
 
 
 class RemoteUnits:
-    """Units by name, where `routing.meta` says that they can be reached. Close it in the end."""
+    """Units by name, where `routing.meta` says that they can be reached. Close it in the end.
 
-    def __init__(self, meta: Bindings) -> None:
+    `tls` is the certificate to show, and the CAs to trust; without, in the clear.
+    """
+
+    def __init__(self, meta: Bindings, tls: TlsConfig | None = None) -> None:
         self._meta = meta
+        self._credentials = Credentials(tls)
         self._units: dict[str, RemoteUnit] = {}
 
     async def reach(self, unit: str) -> UnitControl:
@@ -209,7 +217,7 @@ class RemoteUnits:
         if known is None or known.address != binding.unit:
             if known is not None:
                 await known.close()
-            known = self._units[unit] = RemoteUnit(unit, binding.unit)
+            known = self._units[unit] = RemoteUnit(unit, binding.unit, self._credentials.newest())
         return known
 
     async def close(self) -> None:
