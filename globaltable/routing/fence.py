@@ -14,7 +14,8 @@ before the first at w, and each is among the data that w begins with. The rules 
    here and after a restart, whatever its expiry. What makes the key come back is only a higher
    version: of a move back (A 1, B 2, A 3), a rebind after an unbind, or an undone move, which binds
    anew to the same unit; that also makes a slow mover's commit fail, which expects the version of
-   before.
+   before. A drain is acknowledged only by the unit that it is meant for, and under its lease: no
+   other process serves in its name then.
 2. **A header, or GlobalTable's word, admits alone** only if it names this unit at a version above
    all that is closed here and not below what is known of elsewhere. That such a version exists
    proves that its predecessor was drained, and its data handed over: nothing is waited for.

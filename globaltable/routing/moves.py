@@ -135,9 +135,9 @@ class SelectionKind(enum.Enum):
 
 
 class JobState(enum.Enum):
-    """How a job stands: the unit of `move-state/JOB`."""
+    """How a job stands, whether or not anybody runs it: the unit of `move-state/JOB`."""
 
-    RUNNING = "running"
+    OPEN = "open"
     DONE = "done"
     UNDOING = "undoing"
     UNDONE = "undone"

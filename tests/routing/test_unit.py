@@ -165,6 +165,26 @@ def test_a_drain_that_waits_too_long_leaves_the_session_as_it_was() -> None:
     run_simulated(main())
 
 
+def test_a_unit_closes_nothing_in_the_name_of_another_nor_without_its_lease() -> None:
+    """It may be reached where another was; or another process may hold the lease, and serve."""
+    scene = Scene()
+    scene.chats.write(K, "A", 0.0)
+
+    async def main() -> None:
+        async with scene.unit() as unit:
+            with pytest.raises(UnitLost, match="taken for 'B'"):
+                await unit.drain(D, [Handover(K, 1, "B", "A")], 1.0)
+            with pytest.raises(UnitLost, match="taken for 'B'"):
+                await unit.receive(D, [Handover(K, 1, "A", "B")])
+            unit.fence.lease.lost()
+            (reply,) = await unit.drain(D, [Handover(K, 1, "A", "B")], 1.0)
+            assert reply.answer is Answer.BUSY and not scene.disk.rows
+            (reply,) = await unit.receive(D, [Handover(K, 1, "B", "A")])
+            assert reply.answer is Answer.BUSY and not scene.received
+
+    run_simulated(main())
+
+
 def test_data_is_received_only_of_what_is_current_and_failures_are_told() -> None:
     scene = Scene()
     for key in (K, "bad"):

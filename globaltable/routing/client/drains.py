@@ -1,6 +1,7 @@
 """The drains of a unit: no more is admitted, what is under way ends, and the keys are closed.
 
-Invariants: a drain is answered `DONE` only when its key is durably closed (persist, then answer).
+Invariants: a drain is answered `DONE` only when its key is durably closed (persist, then answer),
+and is closed only under the unit's lease: without it another process may be serving for this unit.
 Whoever gives up before it began to persist lets go; from then on it does not, even if it is
 cancelled or the disk fails, for the row may be on the disk.
 """
@@ -47,8 +48,10 @@ class Drains:
                 if drained[one] in (Drained.EMPTY, Drained.UNDER_WAY):
                     held.add(one)
             await self._emptied(dimension, held, timeout_s)
-            empty = [one for one in held if fence.is_empty(dimension, one.key)]
-            held.difference_update(empty)
+            empty = []
+            if fence.lease.held(self._clock()):
+                empty = [one for one in held if fence.is_empty(dimension, one.key)]
+                held.difference_update(empty)
         finally:
             for one in held:
                 fence.let_go(dimension, one.key)

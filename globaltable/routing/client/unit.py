@@ -17,7 +17,7 @@ lease lasts, and decisions say so (`provisional`).
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
@@ -30,7 +30,7 @@ from globaltable.routing.client.drains import Drains
 from globaltable.routing.client.lease_keeper import Identity, LeaseKeeper
 from globaltable.routing.client.ownership import Ownership
 from globaltable.routing.fence import Admission, Closed, Fence, Permit, Reception, Verdict
-from globaltable.routing.handover import Answer, Handover, Place, Reply
+from globaltable.routing.handover import Answer, Handover, Place, Reply, UnitLost
 from globaltable.routing.lease import LEASE_S_DEFAULT, Lease, control_key
 from globaltable.routing.route import Route
 
@@ -277,11 +277,22 @@ class Unit:
         Raises StorageError if it cannot be told whether they are closed: they stay unadmitted.
         """
         self._ownership.table(dimension)
+        self._require_meant(one.source for one in handovers)
         return await self._drains.drain(dimension, handovers, timeout_s)
+
+    def _require_meant(self, units: Iterable[str]) -> None:
+        """Refuse what is for another unit, which was reached at this address before: to say for it
+        that it has closed something would be fatal."""
+        for unit in units:
+            if unit != self.name:
+                raise UnitLost(f"this is unit {self.name!r}, and was taken for {unit!r}")
 
     async def receive(self, dimension: str, handovers: Sequence[Handover]) -> list[Reply]:
         """Take in the data of keys that their sources have closed (`fence.py`, rule 6)."""
         table = self._ownership.table(dimension)
+        self._require_meant(one.target for one in handovers)
+        if not self.fence.lease.held(self._clock()):
+            return [Reply(Answer.BUSY, "the unit has no lease")] * len(handovers)
         replies: dict[str, Reply] = {}
         begun: list[Handover] = []
         try:

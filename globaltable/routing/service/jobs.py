@@ -7,7 +7,7 @@ on with it, and two who run it do no harm.
 ::
 
     move/JOB           the job's text (`stored_text`), never changed
-    move-state/JOB     running, done, undoing, undone
+    move-state/JOB     open, done, undoing, undone
     moved/JOB/KEY      the unit from which KEY was, or was about to be, moved
 """
 
@@ -39,7 +39,7 @@ from globaltable.routing.service.revocation import Revocations
 PASSES_MAX: Final = 8
 """Over what is selected: what was bound or changed during one is found by the next."""
 _CONTROL_PREFIX: Final = "control/"
-_STATE_AFTER: Final = {JobState.RUNNING: JobState.DONE, JobState.UNDOING: JobState.UNDONE}
+_STATE_AFTER: Final = {JobState.OPEN: JobState.DONE, JobState.UNDOING: JobState.UNDONE}
 
 
 class JobChanged(Rejected):
@@ -87,7 +87,7 @@ async def create(meta: Bindings, job: Job) -> str:
     job.checked()
     job_id = secrets.token_hex(4)
     await write_text(meta, JOB_PREFIX + job_id, job.text(), 0)
-    await meta.bind(STATE_PREFIX + job_id, JobState.RUNNING.value)
+    await meta.bind(STATE_PREFIX + job_id, JobState.OPEN.value)
     return job_id
 
 
@@ -194,7 +194,7 @@ class JobRunner:
     async def _prepare(self, kept: KeptJob) -> float:
         """Before a pass; how long a lost unit's lease was waited for."""
         job = kept.job
-        if job.kind is not SelectionKind.UNIT or kept.state is not JobState.RUNNING:
+        if job.kind is not SelectionKind.UNIT or kept.state is not JobState.OPEN:
             return 0.0
         await write_drained(self._meta, job.value, True)
         if not job.forced or await self._revocations.in_force(job.value):
