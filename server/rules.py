@@ -72,8 +72,8 @@ RULES: Final[Mapping[str, Rule]] = {
     _SERVICE + "Status": Rule(Need.SOME_RIGHT),
     _SERVICE + "Topology": Rule(Need.SOME_RIGHT),
     _SERVICE + "Placement": Rule(Need.SOME_RIGHT),
+    _ADMIN + "GetTopology": Rule(Need.SOME_RIGHT),
     _ADMIN + "Describe": _ADMIN_LOOKS,
-    _ADMIN + "GetTopology": _ADMIN_LOOKS,
     _ADMIN + "Barrier": _ADMIN_LOOKS,
     # These two carry bindings away.
     _ADMIN + "Backup": _ADMIN_ACTS,

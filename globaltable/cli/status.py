@@ -12,7 +12,7 @@ from globaltable.cli.exits import ExitStatus
 from globaltable.cli.member import state_of
 from globaltable.cli.options import ENDPOINTS_DEFAULT, AsJson, Endpoints, addresses_of
 from globaltable.cli.tls import tls
-from globaltable.errors import GlobalTableError, PermissionDenied
+from globaltable.errors import GlobalTableError
 
 if TYPE_CHECKING:
     from globaltable.admin.topology import ClusterProgress
@@ -30,6 +30,8 @@ def status(
 
     Exit status 3 if no node answers, or a group has no leader that any of them knows.
     """
+    from globaltable.admin.topology import look
+
     statuses: dict[str, Status] = {}
     for address in addresses_of(endpoints):
         try:
@@ -41,27 +43,16 @@ def status(
             print(json.dumps({"address": address, **_plain(one)}))
     elif statuses:
         console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-        now = _progress([*statuses])
+        now = look([*statuses], tls())
         console.print(_nodes(statuses, now))
         console.print()
         console.print(_groups(statuses))
-        for line in _under_way(now) if now is not None else ():
+        for line in _under_way(now):
             print(line)
     led = {g.group for one in statuses.values() for g in one.groups if g.leader_region}
     wanted = {g.group for one in statuses.values() for g in one.groups}
     if not statuses or led != wanted:
         raise typer.Exit(ExitStatus.UNAVAILABLE)
-
-
-def _progress(addresses: list[str]) -> "ClusterProgress | None":
-    """What is under way; nothing if these certificates do not make an administrator."""
-    from globaltable.admin.topology import look
-
-    try:
-        return look(addresses, tls())
-    except PermissionDenied as error:
-        print(f"globaltable: drains and changes under way are not shown: {error}", file=sys.stderr)
-        return None
 
 
 def ask(address: str, timeout_s: float) -> "Status":
@@ -97,7 +88,7 @@ def _under_way(now: "ClusterProgress") -> list[str]:
     return lines
 
 
-def _nodes(statuses: "dict[str, Status]", now: "ClusterProgress | None") -> Table:
+def _nodes(statuses: "dict[str, Status]", now: "ClusterProgress") -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for title in ("NODE", "REGION", "ADDRESS", "UP", "STATE", "LEADS", "PEERS"):
         table.add_column(title)
@@ -110,21 +101,15 @@ def _nodes(statuses: "dict[str, Status]", now: "ClusterProgress | None") -> Tabl
             for peer in one.peers
         )
         leads = f"{led} of {len(one.groups)}"
-        state = _state(one.node, now) if now is not None else ""
+        node = now.topology.node_by_name.get(one.node)
+        state = state_of(node, now) if node is not None else "leaving"
         table.add_row(one.node, one.region, address, f"{one.uptime_s:.0f} s", state, leads, peers)
-    if now is None:
-        return table
     asked = {one.node for one in statuses.values()}
     for node in now.topology.nodes:
         if node.name not in asked:
             state = state_of(node, now) + ", not asked" * (node.name not in now.silent)
             table.add_row(node.name, node.region, node.client, "", state, "", "")
     return table
-
-
-def _state(name: str, now: "ClusterProgress") -> str:
-    node = now.topology.node_by_name.get(name)
-    return state_of(node, now) if node is not None else "leaving"
 
 
 def _standing(replica: "GroupStatus") -> str:

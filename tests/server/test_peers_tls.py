@@ -203,25 +203,42 @@ async def test_what_is_recorded_and_sent_again_is_nothing(
     assert (b.received, b.events) == ([("a", b"once")], before)
 
 
-async def test_connections_that_say_nothing_keep_nobody_out_and_end(
-    running: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Slow-loris: many that begin a handshake and do not go on."""
-    monkeypatch.setattr(peers, "HANDSHAKE_TIMEOUT_S", 2.0)
-    pki, ports = Pki(tmp_path), ports_of("ab")
-    b = Wire("b", ports, certificates=pki.certificates("b"))
-    await start(running, b)
+async def _silent(running: AsyncExitStack, port: int, count: int) -> list[Stranger]:
+    """Slow-loris: they connect, or begin a handshake too, and do not go on."""
     silent = []
-    for number in range(2 * HANDSHAKES_MAX):
-        stranger = await Stranger.dial(running, ports["b"])
+    for number in range(count):
+        stranger = await Stranger.dial(running, port)
         if number % 2:
             stranger.writer.write(b"\x16\x03\x01\x02\x00")
         silent.append(stranger)
-    a = Wire("a", ports, certificates=pki.certificates("a"))
-    await start(running, a)
+    return silent
+
+
+async def test_many_that_say_nothing_keep_nobody_out(
+    running: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest of them give way."""
+    monkeypatch.setattr(peers, "HANDSHAKE_TIMEOUT_S", 60.0)
+    pki, ports = Pki(tmp_path), ports_of("ab")
+    b = Wire("b", ports, certificates=pki.certificates("b"))
+    await start(running, b)
+    silent = await _silent(running, ports["b"], 2 * HANDSHAKES_MAX)
+    async with asyncio.timeout(10.0):
+        while sum(not stranger.is_over for stranger in silent) > HANDSHAKES_MAX:
+            await asyncio.sleep(0.01)
+    assert silent[0].is_over and not silent[-1].is_over
+    await start(running, Wire("a", ports, certificates=pki.certificates("a")))
     await b.connected("a")
-    assert not silent[-1].is_over, "it need not wait until they are given up"
-    for stranger in silent:
+
+
+async def test_those_that_say_nothing_are_given_up(
+    running: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "HANDSHAKE_TIMEOUT_S", 0.2)
+    pki, ports = Pki(tmp_path), ports_of("ab")
+    b = Wire("b", ports, certificates=pki.certificates("b"))
+    await start(running, b)
+    for stranger in await _silent(running, ports["b"], 4):
         await stranger.frames_until_closed()
 
 
