@@ -145,9 +145,7 @@ class Routes:
             by_holders[holders] = mask or ANY
         self.known = topology
         # Of those too that hold no slots yet: who watches is there before the first one comes.
-        self._by_group = {
-            group: by_holders[holders] for group, holders in topology.holders.items()
-        }
+        self._by_group = {group: by_holders[holders] for group, holders in topology.holders.items()}
         self.owning = frozenset(topology.owners)
         self._by_owner = [self._by_group[group] for group in topology.owners]
         distinct = set(self._by_owner)

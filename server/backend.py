@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from globaltable.errors import Elsewhere, NoQuorum, Overloaded, SlotElsewhere, StorageError
-from globaltable.group import Replica
 from globaltable.model import (
     SEPARATOR,
     Binding,
@@ -29,7 +28,7 @@ from globaltable.server.status import placement_response, status_response, topol
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
 from globaltable.table import SLOT_BYTES, Table
-from globaltable.topology import Topology, slot_of
+from globaltable.topology import Topology, slot_of, slots_of
 from globaltable.v1 import globaltable_pb2 as pb
 
 _MOVES_FOLLOWED_MAX: Final = 3
@@ -112,34 +111,22 @@ class NodeBackend:
         """Of a slot that was moved meanwhile the barrier is passed of the group that it went to:
         what that has acknowledged is not known behind the first one's. Raises `SlotElsewhere` if
         it goes on to move."""
+        names = list(names)
         deadline = self._deadline(timeout_s)
-        waiting: Collection[bytes] = list(names)
-        error: Elsewhere | None = None
         for _ in range(_MOVES_FOLLOWED_MAX):
-            group_of, slots = self._core.routes.group_of, self._topology.slots
-            routes = {(slot_of(name, slots), group_of(name)): name for name in waiting}
-            groups = {group for _, group in routes}
-            await self.barrier_of(groups, deadline - self._loop.time())
-            waiting = []
-            for (slot, group), name in routes.items():
-                try:
-                    self._require_held(slot, group)
-                except SlotElsewhere as moved:
-                    waiting.append(name)
-                    error = moved
-            if not waiting:
+            groups = self._core.routes.groups_of(names)
+            await self.barrier_of(set(groups), deadline - self._loop.time())
+            places = list(zip(groups, slots_of(names, self._topology.slots), strict=True))
+            left = {place: error for place in set(places) if (error := self._why_not_held(*place))}
+            if not left:
                 return
-        assert error is not None
-        raise error
+            names = [name for name, place in zip(names, places, strict=True) if place in left]
+        raise next(iter(left.values()))
 
-    def _require_held(self, slot: int, group: int) -> Replica:
-        """The replica here of a group that holds a slot, as far as it has applied. Raises
-        `SlotElsewhere`, or `Elsewhere` or `NoQuorum` if there is none that serves."""
-        replica = self._core.serving(group)
-        holdings = replica.table.holdings
-        if not holdings.holds(slot):
-            raise SlotElsewhere(slot, holdings.went_to(slot))
-        return replica
+    def _why_not_held(self, group: int, slot: int) -> SlotElsewhere | None:
+        """Of a replica here that serves."""
+        holdings = self._core.serving(group).table.holdings
+        return None if holdings.holds(slot) else SlotElsewhere(slot, holdings.went_to(slot))
 
     async def barrier_of(self, groups: Collection[int], timeout_s: float | None) -> None:
         """`barrier`, for all names of these groups."""
@@ -189,9 +176,10 @@ class NodeBackend:
                 continue
             head = slot.to_bytes(SLOT_BYTES, "big")
             group = owners[slot]
-            replica = self._require_held(slot, group)
+            if (moved := self._why_not_held(group, slot)) is not None:
+                raise moved
             if group not in scanners:
-                scanners[group] = replica.table.scanner()
+                scanners[group] = self._core.serving(group).table.scanner()
             start = max(head + name, token + b"\0")
             try:
                 for key, binding in scanners[group](start, head + name + b"\xff"):

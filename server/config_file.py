@@ -5,7 +5,6 @@ is checked here too, and refused with one line that names the setting, the value
 What is rendered parses to the same.
 """
 
-import json
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from globaltable.server.config import (
     Placement,
     Timeouts,
 )
+from globaltable.server.config_security import SECTIONS, quoted, render_security, take_security
 from globaltable.server.geo_sections import render_geos, take_geos, take_leader
 from globaltable.server.toml_section import (
     Section,
@@ -103,9 +103,10 @@ class _Parser:
         names = list(dict.fromkeys(node.region for node in nodes))
         injected = self._injected(root, names)
         placement = self._placement(root, names)
+        security = take_security(root, tables, self._base_dir)
         root.finish(
             "cluster, cluster_id, tables, data_dir, [groups], [geos.NAME], [log], [regions.NAME], "
-            "[timeouts], [limits], [injected_latency], [placement]"
+            f"[timeouts], [limits], [injected_latency], [placement], {SECTIONS}"
         )
         _check_replicas(replicas, len(names))
         if not count <= slots <= 65_536:
@@ -132,6 +133,7 @@ class _Parser:
             limits=limits,
             injected_latency=injected,
             placement=placement,
+            security=security,
             log_level=log_level,
             log_format=log_format,
         )
@@ -306,9 +308,9 @@ def render(config: Config) -> str:
             lines += [f'[regions."{node.region}"]']
         else:
             lines += [f'[regions."{node.region}".nodes."{node.name}"]']
-        lines += [f"peer = {_quoted(str(node.peer))}"]
-        lines += [f"client = {_quoted(str(node.client))}"]
-        lines += [f"data_dir = {_quoted(str(node.data_dir))}", ""]
+        lines += [f"peer = {quoted(str(node.peer))}"]
+        lines += [f"client = {quoted(str(node.client))}"]
+        lines += [f"data_dir = {quoted(str(node.data_dir))}", ""]
     for title, values in (("timeouts", config.timeouts), ("limits", config.limits)):
         lines += [f"[{title}]"]
         lines += [f"{f.name} = {getattr(values, f.name)!r}" for f in fields(values)]
@@ -318,7 +320,8 @@ def render(config: Config) -> str:
         lines += ["[injected_latency]", f"round_trip_ms = {injected.round_trip_ms!r}", ""]
         lines += ["[injected_latency.pairs]", *_pair_lines(injected.pairs), ""]
     if config.placement is not None:
-        lines += [render_placement(config.placement)]
+        lines += [render_placement(config.placement), ""]
+    lines += [render_security(config.security)]
     return "\n".join(lines) + "\n"
 
 
@@ -334,8 +337,3 @@ def render_placement(placement: Placement) -> str:
 
 def _pair_lines(pairs: Mapping[frozenset[str], float]) -> list[str]:
     return [f'"{"-".join(sorted(pair))}" = {ms!r}' for pair, ms in pairs.items()]
-
-
-def _quoted(text: str) -> str:
-    # JSON escapes all that TOML must have escaped, but DEL.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

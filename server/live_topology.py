@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from globaltable.members import Members
+from globaltable.server.directories import Directories
 from globaltable.server.slot_claims import Claim, SlotClaims
 from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
 from globaltable.store import known_topology
@@ -35,17 +36,22 @@ class LiveTopology:
         directory: Path,
         known: Known,
         claims: SlotClaims,
+        directories: Directories,
         tell: Callable[[str, bytes], None],
         peers: Callable[[], Iterable[str]],
         on_change: Callable[[Topology, Topology], None],
         on_plan: Callable[[str, int], None],
+        on_lost: Callable[[str], None],
     ) -> None:
         """`tell` says something to one peer; `peers` are the connected; `on_plan` hears of the
-        digest of who should lead each group, as a peer has it now."""
+        digest of who should lead each group, as a peer has it now; `on_lost`, why this node must
+        not go on from the directory it has."""
         self._node = node
         self._directory = directory
         self._known = known
         self.claims = claims
+        self._directories = directories
+        self._on_lost = on_lost
         self._tell = tell
         self._peers = peers
         self._on_change = on_change
@@ -119,8 +125,12 @@ class LiveTopology:
     def hear(self, peer: str, body: bytes) -> None:
         """A peer's word. Raises `ProtocolError` if it is none."""
         word = decode_word(body)
+        news, lost = self._directories.hear(word.met)
+        if lost:
+            self._on_lost(lost)
+            return
         # The text comes first: what is settled may be groups that it adds.
-        news = bool(word.text) and self.adopt(decode_topology(word.text))
+        news |= bool(word.text) and self.adopt(decode_topology(word.text))
         for group, version in word.settled.items():
             if version > self.settled_by(group) and group < len(self.newest.groups):
                 self._settled[group] = version
@@ -153,6 +163,6 @@ class LiveTopology:
         self._tell(peer, self._word("", self.claims.all()))
 
     def _word(self, text: str, claims: Sequence[Claim] = ()) -> bytes:
-        newest = self.newest
+        newest, met = self.newest, self._directories.met
         plan = newest.plan_digest
-        return encode_word(TopologyWord(newest.version, plan, self._settled, text, claims))
+        return encode_word(TopologyWord(newest.version, plan, self._settled, text, met, claims))

@@ -9,7 +9,8 @@ Invariant: the topology is kept on disk before a replica is started by it.
 
 import asyncio
 import random
-from typing import NamedTuple
+import secrets
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -18,12 +19,16 @@ from globaltable.geo import geo_of
 from globaltable.server.config import Config, NodeConfig
 from globaltable.server.handshake import SINCE_UNKNOWN
 from globaltable.server.peers import Peer, PeerLinks
+from globaltable.server.tls import Certificates
 from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
 from globaltable.store import identity, known_topology
+from globaltable.store.identity import DirectoryId
 from globaltable.store.known_topology import Known
 from globaltable.topology import Topology
 from globaltable.topology_change import differences, same_members
 from globaltable.wire.topologies import decode_topology
+
+_ID_BYTES: Final = 8
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +39,7 @@ class Start(NamedTuple):
     """The descriptor that holds the data directory."""
     is_fresh: bool
     """This node founds its cluster, or believes so: its directory was empty."""
+    directory: DirectoryId
 
 
 def begin(config: Config, name: str) -> Start:
@@ -46,10 +52,10 @@ def begin(config: Config, name: str) -> Start:
     known = Known(founded, founded) if kept is None else _reconciled(kept, founded)
     require_same_geos(known.newest, config)
     _require_present(known.newest, name, own)
-    lock = _claim(config, own, known.newest)
+    lock = _claim(config, own, known.newest, founds=True)
     if known != kept:
         known_topology.keep(own.data_dir, known)
-    return Start(known, lock, is_fresh)
+    return Start(known, lock, is_fresh, _directory_id(own))
 
 
 def _reconciled(kept: Known, founded: Topology) -> Known:
@@ -118,38 +124,47 @@ def _require_present(topology: Topology, name: str, own: NodeConfig) -> None:
         )
 
 
-def _claim(config: Config, own: NodeConfig, topology: Topology) -> int:
+def _claim(config: Config, own: NodeConfig, topology: Topology, *, founds: bool) -> int:
     return identity.claim(
         own.data_dir,
         cluster=config.fence,
         node=own.name,
         groups=topology.founding_groups,
         slots=topology.slots,
+        fresh=DirectoryId(secrets.token_hex(_ID_BYTES), founds),
     )
 
 
-async def begin_joining(config: Config, name: str) -> Start:
+def _directory_id(own: NodeConfig) -> DirectoryId:
+    found = identity.directory_id(own.data_dir)
+    assert found is not None, "it was claimed"
+    return found
+
+
+async def begin_joining(
+    config: Config, name: str, certificates: Certificates | None = None
+) -> Start:
     """Of a node that was added; returns once it has heard of itself. Raises as `begin`."""
     own = config.node(name)
     kept = known_topology.load(own.data_dir)
     if kept is not None:
         return begin(config, name)
     log.info("waiting for the word of the others", node=name, peer=str(own.peer))
-    topology = await _Joining(config, own).heard()
+    topology = await _Joining(config, own, certificates).heard()
     if topology.cluster != config.cluster:
         raise ConfigError(f"the others are cluster {topology.cluster!r}, not {config.cluster!r}")
     require_same_geos(topology, config)
     _require_present(topology, name, own)
     known = Known(topology, None, topology.version)
-    lock = _claim(config, own, topology)
+    lock = _claim(config, own, topology, founds=False)
     known_topology.keep(own.data_dir, known)
-    return Start(known, lock, is_fresh=False)
+    return Start(known, lock, False, _directory_id(own))
 
 
 class _Joining:
     """Links to whoever the file names, that carry nothing but words of the topology."""
 
-    def __init__(self, config: Config, own: NodeConfig) -> None:
+    def __init__(self, config: Config, own: NodeConfig, certificates: Certificates | None) -> None:
         self._name = own.name
         self._heard: asyncio.Future[Topology] = asyncio.get_running_loop().create_future()
         self._links = PeerLinks(
@@ -170,6 +185,7 @@ class _Joining:
             reconnect_max_s=config.timeouts.reconnect_max_s,
             random=random.Random(),
             since=SINCE_UNKNOWN,
+            certificates=certificates,
             on_topology=self._on_topology,
         )
 
@@ -181,7 +197,7 @@ class _Joining:
             await self._links.close()
 
     def _ask(self, peer: str) -> None:
-        self._links.tell_topology(peer, encode_word(TopologyWord(0, 0, {}, "")))
+        self._links.tell_topology(peer, encode_word(TopologyWord(0, 0, {}, "", {})))
 
     def _on_topology(self, peer: str, body: bytes) -> None:
         word = decode_word(body)

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from globaltable import limits
 from globaltable.errors import ProtocolError
 from globaltable.server.slot_claims import Claim
+from globaltable.store.known_directories import Met, decode_met, encode_met
 from globaltable.topology import SLOTS_MAX
 from globaltable.wire.packing import pack, unpack
 
@@ -26,30 +27,32 @@ class TopologyWord(NamedTuple):
     """By group, a version that its leader has found it to be as wanted by."""
     text: str
     """The topology, or empty."""
+    met: dict[str, Met]
+    """The data directories that nodes were met with (`directories`)."""
     claims: Sequence[Claim] = ()
     """Where slots have been moved to: what is new of it, or all."""
 
 
 def encode_word(word: TopologyWord) -> bytes:
-    fields: list[Any] = [word.version, word.plan, list(word.settled.items()), word.text]
-    return pack([*fields, list(word.claims)] if word.claims else fields)
+    met, claims = encode_met(word.met), list(word.claims)
+    return pack([word.version, word.plan, list(word.settled.items()), word.text, met, claims])
 
 
 def decode_word(body: bytes) -> TopologyWord:
     """Raises `ProtocolError` if it is none. The text is not looked at."""
     fields = unpack(body)
-    if type(fields) is not list or len(fields) not in (4, 5):
+    if type(fields) is not list or len(fields) != 6:
         raise ProtocolError("not a word of the topology")
-    version, plan, settled, text = fields[:4]
+    version, plan, settled, text, met, claims = fields
     if type(text) is not str or len(text) > limits.TOPOLOGY_BYTES_MAX:
         raise ProtocolError("the text of a topology is missing or too long")
     if type(settled) is not list or not all(_is_pair(item) for item in settled):
         raise ProtocolError("not the versions by which groups are settled")
-    claims = _claims(fields[4]) if len(fields) == 5 else []
-    return TopologyWord(_number(version), _number(plan), dict(settled), text, claims)
+    versions = (_number(version), _number(plan))
+    return TopologyWord(*versions, dict(settled), text, decode_met(met), _claims(claims))
 
 
-def _claims(value: Any) -> list[Claim]:
+def _claims(value: Any) -> tuple[Claim, ...]:
     if type(value) is not list or len(value) > _CLAIMS_MAX:
         raise ProtocolError("not where slots have been moved to")
     claims = []
@@ -60,7 +63,7 @@ def _claims(value: Any) -> list[Claim]:
         if slot >= SLOTS_MAX or group >= SLOTS_MAX:
             raise ProtocolError(f"slot {slot} and group {group} are none that there could be")
         claims.append(Claim(item[0], slot, order, group))
-    return claims
+    return tuple(claims)
 
 
 def _is_pair(item: Any) -> bool:

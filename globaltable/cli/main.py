@@ -9,6 +9,7 @@ import typer
 import globaltable
 from globaltable.cli import (
     backup,
+    cert,
     check,
     demo,
     drain,
@@ -24,6 +25,7 @@ from globaltable.cli import (
     status,
 )
 from globaltable.cli.exits import ExitStatus, status_of
+from globaltable.cli.tls import Ca, Cert, CertKey, remember
 from globaltable.errors import GlobalTableError
 
 EPILOG = (
@@ -56,8 +58,13 @@ def _root(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: CertKey = None,
 ) -> None:
-    pass
+    # What gRPC would print of handshakes that fail, errors tell.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    remember(ca, cert, key)
 
 
 for _command in (
@@ -79,6 +86,7 @@ for _command in (
     check.check,
     recover.recover,
     drain.drain,
+    cert.cert,
 ):
     app.command()(_command)
 app.add_typer(member.member)

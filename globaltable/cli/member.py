@@ -15,9 +15,11 @@ from rich.table import Table
 
 from globaltable.cli.exits import ExitStatus
 from globaltable.cli.options import ENDPOINTS_DEFAULT, Endpoints, addresses_of
+from globaltable.cli.tls import tls
 
 if TYPE_CHECKING:
     from globaltable.admin.topology import ClusterProgress
+    from globaltable.topology import Node
     from globaltable.v1 import admin_pb2 as pb
 
 LOOK_PERIOD_S: Final = 0.3
@@ -55,7 +57,7 @@ def list_members(endpoints: Endpoints = ENDPOINTS_DEFAULT, as_json: AsJson = Fal
     """
     from globaltable.admin.topology import look
 
-    now = look(addresses_of(endpoints))
+    now = look(addresses_of(endpoints), tls())
     if as_json:
         print(json.dumps(record(now)))
     else:
@@ -162,7 +164,7 @@ def carry_out(
         raise typer.BadParameter(f"{timeout_s} is not a number of seconds above 0")
     addresses = addresses_of(endpoints)
     began = time.monotonic()
-    topology = change(addresses, request, min(timeout_s, 30.0))
+    topology = change(addresses, request, min(timeout_s, 30.0), tls())
     addresses += [node.client for node in topology.nodes if node.client not in addresses]
     if not as_json:
         print(f"decided: version {topology.version} of the topology")
@@ -173,7 +175,7 @@ def carry_out(
     told: dict[int, str] = {}
     while True:
         try:
-            now: ClusterProgress | None = look(addresses)
+            now: ClusterProgress | None = look(addresses, tls())
         except ConnectFailed:
             now = None
         if now is not None and now.topology.version >= topology.version:
@@ -247,8 +249,15 @@ def record(now: "ClusterProgress") -> dict[str, Any]:
             }
             for node in now.topology.nodes
         ],
+        "leaving": [node.name for node in now.leaving],
         "groups": [
-            {"group": g.wanted.number, **_standing(g), "waits_for": g.waits_for} for g in now.groups
+            {
+                "group": g.wanted.number,
+                "geo": g.wanted.geo,
+                **_standing(g),
+                "waits_for": now.waits_for(g),
+            }
+            for g in now.groups
         ],
     }
 
@@ -260,26 +269,37 @@ def _nodes(now: "ClusterProgress") -> Table:
     for node in now.topology.nodes:
         held = sum(node.name in (*g.voters, *g.learners) for g in now.groups)
         leads = sum(g.leader == node.name for g in now.groups)
-        states = ["reads only"] if node.learner else []
-        states += ["drained"] if node.drained else []
-        states += ["does not answer"] if node.name in now.silent else []
-        state = ", ".join(states) or "up"
+        state = state_of(node, now)
         table.add_row(node.name, node.region, node.peer, node.client, str(held), str(leads), state)
+    for node in now.leaving:
+        held = sum(node.name in (*g.voters, *g.learners) for g in now.groups)
+        leads = sum(g.leader == node.name for g in now.groups)
+        row = (node.name, node.region, node.peer, node.client, str(held), str(leads), "leaving")
+        table.add_row(*row)
     return table
+
+
+def state_of(node: "Node", now: "ClusterProgress") -> str:
+    states = ["reads only"] if node.learner else []
+    states += ["drained"] if node.drained else []
+    states += ["does not answer"] if node.name in now.silent else []
+    return ", ".join(states) or "up"
 
 
 def _groups(now: "ClusterProgress") -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for title in ("GROUP", "LEADER", "MEMBERS", "WANTED", "WAITS FOR"):
+    geos = ("GEO",) if now.topology.geos else ()
+    for title in ("GROUP", *geos, "LEADER", "MEMBERS", "WANTED", "WAITS FOR"):
         table.add_column(title)
     for group in now.groups:
         wanted = _members(group.wanted.replicas, group.wanted.learners)
         members = _members(group.voters, group.learners)
         table.add_row(
             str(group.wanted.number),
+            *((group.wanted.geo or "(default)",) if geos else ()),
             group.leader or "none",
             members,
             wanted if wanted != members else "the same",
-            group.waits_for or "nothing",
+            now.waits_for(group) or "nothing",
         )
     return table

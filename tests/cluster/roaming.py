@@ -120,7 +120,8 @@ class Onlooker:
 def require_kept(cluster: LocalCluster, roamers: list[Roamer]) -> None:
     """Every session is where it was said to be last, from every node."""
     for node in cluster.nodes:
-        with connect(cluster, node, timeout=20.0) as client:
+        # Where nodes hold some of the groups only, each client finds the others.
+        with connect(cluster, node, timeout=20.0, discover=True) as client:
             for roamer in roamers:
                 found = client.get_many(roamer.versions, linearizable=True)
                 for key, version in roamer.versions.items():

@@ -391,7 +391,7 @@ def test_a_pass_gives_way_while_it_reads_a_long_history(monkeypatch: pytest.Monk
     pair = Pair()
     pair.fill(10)
     looks = list(copies(ENDS, SlotHistory(pair.a.table), 1, 0))
-    assert looks.count(None) == 3
+    assert looks.count(None) == 3, "between four looks"
     assert [len(copy.ops) for copy in looks if copy is not None] == [10]
 
 

@@ -241,7 +241,7 @@ class TestTheBackend:
             lambda backend: backend.read([_name(1)]),
             lambda backend: backend.scan(TABLE, "", b"", 100),
             lambda backend: backend.watches.take(backend.open_watch(_name(1), True, {})),
-            lambda backend: backend.open_watch(_name(1), True, {1: 0}),
+            lambda backend: backend.watches.take(backend.open_watch(_name(1), True, {1: 0})),
         ],
         ids=["get", "scan", "watch", "watch that resumes"],
     )

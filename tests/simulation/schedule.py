@@ -90,13 +90,13 @@ class Schedule(NamedTuple):
     spares: int = 0
     """Nodes that found nothing, but may become members."""
     changes: tuple[Change, ...] = ()
-    added: int = 0
-    """Groups that were dealt no slots, behind those that were."""
-    moves: tuple[SlotMove, ...] = ()
     wipes: bool = False
     """Who is to rebuild deletes all there is, and has the node join as if it had never been."""
     rivals: bool = False
     """None gives way to another who would campaign: more elections are split than in production."""
+    added: int = 0
+    """Groups that were dealt no slots, behind those that were."""
+    moves: tuple[SlotMove, ...] = ()
 
 
 def draw(seed: int) -> Schedule:
