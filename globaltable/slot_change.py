@@ -68,10 +68,21 @@ def undo_slots(topology: Topology) -> Topology:
     after = next_version(
         topology, assigned=topology.assigned_before, assigned_before=topology.assigned
     )
-    geos = ("", *(geo.name for geo in topology.geos))
-    if all(after.assignment(geo) == topology.assignment(geo) for geo in geos):
+    if not assigned_anew(after):
         raise TopologyRefused("no slots have been assigned to other groups: nothing is to undo")
     return after
+
+
+def assigned_anew(topology: Topology) -> list[tuple[str, int]]:
+    """The slots, each with its geo, that were assigned to other groups by the last such change."""
+    before = replace(topology, assigned=topology.assigned_before)
+    geos = ("", *(geo.name for geo in topology.geos))
+    return [
+        (geo, slot)
+        for geo in geos
+        for slot, group in enumerate(topology.assignment(geo))
+        if group != before.assignment(geo)[slot]
+    ]
 
 
 def _geo(topology: Topology, name: str) -> Geo:

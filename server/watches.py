@@ -261,13 +261,15 @@ class Watches:
         """What the watcher has not seen, or the first of it; its position moves along.
 
         Raises `Lagged` if some of it is gone, `SlotElsewhere` if the one key that is watched is in
-        another group by now, and all that was changed here has been told.
+        another group by now, and all that was changed here has been told: it is not raised before
+        a position has been taken that covers it, with which it is gone on from there.
         """
         if watcher.exact:
             self._require_stayed(watcher)
+        before = dict(watcher.position)
         changes = self._take(watcher)
         if watcher.exact and not self._holds(watcher):
-            if watcher.live and not changes:
+            if watcher.live and not changes and watcher.position == before:
                 (group,) = watcher.position
                 slot = slot_of(watcher.start, self._replica(group).table.slots)
                 raise SlotElsewhere(slot, self._replica(group).table.holdings.went_to(slot))

@@ -169,6 +169,7 @@ def _carry_out(
     request: "pb.ChangeTopologyRequest", endpoints: str, timeout_s: float, wait: bool, as_json: bool
 ) -> None:
     from globaltable.admin.topology import change
+    from globaltable.slot_change import assigned_anew
 
     if not 0 < timeout_s < 1e9:
         raise typer.BadParameter(f"{timeout_s} is not a number of seconds above 0")
@@ -179,7 +180,7 @@ def _carry_out(
         print(f"decided: version {topology.version} of the topology, {_summary(topology)}")
         sys.stdout.flush()
     if wait:
-        _wait(addresses, topology.version, timeout_s, as_json)
+        _wait(addresses, topology.version, timeout_s, as_json, moving=len(assigned_anew(topology)))
     elif as_json:
         print(json.dumps({"version": topology.version, "done": False}))
 
@@ -191,12 +192,13 @@ def _summary(topology: "Topology") -> str:
     return f"{len(counts)} groups, which are to hold {each} slots each"
 
 
-def _wait(addresses: list[str], version: int, timeout_s: float, as_json: bool) -> None:
-    """Until a version, or what has come after it, is done."""
+def _wait(
+    addresses: list[str], version: int, timeout_s: float, as_json: bool, moving: int = 0
+) -> None:
+    """Until a version, or what has come after it, is done; so many slots are `moving` at least."""
     from globaltable.admin.topology import look
 
     began = time.monotonic()
-    moving = 0
     with bar("slots") as progress:
         while True:
             try:

@@ -1,26 +1,29 @@
 """Groups are added, and slots moved to them, while sessions roam and are watched: none is lost or
 doubled, no version skipped, and no watcher misses a change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from globaltable.cli.main import run as command
 from globaltable.testing import LocalCluster
 from tests.cluster.growing import ask, run, until
 from tests.cluster.roaming import Onlooker, Roamer, require_kept
+from tests.cluster.sessions import connect
 
 pytestmark = pytest.mark.cluster
 
 
 @contextmanager
-def _roaming(cluster: LocalCluster, keys: int = 30) -> Iterator[tuple[list[Roamer], Onlooker]]:
-    """Roamers at each node, and who watches; at the end all must fit together."""
-    onlooker = Onlooker(cluster, "b", "c", "a")
-    roamers = [
-        Roamer(cluster, f"at-{first}", first, *others, keys=keys)
-        for first, *others in (("b", "c", "a"), ("c", "b", "a"))
-    ]
+def _roaming(
+    cluster: LocalCluster, among: Sequence[str] = "bca"
+) -> Iterator[tuple[list[Roamer], Onlooker]]:
+    """Sessions that roam, and who watches them; at the end all must fit together."""
+    onlooker = Onlooker(cluster, *among)
+    orders = (among, among[::-1])
+    roamers = [Roamer(cluster, f"r{n}", *order, keys=30) for n, order in enumerate(orders)]
     for roamer in roamers:
         roamer.start()
     try:
@@ -76,3 +79,52 @@ def test_slots_are_moved_and_moved_back_while_all_nodes_are_killed_at_once() -> 
         ask(cluster, "slots", "undo", "--timeout", "60")
         (now,) = ask(cluster, "slots", "list")
         assert [group["holds"] for group in now["groups"]] == [22, 21, 21]
+
+
+@pytest.mark.slow
+def test_slots_move_between_nodes_that_hold_one_of_the_two_groups_each() -> None:
+    """Steps go to a node of the other group, and clients learn where to ask."""
+    cluster = LocalCluster(groups=4, slots=64, nodes_per_region=2)
+    nodes = cluster.nodes
+    with cluster, _roaming(cluster, among=nodes) as (roamers, _):
+        until(lambda: _changes(roamers) > 120)
+        (done,) = ask(cluster, "groups", "grow", "--to", "8", regions=nodes)
+        assert done["done"] and done["slots_moved"] == 32
+        changes = _changes(roamers)
+        until(lambda: _changes(roamers) > changes + 120)
+        cluster.kill("a-2")
+        ask(cluster, "slots", "undo", "--no-wait", regions=nodes[2:])
+        cluster.start_node("a-2")
+        (done,) = ask(cluster, "slots", "wait", "--timeout", "60", regions=nodes)
+        assert done["done"]
+
+
+@pytest.mark.slow
+def test_a_watch_of_one_key_goes_on_where_its_slot_goes() -> None:
+    cluster = LocalCluster(groups=2, slots=8)
+    with cluster, connect(cluster, "b", "c", "a", timeout=20.0) as client:
+        binding = client.bind("k", "u1")
+        with client.watch(key="k") as watch:
+            for to in (1, 0, 1):
+                run(cluster, "slots", "move", "1-7", "--to", str(to), "--timeout", "60")
+                for _ in range(2):
+                    version = binding.version
+                    binding = client.move("k", to=f"u{version + 1}", version=version)
+                    change = next(iter(watch))
+                    assert (change.version, change.unit) == (binding.version, binding.unit)
+
+
+@pytest.mark.slow
+def test_no_backup_is_taken_of_slots_that_move(tmp_path: Path) -> None:
+    with LocalCluster(groups=2, slots=512) as cluster:
+        with connect(cluster, "a") as client:
+            for number in range(200):
+                client.bind(f"k{number}", "u1")
+        nodes = ",".join(cluster.addresses.values())
+        ask(cluster, "groups", "grow", "--to", "6", "--no-wait")
+        file = str(tmp_path / "backup")
+        assert command(["backup", file, "--node", nodes]) == 3
+        ask(cluster, "slots", "wait", "--timeout", "60")
+        assert command(["backup", file, "--node", nodes]) == 0
+        assert command(["verify", file]) == 0
+        assert command(["check", "--node", nodes]) == 0
