@@ -28,6 +28,10 @@ class Answer(NamedTuple, Generic[Result]):
     header: bytes
 
 
+Function = Callable[[Message], Awaitable[Result]]
+Routed = Callable[[Message], Awaitable[Answer[Result]]]
+
+
 def routed(
     gate: Gate,
     dimension: str,
@@ -43,9 +47,7 @@ def routed(
     Moving. It raises NotConfirmed if it ran and must not be acknowledged.
     """
 
-    def decorate(
-        function: Callable[[Message], Awaitable[Result]],
-    ) -> Callable[[Message], Awaitable[Answer[Result]]]:
+    def decorate(function: Function[Message, Result]) -> Routed[Message, Result]:
         @functools.wraps(function)
         async def run(message: Message) -> Answer[Result]:
             async with admitted(gate, dimension, key(message), header(message)) as one:

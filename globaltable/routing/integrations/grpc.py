@@ -15,7 +15,7 @@ Responsible for what a decision is in gRPC. A new header, and the route, come in
     not confirmed            UNKNOWN: it may have happened; send it again with its own id
 
 A method that streams its answer is decided on when it begins, and holds no permit: a drain would
-wait for it. It ends itself when its key has gone. One that streams its requests names no key that
+wait for it. It reads what it sends within `admitted`, and what that raises ends it. One that streams its requests names no key that
 could be decided on, so it cannot be routed.
 """
 
@@ -54,7 +54,7 @@ def forwarded_metadata(header: bytes) -> tuple[tuple[str, str | bytes], ...]:
     return ((FORWARDED, "1"), *(((ROUTE_BIN, header),) if header else ()))
 
 
-class RoutingInterceptor(grpc.aio.ServerInterceptor):
+class RoutingInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """One for each unit. Methods that are not in `routed` are left alone."""
 
     def __init__(
@@ -86,8 +86,11 @@ class RoutingInterceptor(grpc.aio.ServerInterceptor):
 
             async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
                 await self._begin_stream(name_of, request, context)
-                async for response in handler.unary_stream(request, context):
-                    yield response
+                try:
+                    async for response in handler.unary_stream(request, context):
+                        yield response
+                except GlobalTableError as error:
+                    await _refuse(context, error)
 
             return grpc.unary_stream_rpc_method_handler(stream, **coding)
 
@@ -129,7 +132,7 @@ class RoutingInterceptor(grpc.aio.ServerInterceptor):
             response = await self._forward(method, request, elsewhere.route, header)
         except grpc.aio.AioRpcError as error:
             # What the other unit says of the key is newer than what is known here.
-            trailers = tuple(error.trailing_metadata() or ())
+            trailers: Any = tuple(error.trailing_metadata() or ())
             await context.abort(error.code(), error.details() or "", trailers)
         _tell(context, carried(decision), decision.header)
         return response

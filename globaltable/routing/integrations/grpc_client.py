@@ -7,8 +7,8 @@
     channel = grpc.intercept_channel(grpc.insecure_channel(address), *interceptors(routes, routed))
 
 `routed` maps full method names to what tells dimension and key of a request, as the server's does.
-To which unit a call goes is for the caller: `routes.unit(dimension, key)` is the last that is known,
-and after a refusal `refusal(error)` says what to do.
+To which unit a call goes is for the caller: `routes.unit(dimension, key)` is the last known one, and
+after a refusal `refusal(error)` says what to do.
 
 Calls that stream their answer carry the header; what comes back is read from a refusal only.
 """
@@ -72,13 +72,13 @@ class Refusal(NamedTuple):
     """What a unit told that did not serve a call."""
 
     verdict: str
-    """Of `fence.Verdict`, or `admission.UNCONFIRMED`; empty if the call failed for other reasons."""
+    """Of `fence.Verdict`, or `admission.UNCONFIRMED`; empty if routing is not why it failed."""
     retry_after_s: float
 
 
 def refusal(error: grpc.RpcError) -> Refusal:
     """What a failed call says about routing."""
-    told, _ = _told(error.trailing_metadata())  # type: ignore[attr-defined]
+    told, _ = _told(error.trailing_metadata())
     return Refusal(told.get(VERDICT, ""), retry_after_s_of(told))
 
 
@@ -116,7 +116,7 @@ class _Named:
         return [*own, (ROUTE_BIN, header)] if header else own
 
 
-class _SyncUnary(_Named, grpc.UnaryUnaryClientInterceptor):
+class _SyncUnary(_Named, grpc.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
         name = self._name(details.method, request)
         if name is None:
@@ -133,7 +133,7 @@ class _SyncUnary(_Named, grpc.UnaryUnaryClientInterceptor):
         return call
 
 
-class _SyncStream(_Named, grpc.UnaryStreamClientInterceptor):
+class _SyncStream(_Named, grpc.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
     def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
         name = self._name(details.method, request)
         if name is not None:
@@ -152,7 +152,7 @@ def _with(details: Any, metadata: Any) -> _Details:
     )
 
 
-class _AioUnary(_Named, grpc.aio.UnaryUnaryClientInterceptor):
+class _AioUnary(_Named, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
     async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
         name = self._name(details.method, request)
         if name is None:
@@ -164,7 +164,7 @@ class _AioUnary(_Named, grpc.aio.UnaryUnaryClientInterceptor):
         return call
 
 
-class _AioStream(_Named, grpc.aio.UnaryStreamClientInterceptor):
+class _AioStream(_Named, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
     async def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
         name = self._name(details.method, request)
         if name is not None:

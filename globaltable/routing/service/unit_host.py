@@ -24,6 +24,7 @@ from globaltable.routing.signatures import Algorithm, RootSecret
 from globaltable.routing.verified import VerifiedHeaders
 
 HMAC_KEYS: Final = Rotation(Algorithm.HMAC_SHA256_128)
+SETTINGS: Final = UnitSettings()
 
 
 class Hosted:
@@ -52,7 +53,7 @@ async def open_unit(
     control_listen: str = "127.0.0.1:0",
     control_credentials: grpc.ServerCredentials | None = None,
     rotation: Rotation = HMAC_KEYS,
-    settings: UnitSettings = UnitSettings(),
+    settings: UnitSettings = SETTINGS,
     tls: TlsConfig | None = None,
 ) -> AsyncIterator[Hosted]:
     """Open the unit `name`, and return once it holds its lease.
