@@ -1,7 +1,7 @@
-"""A user's client: sends until it is told that the message is stored, and follows chats as they move.
+"""A user's end: sends until it is told that the message is stored, follows chats wherever they go.
 
-It keeps the route header that came with the last answer, so most messages go straight to their unit;
-one that it knows nothing about goes to the unit nearby, which hands it on.
+It keeps the route header that came with the last answer, so most messages go straight to their
+unit; one that it knows nothing about goes to the unit nearby, which hands it on.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class ChatClient:
     def __init__(self, units: Mapping[str, str], near: str) -> None:
         self.near = near
         self.sent_again = 0
-        """Messages, by how often they had to be sent again."""
+        """How many attempts to send did not end with an answer."""
         self._routes = KeptRoutes()
         self._channels = {
             unit: grpc.aio.insecure_channel(
@@ -54,8 +54,9 @@ class ChatClient:
         for channel in self._channels.values():
             await channel.close(None)
 
-    def _unit(self, chat: str) -> str:
-        return self._routes.unit(DIMENSION, chat) or self.near
+    def _stub(self, chat: str, ask_nearby: bool) -> Any:
+        unit = None if ask_nearby else self._routes.unit(DIMENSION, chat)
+        return self._stubs[unit or self.near]
 
     async def create(self, chat: str) -> str:
         """Create a chat nearby; the unit that has it, whoever was first."""
@@ -68,29 +69,34 @@ class ChatClient:
         """Store a message once; its id and its number in the chat."""
         message_id = uuid.uuid4().hex  # the same at each attempt, so that none stores it twice
         request = im_pb2.SendRequest(chat=chat, message_id=message_id, text=text)
+        ask_nearby = False
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
-                    response = await self._stubs[self._unit(chat)].Send(request, timeout=TIMEOUT_S)
+                    stub = self._stub(chat, ask_nearby)
+                    response = await stub.Send(request, timeout=TIMEOUT_S)
                 except grpc.aio.AioRpcError as error:
                     self.sent_again += 1
-                    await self._pause(error)
+                    ask_nearby = await self._paused(error)
                 else:
                     return message_id, int(response.number)
 
     async def follow(self, chat: str, after: int = 0) -> AsyncIterator[im_pb2.Message]:
         """Each message of a chat in order, without end; wherever the chat goes."""
+        ask_nearby = False
         while True:
             request = im_pb2.FollowRequest(chat=chat, after=after)
             try:
-                async for message in self._stubs[self._unit(chat)].Follow(request):
+                async for message in self._stub(chat, ask_nearby).Follow(request):
                     yield message
                     after = message.number
             except grpc.aio.AioRpcError as error:
                 self._routes.take(DIMENSION, chat, error.trailing_metadata())
-                await self._pause(error)
+                ask_nearby = await self._paused(error)
 
-    async def _pause(self, error: grpc.aio.AioRpcError) -> None:
+    async def _paused(self, error: grpc.aio.AioRpcError) -> bool:
+        """Wait as long as a refusal says. True if it was none: the unit may be gone for good."""
         told = refusal(error)
-        if told.verdict not in ("moved", "forward"):  # else the new route is kept: at once, there
+        if told.verdict not in ("moved", "forward"):  # else its new place is known by now
             await asyncio.sleep(told.retry_after_s or PAUSE_S)
+        return not told.verdict
