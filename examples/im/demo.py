@@ -128,7 +128,7 @@ class _Demo:
         await asyncio.to_thread(self._fleet.wait_ready, "A")
         self._figures.killed_for_s = time.monotonic() - began_s
         await self._written(self._size.messages // 4)
-        await self._move("--prefix", "chat:1", "--to", "A")
+        await self._move("--prefix", "chat:", "--to", "B")
 
     async def _written(self, more: int) -> None:
         enough = len(self._acknowledged) + more

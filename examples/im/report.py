@@ -30,7 +30,7 @@ class Figures:
     held: dict[str, int] = field(default_factory=dict)
     """Messages, by unit, at the end."""
     chats_held: dict[str, int] = field(default_factory=dict)
-    findings: Findings = Findings([], [], [], [], [])
+    findings: Findings = field(default_factory=lambda: Findings([], [], [], [], []))
 
     @property
     def hold(self) -> bool:
@@ -54,7 +54,7 @@ def print_report(console: Console, figures: Figures) -> None:
     table.add_row("chats out of order", _none_is_good(findings.out_of_order))
     table.add_row("chats in the wrong unit", _none_is_good(findings.misplaced))
     table.add_row("pushed to followers", f"{figures.pushed:,}")
-    table.add_row("followers who saw another order", _none_is_good(findings.pushed_wrong))
+    table.add_row("chats pushed in another order", _none_is_good(findings.pushed_wrong))
     table.add_row("[bold]MEANWHILE[/]", "")
     for which, took_s, count in figures.moves:
         table.add_row(f"moved {which}, under {count:,} messages", f"{took_s:.1f} s")

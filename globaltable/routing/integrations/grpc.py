@@ -15,8 +15,8 @@ Responsible for what a decision is in gRPC. A new header, and the route, come in
     not confirmed            UNKNOWN: it may have happened; send it again with its own id
 
 A method that streams its answer is decided on when it begins, and holds no permit: a drain would
-wait for it. It reads what it sends within `admitted`, and what that raises ends it. One that streams its requests names no key that
-could be decided on, so it cannot be routed.
+wait for it. It reads what it sends within `admitted`, and what that raises ends it. One that streams
+its requests names no key that could be decided on: it is refused by UNIMPLEMENTED.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -81,7 +81,7 @@ class RoutingInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             "response_serializer": handler.response_serializer,
         }
         if handler.request_streaming:
-            raise InvalidArgument(f"{method} streams its requests; it cannot be routed")
+            return _not_routable(method, handler)
         if handler.response_streaming:
 
             async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
@@ -144,6 +144,22 @@ class RoutingInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             await _refuse(context, error)
         if decision.header:
             _tell(context, carried(decision), decision.header)
+
+
+def _not_routable(method: str, handler: Any) -> Any:
+    """Refuses every call: a mistake of whoever named the method, to be seen at the first one."""
+
+    async def refuse(_requests: Any, context: Context) -> Any:
+        detail = f"{method} streams its requests: take it out of `routed`, and decide for each"
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, detail)
+
+    if not handler.response_streaming:
+        return grpc.stream_unary_rpc_method_handler(refuse)
+
+    async def refuse_stream(requests: Any, context: Context) -> AsyncIterator[Any]:
+        yield await refuse(requests, context)
+
+    return grpc.stream_stream_rpc_method_handler(refuse_stream)
 
 
 async def _refuse(context: Context, error: GlobalTableError) -> NoReturn:

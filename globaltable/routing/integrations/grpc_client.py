@@ -7,8 +7,8 @@
     channel = grpc.intercept_channel(grpc.insecure_channel(address), *interceptors(routes, routed))
 
 `routed` maps full method names to what tells dimension and key of a request, as the server's does.
-To which unit a call goes is for the caller: `routes.unit(dimension, key)` is the last known one, and
-after a refusal `refusal(error)` says what to do.
+To which unit a call goes is for the caller: `routes.unit(dimension, key)` is the last known one;
+after a refusal, `refusal(error)` says what to do.
 
 Calls that stream their answer carry the header; what comes back is read from a refusal only.
 """
