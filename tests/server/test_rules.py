@@ -11,9 +11,12 @@ from globaltable import v1
 from globaltable.server.rules import RULES, Need, in_words
 from globaltable.v1 import admin_pb2, globaltable_pb2
 
+ROUTING = {"routing_pb2"}
+"""Served by routers, never by nodes: a node has no rule for it, and so refuses it."""
 OWN = [
     importlib.import_module(f"globaltable.v1.{path.stem}")
     for path in sorted(Path(v1.__path__[0]).glob("*_pb2.py"))
+    if path.stem not in ROUTING
 ]
 SERVED = {
     f"/{service.full_name}/{method.name}"
