@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from globaltable.bench.routing import headers, push, resolve
+from globaltable.bench.routing import headers, moves, push, resolve
 
 
 class Command(Protocol):
@@ -25,6 +25,7 @@ class Command(Protocol):
 
 COMMANDS: Final[dict[str, Command]] = {
     "headers": headers,
+    "moves": moves,
     "push": push,
     "resolve": resolve,
 }

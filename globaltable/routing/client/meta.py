@@ -8,9 +8,9 @@ somebody else has just changed is told `VersionConflict`.
 import asyncio
 from typing import Final, NamedTuple
 
-from globaltable.client import GlobalTable
 from globaltable.errors import Corrupt, VersionConflict
 from globaltable.model import Binding
+from globaltable.routing.client.bindings import Bindings
 from globaltable.routing.fleet import UnitState
 from globaltable.routing.stored_text import Head, cut, joined
 
@@ -25,13 +25,13 @@ class Stored(NamedTuple):
     version: int
 
 
-async def read_text(meta: GlobalTable, name: str) -> Stored | None:
+async def read_text(meta: Bindings, name: str) -> Stored | None:
     """The text of that name; None if there is none. Raises `Corrupt`, and what the client does."""
     binding = await meta.get(name, linearizable=True)
     return None if binding is None else Stored(await _text_of(meta, binding), binding.version)
 
 
-async def _text_of(meta: GlobalTable, binding: Binding) -> str:
+async def _text_of(meta: Bindings, binding: Binding) -> str:
     head = Head.parse(binding.unit)
     for linearizable in (False, True):
         pieces = await meta.get_many(head.keys, linearizable=linearizable)
@@ -41,7 +41,7 @@ async def _text_of(meta: GlobalTable, binding: Binding) -> str:
     raise Corrupt(f"a piece of text {head.digest} is missing; set it anew")
 
 
-async def write_text(meta: GlobalTable, name: str, text: str, version: int) -> Stored:
+async def write_text(meta: Bindings, name: str, text: str, version: int) -> Stored:
     """Give a name this text, if it is at `version`; 0 if it has none. Raises `VersionConflict`."""
     head, pieces = cut(text)
     bindings = await asyncio.gather(*(meta.bind(key, unit) for key, unit in pieces.items()))
@@ -51,7 +51,7 @@ async def write_text(meta: GlobalTable, name: str, text: str, version: int) -> S
     return Stored(text, (await _set(meta, name, head.unit, version)).version)
 
 
-async def _set(meta: GlobalTable, key: str, unit: str, version: int) -> Binding:
+async def _set(meta: Bindings, key: str, unit: str, version: int) -> Binding:
     if version:
         return await meta.move(key, to=unit, version=version)
     binding = await meta.bind(key, unit)
@@ -60,7 +60,7 @@ async def _set(meta: GlobalTable, key: str, unit: str, version: int) -> Binding:
     return binding
 
 
-async def read_drained(meta: GlobalTable) -> set[str]:
+async def read_drained(meta: Bindings) -> set[str]:
     """The units that are drained."""
     return {
         key.removeprefix(UNIT_PREFIX)
@@ -69,7 +69,7 @@ async def read_drained(meta: GlobalTable) -> set[str]:
     }
 
 
-async def write_drained(meta: GlobalTable, unit: str, drained: bool) -> None:
+async def write_drained(meta: Bindings, unit: str, drained: bool) -> None:
     """Drain a unit, or have it serve again; nothing happens if it does already."""
     wanted = (UnitState.DRAINED if drained else UnitState.SERVING).value
     key = UNIT_PREFIX + unit
