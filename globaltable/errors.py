@@ -6,6 +6,7 @@
     ├── Rejected                 the op was refused and changed nothing; do not send it again as is
     │   ├── InvalidArgument      a value is malformed, or the table is unknown
     │   ├── LimitExceeded        a value or a batch is over its bound
+    │   ├── PermissionDenied     the client's certificate gives it no right to this
     │   ├── NotBound             move or unbind of a key that is not bound
     │   ├── StepRefused          a step of a slot's move is out of order; look at the holdings anew
     │   └── VersionConflict      the key has changed; carries the current binding
@@ -45,6 +46,10 @@ class InvalidArgument(Rejected, ValueError):
 
 class LimitExceeded(InvalidArgument):
     """A value or a batch is over its bound (`globaltable.limits`)."""
+
+
+class PermissionDenied(Rejected):
+    """Who asks has not the right to, or has not shown who it is."""
 
 
 class NotBound(Rejected):

@@ -45,6 +45,7 @@ class OutcomeStatus(enum.IntEnum):
     OVERLOADED = 7
     UNKNOWN = 8
     ELSEWHERE = 9
+    PERMISSION_DENIED = 10
 
 
 class Binding(NamedTuple):

@@ -14,7 +14,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -37,6 +37,7 @@ from globaltable.server.config import Address, Config
 from globaltable.server.core import NodeCore, ReplicaFailure, Turn
 from globaltable.server.directories import Directories, Shown
 from globaltable.server.driver import Driver, tell
+from globaltable.server.gate import Gate
 from globaltable.server.live_topology import LiveTopology
 from globaltable.server.logs import configure_logs
 from globaltable.server.pacing import Pace
@@ -47,6 +48,7 @@ from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.slot_groups import SlotGroups
 from globaltable.server.slot_mover import SlotMover
 from globaltable.server.starting import Start, begin, begin_joining
+from globaltable.server.tls import Certificates, certificates_of
 from globaltable.server.topology_changes import TOPOLOGY_GROUP
 from globaltable.server.topology_word import decode_word
 from globaltable.server.watches import Watches
@@ -65,6 +67,8 @@ TRANSFER_SHARE: Final = 0.25
 ASIDE_SHARE: Final = 0.125
 """What goes into backups and checks, for which nobody but an operator waits."""
 
+HANDSHAKE_TIMEOUT_MS: Final = 10_000
+
 _HEALTH_PERIOD_S: Final = 0.25
 _TOPOLOGY_PERIOD_S: Final = 0.1
 
@@ -74,8 +78,11 @@ log = structlog.get_logger(__name__)
 class Node:
     """A running node. `start`, then `wait_failed` or `stop`."""
 
-    def __init__(self, config: Config, name: str, start: Start) -> None:
+    def __init__(
+        self, config: Config, name: str, start: Start, certificates: Certificates | None = None
+    ) -> None:
         self._config = config
+        self._certificates = certificates
         self._own = config.node(name)
         self._name = name
         self._may_be_needless = start.is_fresh
@@ -120,7 +127,7 @@ class Node:
             node=self._name,
             incarnation=rng.getrandbits(62),
             plan=topology.plan_digest,
-            listen=(self._own.peer.host, self._own.peer.port),
+            listen=(self._own.listens_for_peers_on.host, self._own.listens_for_peers_on.port),
             peers={},
             on_payload=self._on_payload,
             on_up=lambda peer: self._on_link(peer, True),
@@ -136,6 +143,7 @@ class Node:
             reconnect_min_s=timeouts.reconnect_min_s,
             reconnect_max_s=timeouts.reconnect_max_s,
             random=random.Random(rng.getrandbits(64)),
+            certificates=certificates,
         )
         self._claims = SlotClaims()
         self._live = LiveTopology(
@@ -185,9 +193,10 @@ class Node:
             aside_pace=Pace(ASIDE_SHARE, time.monotonic),
         )
         self._driver.attach(self._persister, self._worker)
-        self._groups = SlotGroups(self._core, self._driver, self._loop.time)
+        self._groups = SlotGroups(self._core, self._driver, self._loop.time, certificates)
         self._mover = SlotMover(self._core, self._groups, self._loop.time, self._driver.met_damage)
         self._server: grpc.aio.Server | None = None
+        self._gate = Gate(config, name) if certificates is not None else None
         self._service = GlobalTableService(self._backend)
         self._admin = AdminService(
             cluster_id=config.cluster_id,
@@ -212,22 +221,29 @@ class Node:
         self._core.new_failures.clear()
         await self._links.start()
         self._server = grpc.aio.server(
+            interceptors=[self._gate] if self._gate is not None else [],
             options=[
                 ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
+                # Who connects and says nothing is not waited for.
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+                *(self._gate.options if self._gate is not None else ()),
                 ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-            ]
+            ],
         )
         pb_grpc.add_GlobalTableServiceServicer_to_server(self._service, self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, ADMIN_SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        address = str(self._own.client)
+        address = str(self._own.listens_for_clients_on)
         try:
-            self._server.add_insecure_port(address)
+            if self._certificates is None:
+                self._server.add_insecure_port(address)
+            else:
+                self._server.add_secure_port(address, self._certificates.grpc_credentials())
         except RuntimeError as error:
             raise StorageError(
                 f"client address {address} of node {self._name} cannot be listened on; "
@@ -244,11 +260,24 @@ class Node:
             cluster=self._config.cluster,
             node=self._name,
             client=address,
-            peer=str(self._own.peer),
+            peer=str(self._own.listens_for_peers_on),
             groups=len(self._core.replicas),
             data=str(self._own.data_dir),
             pid=os.getpid(),
         )
+
+    def reread(self, load: Callable[[], Config]) -> None:
+        """Go by what the file says by now of permissions and allowances; the rest of it is for the
+        next start."""
+        if self._gate is None:
+            log.warning("nothing to read again: without TLS there are no permissions")
+            return
+        try:
+            self._gate.permit(load().security)
+        except ConfigError as error:
+            log.error("the file is not taken up, the earlier permissions stay", reason=str(error))
+        else:
+            log.info("permissions read again")
 
     async def wait_failed(self) -> None:
         """Return never; raise what made it impossible to go on."""
@@ -291,6 +320,8 @@ class Node:
         if not self._failed.done():
             await self._flush()
         tell(self._core.stop())
+        if self._gate is not None:
+            self._gate.close()
         self._worker.close()
         self._persister.close()
         self._table_store.close()
@@ -566,27 +597,43 @@ class Node:
         log.error("replica out of service", group=failure.group, reason=failure.reason)
 
 
-def run(config: Config, name: str, *, join: bool = False) -> None:
+def run(
+    config: Config,
+    name: str,
+    *,
+    join: bool = False,
+    reread: Callable[[], Config] | None = None,
+) -> None:
     """Run a node until SIGTERM or SIGINT, or until it is removed. `join`: it was added to a cluster
-    that exists, and founds nothing. Raises `ConfigError` or `StorageError` if it cannot."""
+    that exists, and founds nothing. `reread` is what SIGHUP has it go by. Raises `ConfigError` or
+    `StorageError` if it cannot."""
     configure_logs(config.log_level, config.log_format)
     config.node(name)
+    certificates = certificates_of(config, name)
     # Threads that wake from a disk need the interpreter at once, not after 5 ms of a busy loop.
     sys.setswitchinterval(0.0005)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(config, name, join))
+        runner.run(_run(config, name, join, certificates, reread))
 
 
-async def _run(config: Config, name: str, join: bool) -> None:
+async def _run(
+    config: Config,
+    name: str,
+    join: bool,
+    certificates: Certificates | None,
+    reread: Callable[[], Config] | None,
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     stopped = asyncio.create_task(stop.wait())
-    start = await _started(config, name, join, stopped)
+    start = await _started(config, name, join, certificates, stopped)
     if start is None:
         return
-    node = Node(config, name, start)
+    node = Node(config, name, start, certificates)
+    if reread is not None:
+        loop.add_signal_handler(signal.SIGHUP, node.reread, reread)
     await node.start()
     # What lives now lives for good: the collector need not walk it. Full collections are rare,
     # for what is made per op is freed by reference counts.
@@ -607,12 +654,16 @@ async def _run(config: Config, name: str, join: bool) -> None:
 
 
 async def _started(
-    config: Config, name: str, join: bool, stopped: "asyncio.Task[bool]"
+    config: Config,
+    name: str,
+    join: bool,
+    certificates: Certificates | None,
+    stopped: "asyncio.Task[bool]",
 ) -> Start | None:
     """What the node starts from; None if it is told to stop while it waits to be added."""
     if not join:
         return begin(config, name)
-    joining = asyncio.create_task(begin_joining(config, name))
+    joining = asyncio.create_task(begin_joining(config, name, certificates))
     await asyncio.wait({joining, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not joining.done():
         joining.cancel()

@@ -17,6 +17,8 @@ from globaltable.holdings import Holding
 from globaltable.model import Outcome, OutcomeStatus
 from globaltable.server.core import NodeCore
 from globaltable.server.driver import Driver
+from globaltable.server.node_channels import NodeChannels
+from globaltable.server.tls import Certificates
 from globaltable.slot_steps import Step
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.v1 import admin_pb2_grpc as pb_grpc
@@ -29,12 +31,17 @@ _OPTIONS: Final = (("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MA
 
 
 class SlotGroups:
-    def __init__(self, core: NodeCore, driver: Driver, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        core: NodeCore,
+        driver: Driver,
+        now: Callable[[], float],
+        certificates: Certificates | None,
+    ) -> None:
         self._core = core
         self._driver = driver
         self._now = now
-        self._channels: dict[str, grpc.aio.Channel] = {}
-        """By address."""
+        self._channels = NodeChannels(certificates, _OPTIONS)
 
     # --- for who moves slots from here -----------------------------------------------------------
 
@@ -71,7 +78,7 @@ class SlotGroups:
         for node in holders:
             if node.name == self._core.node:
                 continue
-            stub = pb_grpc.AdminServiceStub(self._channel(node.client))  # type: ignore[arg-type]
+            stub = pb_grpc.AdminServiceStub(await self._channels.to(node.client))  # type: ignore[arg-type]
             call = getattr(stub, method)
             try:
                 return await call(request, timeout=STEP_TIMEOUT_S)
@@ -79,16 +86,8 @@ class SlotGroups:
                 reason = f"{node.name}: {error.details()}"
         raise NoQuorum(f"group {group}: {reason}")
 
-    def _channel(self, address: str) -> grpc.aio.Channel:
-        channel = self._channels.get(address)
-        if channel is None:
-            channel = self._channels[address] = grpc.aio.insecure_channel(address, _OPTIONS)
-        return channel
-
     async def close(self) -> None:
-        for channel in self._channels.values():
-            await channel.close(None)
-        self._channels.clear()
+        await self._channels.close()
 
     # --- for who moves them from elsewhere -------------------------------------------------------
 

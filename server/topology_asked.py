@@ -8,9 +8,9 @@ from globaltable.server.core import NodeCore
 from globaltable.server.live_topology import LiveTopology
 from globaltable.server.round_trip import RoundTrip
 from globaltable.server.slot_claims import Claim
-from globaltable.server.toml_section import as_name
 from globaltable.slot_change import deal_slots, grow, move_slots, undo_slots
 from globaltable.slot_ranges import parse_slots
+from globaltable.toml_section import as_name
 from globaltable.topology import Node, Topology
 from globaltable.topology_change import (
     Change,

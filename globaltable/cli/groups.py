@@ -17,6 +17,7 @@ from rich.table import Table
 from globaltable.cli.member import LOOK_PERIOD_S, AsJson, Timeout
 from globaltable.cli.options import ENDPOINTS_DEFAULT, Endpoints, addresses_of
 from globaltable.cli.progress import bar
+from globaltable.cli.tls import tls
 from globaltable.errors import ConnectFailed, Unavailable
 from globaltable.slot_ranges import format_slots
 
@@ -88,7 +89,7 @@ def list_slots(endpoints: Endpoints = ENDPOINTS_DEFAULT, as_json: AsJson = False
     """Print how many slots each group holds, and how many it is to hold, and which those are."""
     from globaltable.admin.topology import look
 
-    now = look(addresses_of(endpoints))
+    now = look(addresses_of(endpoints), tls())
     if as_json:
         print(json.dumps(record(now)))
         return
@@ -173,7 +174,7 @@ def _carry_out(
     if not 0 < timeout_s < 1e9:
         raise typer.BadParameter(f"{timeout_s} is not a number of seconds above 0")
     addresses = addresses_of(endpoints)
-    topology = change(addresses, request, min(timeout_s, 30.0))
+    topology = change(addresses, request, min(timeout_s, 30.0), tls())
     addresses += [node.client for node in topology.nodes if node.client not in addresses]
     if not as_json:
         print(f"decided: version {topology.version} of the topology, {_summary(topology)}")
@@ -201,7 +202,7 @@ def _wait(
     with bar("slots") as progress:
         while True:
             try:
-                now: ClusterProgress | None = look(addresses)
+                now: ClusterProgress | None = look(addresses, tls())
             except ConnectFailed:
                 now = None
             if now is not None and now.topology.version >= version:

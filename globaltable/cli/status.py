@@ -11,6 +11,7 @@ from rich.table import Table
 from globaltable.cli.exits import ExitStatus
 from globaltable.cli.member import state_of
 from globaltable.cli.options import ENDPOINTS_DEFAULT, AsJson, Endpoints, addresses_of
+from globaltable.cli.tls import tls
 from globaltable.errors import GlobalTableError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def status(
             print(json.dumps({"address": address, **_plain(one)}))
     elif statuses:
         console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-        now = look([*statuses])
+        now = look([*statuses], tls())
         console.print(_nodes(statuses, now))
         console.print()
         console.print(_groups(statuses))
@@ -60,7 +61,7 @@ def ask(address: str, timeout_s: float) -> "Status":
 
     # Any valid name does: a status is of the node, not of a table.
     with SyncGlobalTable.connect(
-        [address], table="status", timeout=timeout_s, discover=False
+        [address], table="status", timeout=timeout_s, discover=False, tls=tls()
     ) as client:
         return client.status(address)
 

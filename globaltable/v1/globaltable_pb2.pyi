@@ -26,6 +26,7 @@ class OutcomeStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTCOME_STATUS_OVERLOADED: _ClassVar[OutcomeStatus]
     OUTCOME_STATUS_UNKNOWN: _ClassVar[OutcomeStatus]
     OUTCOME_STATUS_ELSEWHERE: _ClassVar[OutcomeStatus]
+    OUTCOME_STATUS_PERMISSION_DENIED: _ClassVar[OutcomeStatus]
 
 class ChangeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -54,6 +55,7 @@ OUTCOME_STATUS_UNAVAILABLE: OutcomeStatus
 OUTCOME_STATUS_OVERLOADED: OutcomeStatus
 OUTCOME_STATUS_UNKNOWN: OutcomeStatus
 OUTCOME_STATUS_ELSEWHERE: OutcomeStatus
+OUTCOME_STATUS_PERMISSION_DENIED: OutcomeStatus
 CHANGE_KIND_UNSPECIFIED: ChangeKind
 CHANGE_KIND_BOUND: ChangeKind
 CHANGE_KIND_MOVED: ChangeKind
@@ -404,6 +406,7 @@ class ErrorDetail(_message.Message):
         REASON_COMPACTED: _ClassVar[ErrorDetail.Reason]
         REASON_LAGGED: _ClassVar[ErrorDetail.Reason]
         REASON_ELSEWHERE: _ClassVar[ErrorDetail.Reason]
+        REASON_PERMISSION_DENIED: _ClassVar[ErrorDetail.Reason]
     REASON_UNSPECIFIED: ErrorDetail.Reason
     REASON_INVALID_ARGUMENT: ErrorDetail.Reason
     REASON_LIMIT_EXCEEDED: ErrorDetail.Reason
@@ -413,6 +416,7 @@ class ErrorDetail(_message.Message):
     REASON_COMPACTED: ErrorDetail.Reason
     REASON_LAGGED: ErrorDetail.Reason
     REASON_ELSEWHERE: ErrorDetail.Reason
+    REASON_PERMISSION_DENIED: ErrorDetail.Reason
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RETRY_DELAY_MS_FIELD_NUMBER: _ClassVar[int]
