@@ -12,6 +12,7 @@ import typer
 from globaltable.cli.exits import ExitStatus
 from globaltable.cli.options import AsJson, TimeoutS
 from globaltable.cli.router import ROUTER_DEFAULT
+from globaltable.cli.tls import tls
 
 if TYPE_CHECKING:
     from globaltable.routing.client.asking import Asking
@@ -46,7 +47,7 @@ unit = typer.Typer(name="unit", help="The units that sessions live in.", no_args
 def _asking(router: str, timeout_s: float) -> "Iterator[Asking]":
     from globaltable.routing.client.asking import Asking
 
-    with Asking(router, timeout_s) as asking:
+    with Asking(router, timeout_s, tls()) as asking:
         yield asking
 
 

@@ -112,6 +112,27 @@ class Probes(NamedTuple):
     """One after the other, before a unit counts as unhealthy."""
 
 
+class TlsFiles(NamedTuple):
+    """Paths of PEM files: CAs to trust, a certificate with its chain, and its key."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+class Listening(NamedTuple):
+    """How a router is asked. Without `tls`, in the clear."""
+
+    tls: TlsFiles | None = None
+    """What it shows, and whose CA signs those who ask."""
+    admins: frozenset[str] = frozenset()
+    """URIs in the certificates of those who may set policies and drain units."""
+    plaintext_beyond_loopback: bool = False
+
+
+PLAIN: Final = Listening()
+
+
 @dataclass(frozen=True)
 class RoutingConfig:
     """All of it."""
@@ -129,6 +150,9 @@ class RoutingConfig:
     timeout_s: float = TIMEOUT_S_DEFAULT
     """How long GlobalTable may take to answer one question."""
     probes: Probes | None = None
+    tls: TlsFiles | None = None
+    """What is shown to GlobalTable's nodes; None to go in the clear."""
+    listening: Listening = PLAIN
 
     @property
     def homes(self) -> Mapping[str, Sequence[Rule]]:
@@ -162,13 +186,14 @@ def load(path: Path) -> RoutingConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     try:
-        return parse(text)
+        return parse(text, base_dir=path.resolve().parent)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def parse(text: str) -> RoutingConfig:
-    """The configuration in TOML text. Raises `ConfigError`."""
+def parse(text: str, *, base_dir: Path = Path()) -> RoutingConfig:
+    """The configuration in TOML text; relative paths are taken from `base_dir`. Raises
+    `ConfigError`."""
     root = Section("", parse_document(text))
     namespace = root.take("namespace", as_name)
     region = root.take("region", as_name) if "region" in root else ""
@@ -180,9 +205,11 @@ def parse(text: str) -> RoutingConfig:
     policies = _policies(root.section("policies"))
     dimensions = _dimensions(root.section("dimensions"), fleet, policies, meta_table)
     probes = _probes(root)
+    tls = _tls(root.section("tls"), base_dir)
+    listening = _listening(root.section("listening"), base_dir)
     root.finish(
         "namespace, region, endpoints, meta_table, cached_max, timeout_s, [units.NAME], "
-        "[distances], [dimensions.NAME], [policies], [probes]"
+        "[distances], [dimensions.NAME], [policies], [probes], [tls], [listening]"
     )
     config = RoutingConfig(
         namespace,
@@ -195,6 +222,8 @@ def parse(text: str) -> RoutingConfig:
         cached_max,
         timeout_s,
         probes,
+        tls,
+        listening,
     )
     for name, policy in policies.items():
         policy_text.require_known(f"policies.{name}", policy, fleet, config.homes.keys())
@@ -344,3 +373,36 @@ def _probes(root: Section) -> Probes | None:
     )
     section.finish("period_s, timeout_s, failures")
     return probes
+
+
+def _tls(section: Section, base_dir: Path, *others: str) -> TlsFiles | None:
+    """The three files of a section, all or none."""
+    names = ("ca", "cert", "key")
+    given = [name for name in names if name in section]
+    paths = [base_dir / section.take(name, as_text) for name in names] if given else []
+    section.finish(", ".join((*names, *others)))
+    return TlsFiles(*paths) if paths else None
+
+
+def _listening(section: Section, base_dir: Path) -> Listening:
+    nobody: frozenset[str] = frozenset()
+    admins = section.take("admins", _as_uris, nobody)
+    plaintext = section.take("plaintext_beyond_loopback", _as_flag, False)
+    tls = _tls(section, base_dir, "admins", "plaintext_beyond_loopback")
+    if admins and tls is None:
+        raise ConfigError(
+            f"{section.setting('admins')}: without ca, cert and key nobody shows who it is"
+        )
+    return Listening(tls, admins, plaintext)
+
+
+def _as_uris(setting: str, value: object) -> frozenset[str]:
+    if not isinstance(value, list):
+        raise ConfigError(f'{setting} = {value!r}: give a list, ["globaltable://im/client/ops"]')
+    return frozenset(as_text(setting, one) for one in value)
+
+
+def _as_flag(setting: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{setting} = {value!r}: give true or false")
+    return value

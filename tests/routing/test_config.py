@@ -121,3 +121,28 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     file.write_text("namespace = 7")
     with pytest.raises(ConfigError, match=r"routing\.toml: namespace = 7: give a string"):
         load(file)
+
+
+def test_files_of_certificates_are_taken_from_beside_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "routing.toml"
+    tls = 'ca = "ca.pem"\ncert = "c.pem"\nkey = "/keys/k.pem"\n'
+    file.write_text(f'{LEAST}[tls]\n{tls}[listening]\n{tls}admins = ["uri:ops"]\n')
+    config = load(file)
+    files = (tmp_path / "ca.pem", tmp_path / "c.pem", Path("/keys/k.pem"))
+    assert config.tls == files
+    assert config.listening == (files, frozenset(["uri:ops"]), False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[tls]\nca = "ca.pem"', "tls.cert is missing"),
+        ('[tls]\ncart = "c"', "tls.cart is not a known setting; known here: ca, cert, key"),
+        ('[listening]\nadmins = ["x"]', "listening.admins: without ca, cert and key nobody"),
+        ("[listening]\nadmins = 3", "listening.admins = 3: give a list"),
+        ("[listening]\nplaintext_beyond_loopback = 1", "_loopback = 1: give true or false"),
+    ],
+)
+def test_what_is_wrong_with_certificates_is_named(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parse(LEAST + text)

@@ -10,12 +10,14 @@ from typing import NamedTuple, Self
 
 import grpc
 
+from globaltable.client.tls import TlsConfig, open_channel
 from globaltable.errors import (
     ConnectFailed,
     DeadlineExceeded,
     GlobalTableError,
     InvalidArgument,
     Overloaded,
+    PermissionDenied,
     ProtocolError,
     Rejected,
     Unavailable,
@@ -53,10 +55,11 @@ class UnitFare(NamedTuple):
 class Asking:
     """A connection to one router."""
 
-    def __init__(self, router: str, timeout_s: float) -> None:
+    def __init__(self, router: str, timeout_s: float, tls: TlsConfig | None = None) -> None:
         self._router = router
         self._timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(router)
+        credentials = tls.credentials() if tls is not None else None
+        self._channel = open_channel(router, credentials)
         self._stub = pb_grpc.RoutingServiceStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -82,6 +85,8 @@ class Asking:
         match code:
             case grpc.StatusCode.INVALID_ARGUMENT:
                 return InvalidArgument(detail)
+            case grpc.StatusCode.PERMISSION_DENIED:
+                return PermissionDenied(detail)
             case grpc.StatusCode.ABORTED | grpc.StatusCode.FAILED_PRECONDITION:
                 return Rejected(detail)
             case grpc.StatusCode.RESOURCE_EXHAUSTED:

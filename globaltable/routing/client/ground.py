@@ -4,14 +4,13 @@ Responsible for having clients, whether or not there was anybody to connect to a
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-import grpc
-
-from globaltable.client import GlobalTable
+from globaltable.client import GlobalTable, TlsConfig
 from globaltable.errors import ConnectFailed, DeadlineExceeded, GlobalTableError, Unavailable
 from globaltable.model import Binding
+from globaltable.routing.config import TlsFiles
 from globaltable.routing.resolution import Answer, Ask, Verb
 
 ATTEMPT_TIMEOUT_S: Final = 2.0
@@ -24,11 +23,11 @@ class Ground:
         self,
         endpoints: tuple[str, ...],
         timeout_s: float,
-        credentials: Callable[[], grpc.ChannelCredentials] | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         self._endpoints = endpoints
         self._timeout_s = timeout_s
-        self._credentials = credentials
+        self._tls = TlsConfig(*tls) if tls is not None else None
         self._clients: dict[str, GlobalTable] = {}
         self._opening: dict[str, asyncio.Task[GlobalTable]] = {}
         self._closed = False
@@ -70,7 +69,7 @@ class Ground:
                 table=table,
                 timeout=self._timeout_s,
                 attempt_timeout=min(ATTEMPT_TIMEOUT_S, self._timeout_s),
-                credentials=self._credentials() if self._credentials is not None else None,
+                tls=self._tls,
             )
             self._clients[table] = await client.open()
         finally:

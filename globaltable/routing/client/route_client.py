@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple, Self
 import grpc
 
 from globaltable.client import ClientClosed
+from globaltable.client.tls import TlsConfig, open_aio_channel
 from globaltable.errors import (
     ConnectFailed,
     GlobalTableError,
@@ -75,7 +76,7 @@ class RouteClient:
         cache: RouteCache | None = None,
         timeout_s: float = 5.0,
         grace_s: float = GRACE_S_DEFAULT,
-        credentials: grpc.ChannelCredentials | None = None,
+        tls: TlsConfig | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`routers` are asked in turn as they fail. At most `routes_max` routes are kept; `cache`
@@ -84,12 +85,8 @@ class RouteClient:
         require_routers(routers)
         self.book: Final = RouteBook(routes_max, cache, grace_s, clock)
         self._timeout_s = timeout_s
-        self._channels = [
-            grpc.aio.insecure_channel(one)
-            if credentials is None
-            else grpc.aio.secure_channel(one, credentials)
-            for one in routers
-        ]
+        credentials = tls.credentials() if tls is not None else None
+        self._channels = [open_aio_channel(one, credentials) for one in routers]
         self._stubs: list[Any] = [
             pb_grpc.RoutingServiceStub(one)  # type: ignore[arg-type]
             for one in self._channels

@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-import grpc
-
 from globaltable.client import Change, ChangeKind, ClientClosed, GlobalTable
 from globaltable.errors import (
     ConfigError,
@@ -80,18 +78,17 @@ class Router:
         *,
         signer: Signer | None = None,
         cache: RouteCache | None = None,
-        credentials: Callable[[], grpc.ChannelCredentials] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`signer` signs the routes that are given out (`routing.header.HeaderSigner`); without,
-        they carry no header. `cache` may hold routes of a former run. `credentials` are for
-        GlobalTable; `clock` tells seconds since the epoch."""
+        they carry no header. `cache` may hold routes of a former run; `clock` tells seconds
+        since the epoch."""
         self.resolver: Final = Resolver(
             config, signer=signer, cache=cache, salt=secrets.randbits(32)
         )
         self._config = config
         self._clock = clock
-        self._ground = Ground(config.endpoints, config.timeout_s, credentials)
+        self._ground = Ground(config.endpoints, config.timeout_s, config.tls)
         self._flights: dict[_Key, asyncio.Task[Resolution]] = {}
         self._renewals: set[_Key] = set()
         self._listeners: list[Listener] = []

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 import grpc
 
 from globaltable.client import ClientClosed
+from globaltable.client.tls import TlsConfig, open_channel
 from globaltable.errors import (
     ConnectFailed,
     GlobalTableError,
@@ -52,19 +53,15 @@ class SyncRouteClient:
         cache: RouteCache | None = None,
         timeout_s: float = 5.0,
         grace_s: float = GRACE_S_DEFAULT,
-        credentials: grpc.ChannelCredentials | None = None,
+        tls: TlsConfig | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """As of `RouteClient`."""
         require_routers(routers)
         self.book: Final = RouteBook(routes_max, cache, grace_s, clock)
         self._timeout_s = timeout_s
-        self._channels = [
-            grpc.insecure_channel(one)
-            if credentials is None
-            else grpc.secure_channel(one, credentials)
-            for one in routers
-        ]
+        credentials = tls.credentials() if tls is not None else None
+        self._channels = [open_channel(one, credentials) for one in routers]
         self._stubs: list[Any] = [pb_grpc.RoutingServiceStub(one) for one in self._channels]
         self._current = 0
         self._lock: Final = threading.RLock()

@@ -20,6 +20,7 @@ from globaltable.errors import (
     InvalidArgument,
     LimitExceeded,
     Overloaded,
+    PermissionDenied,
     Rejected,
     Unavailable,
     VersionConflict,
@@ -29,6 +30,7 @@ from globaltable.routing.client.router import Router
 from globaltable.routing.config import Bound, RoutingConfig
 from globaltable.routing.resolution import RouteChange
 from globaltable.routing.service import messages
+from globaltable.routing.service.listening import is_administrator
 from globaltable.routing.subscriptions import Held, Subscriber, Subscriptions
 from globaltable.v1 import routing_pb2 as pb
 
@@ -51,6 +53,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 def status_of(error: GlobalTableError) -> grpc.StatusCode:
     """The gRPC status that says what the caller can do about it."""
     match error:
+        case PermissionDenied():
+            return grpc.StatusCode.PERMISSION_DENIED
         case VersionConflict():
             return grpc.StatusCode.ABORTED
         case InvalidArgument() | ConfigError():
@@ -197,6 +201,7 @@ class RoutingService:
     async def SetPolicy(  # noqa: N802
         self, request: pb.SetPolicyRequest, context: Context
     ) -> pb.PolicyResponse:
+        await self._require_administrator(context)
         try:
             stored = await self._router.set_policy(request.name, request.text, request.version)
         except GlobalTableError as error:
@@ -215,11 +220,21 @@ class RoutingService:
     async def DrainUnit(  # noqa: N802
         self, request: pb.DrainUnitRequest, context: Context
     ) -> pb.DrainUnitResponse:
+        await self._require_administrator(context)
         try:
             await self._router.drain(request.unit, not request.serve)
         except GlobalTableError as error:
             await _abort(context, error)
         return pb.DrainUnitResponse()
+
+    async def _require_administrator(self, context: Context) -> None:
+        if not is_administrator(self._config.listening, context):
+            await _abort(
+                context,
+                PermissionDenied(
+                    "only who is named in [listening] admins may set policies and drain units"
+                ),
+            )
 
     # --- a stream --------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from globaltable.routing.config import RoutingConfig
 from globaltable.routing.header import HeaderSigner
 from globaltable.routing.keyring import Keyring
 from globaltable.routing.resolving import route_cache
+from globaltable.routing.service.listening import add_port, require_guarded
 from globaltable.routing.service.probing import probe
 from globaltable.routing.service.routing_service import SERVICE_NAME, RoutingService
 from globaltable.routing.signatures import RootSecret
@@ -57,7 +58,8 @@ class Serving:
     ) -> None:
         """`listen` is "host:port", or "unix:PATH". With a `rotation` it signs what it gives out, by
         keys of `roots`, and makes new ones. Its routes are kept in the file `kept_in` for the next
-        start."""
+        start. Raises `ConfigError` if it would be open to everybody by mistake."""
+        require_guarded(config.listening, listen)
         self._config = config
         self._listen = listen
         self._rotation = rotation
@@ -105,12 +107,10 @@ class Serving:
         names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         try:
-            self.port = self._server.add_insecure_port(self._listen)
-        except RuntimeError as error:
+            self.port = add_port(self._server, self._config.listening, self._listen)
+        except ConfigError:
             await self.stop()
-            raise ConfigError(
-                f"{self._listen} cannot be listened on; is another process using it?"
-            ) from error
+            raise
         await self._server.start()
         self._tasks.append(asyncio.create_task(self._keep_health()))
         if self._config.probes is not None:
@@ -200,16 +200,9 @@ async def _run(make: Callable[[], Serving]) -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     log.info("router started", listen=serving.listen, signs=serving.signs, pid=os.getpid())
-    if not _is_local(serving.listen):
-        log.warning("listens beyond this machine, without encryption or authentication")
     try:
         await stop.wait()
     finally:
         log.info("router stopping")
         await serving.stop()
         log.info("router stopped")
-
-
-def _is_local(listen: str) -> bool:
-    host = listen.rpartition(":")[0]
-    return listen.startswith("unix:") or host in ("localhost", "[::1]") or host.startswith("127.")
