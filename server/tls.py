@@ -40,6 +40,7 @@ class _Loaded(NamedTuple):
     key: bytes
     accepting: ssl.SSLContext
     dialling: ssl.SSLContext
+    grpc_dialling: grpc.ChannelCredentials
 
 
 class Certificates:
@@ -69,6 +70,11 @@ class Certificates:
     def dialling(self) -> ssl.SSLContext:
         """For the next connection that is made to a peer."""
         return self._newest().dialling
+
+    @property
+    def grpc_dialling(self) -> grpc.ChannelCredentials:
+        """For a channel to the client port of another node; another value once files change."""
+        return self._newest().grpc_dialling
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
         """For the client port: every connection is asked for anew."""
@@ -112,7 +118,8 @@ def certificates_of(config: Config, name: str) -> Certificates | None:
     own, security = config.node(name), config.security
     if security.tls is not None:
         return Certificates(security.tls.of(name), Identity(config.cluster, Kind.NODE, name))
-    for what, address in (("peer", own.peer), ("client", own.client)):
+    listening = (("peer", own.listens_for_peers_on), ("client", own.listens_for_clients_on))
+    for what, address in listening:
         if not address.is_loopback and not security.plaintext_beyond_loopback:
             raise ConfigError(
                 f"node {name} would listen at {what} = {str(address)!r} without TLS, and whoever "
@@ -153,6 +160,7 @@ def _load(files: TlsFiles, own: Identity) -> _Loaded:
         key,
         _context(ssl.PROTOCOL_TLS_SERVER, files),
         _context(ssl.PROTOCOL_TLS_CLIENT, files),
+        grpc.ssl_channel_credentials(ca, key, chain),
     )
     _tell(files, certificate)
     return loaded

@@ -14,6 +14,7 @@ from globaltable.cli import (
     demo,
     drain,
     geo,
+    groups,
     header_keys,
     member,
     node,
@@ -95,6 +96,8 @@ for _command in (
 ):
     app.command()(_command)
 app.add_typer(member.member)
+app.add_typer(groups.groups)
+app.add_typer(groups.slots)
 app.add_typer(routes.policy)
 app.add_typer(routes.unit)
 app.add_typer(route_move.route)
