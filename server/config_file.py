@@ -5,12 +5,11 @@ is checked here too, and refused with one line that names the setting, the value
 What is rendered parses to the same.
 """
 
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from globaltable.errors import ConfigError
 from globaltable.server.config import (
@@ -26,7 +25,7 @@ from globaltable.server.config import (
 )
 from globaltable.server.config_security import SECTIONS, quoted, render_security, take_security
 from globaltable.server.geo_sections import render_geos, take_geos, take_leader
-from globaltable.server.toml_section import (
+from globaltable.toml_section import (
     Section,
     as_count,
     as_milliseconds,
@@ -36,10 +35,9 @@ from globaltable.server.toml_section import (
     as_text,
     as_weight,
     one_of,
+    parse_document,
 )
 from globaltable.topology import REPLICAS_ALLOWED, SLOTS_DEFAULT
-
-_NESTING_MAX: Final = 16
 
 
 def load(path: Path) -> Config:
@@ -56,24 +54,7 @@ def load(path: Path) -> Config:
 
 def parse(text: str, *, base_dir: Path) -> Config:
     """The configuration in TOML text. Relative paths are taken from `base_dir`."""
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        # Beside its own error: numbers of too many digits, and too deep a nesting.
-        raise ConfigError(f"not valid TOML: {error}") from error
-    _require_modest(document, _NESTING_MAX)
-    return _Parser(base_dir).config(document)
-
-
-def _require_modest(value: object, levels: int) -> None:
-    """Refuse what error messages could not show: huge integers, and deep nesting."""
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ConfigError("not valid TOML: an integer of more than 64 bits")
-    if isinstance(value, dict | list):
-        if levels == 0:
-            raise ConfigError(f"not a configuration: nested over {_NESTING_MAX} levels deep")
-        for inner in value.values() if isinstance(value, dict) else value:
-            _require_modest(inner, levels - 1)
+    return _Parser(base_dir).config(parse_document(text))
 
 
 class _Parser:

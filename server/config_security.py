@@ -22,7 +22,7 @@ from globaltable.server.security import (
     Security,
     TlsFiles,
 )
-from globaltable.server.toml_section import Section, as_count, as_name, as_seconds, as_text
+from globaltable.toml_section import Section, as_count, as_name, as_seconds, as_text
 
 SECTIONS: Final = "[tls], [[permissions]], [clients.NAME], [audit]"
 _CONNECTION_AGE_S_MAX: Final = 604_800

@@ -144,7 +144,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if rule is None:
             await self._deny(context, identity, name, "no rule says who may call it")
         if identity.kind is Kind.NODE:
-            if rule.need is not Need.CERTIFICATE:
+            if rule.need not in (Need.CERTIFICATE, Need.NODE):
                 await self._deny(context, identity, name, "a node is no client")
             return None
         caller = self._callers.of(identity, self._loop.time())
@@ -233,6 +233,8 @@ def _why_not(caller: Caller, rule: Rule, request: Any) -> str:
     grant = caller.grant
     if rule.need is Need.CERTIFICATE:
         return ""
+    if rule.need is Need.NODE:
+        return "only nodes may"
     if grant.is_empty:
         return "no permission names it"
     if rule.need is Need.ADMIN and not grant.is_admin:

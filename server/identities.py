@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from globaltable.errors import ConfigError, ProtocolError
-from globaltable.server.toml_section import as_name
+from globaltable.toml_section import as_name
 
 SCHEME: Final = "globaltable://"
 _CHARACTERS_MAX: Final = 1_024

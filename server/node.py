@@ -44,6 +44,9 @@ from globaltable.server.pacing import Pace
 from globaltable.server.peers import Peer, PeerLinks
 from globaltable.server.persister import Persister
 from globaltable.server.service import GlobalTableService
+from globaltable.server.slot_claims import SlotClaims
+from globaltable.server.slot_groups import SlotGroups
+from globaltable.server.slot_mover import SlotMover
 from globaltable.server.starting import Start, begin, begin_joining
 from globaltable.server.tls import Certificates, certificates_of
 from globaltable.server.topology_changes import TOPOLOGY_GROUP
@@ -115,7 +118,7 @@ class Node:
             flush_interval_s=timeouts.flush_interval_s,
             rng=random.Random(rng.getrandbits(256)),
             now=self._loop.time(),
-            founding=start.known.founding.groups if start.known.founding is not None else (),
+            founding=start.known.founded,
         )
         since = next(n.since for n in (*topology.nodes, *topology.removed) if n.name == name)
         self._directories = Directories(directory, name, since, start.directory)
@@ -142,10 +145,12 @@ class Node:
             random=random.Random(rng.getrandbits(64)),
             certificates=certificates,
         )
+        self._claims = SlotClaims()
         self._live = LiveTopology(
             node=name,
             directory=directory,
             known=start.known,
+            claims=self._claims,
             directories=self._directories,
             tell=self._links.tell_topology,
             peers=lambda: self._links.connections,
@@ -168,7 +173,7 @@ class Node:
             on_removed=lambda group: self._reconcile(),
         )
         self._backend = NodeBackend(
-            config, self._name, self._core, self._driver, watches, self._links
+            config, self._name, self._core, self._driver, watches, self._links, self._claims
         )
         self._persister = Persister(
             store=self._log_store,
@@ -188,6 +193,8 @@ class Node:
             aside_pace=Pace(ASIDE_SHARE, time.monotonic),
         )
         self._driver.attach(self._persister, self._worker)
+        self._groups = SlotGroups(self._core, self._driver, self._loop.time, certificates)
+        self._mover = SlotMover(self._core, self._groups, self._loop.time, self._driver.met_damage)
         self._server: grpc.aio.Server | None = None
         self._gate = Gate(config, name) if certificates is not None else None
         self._service = GlobalTableService(self._backend)
@@ -198,10 +205,12 @@ class Node:
             worker=self._worker,
             store=self._table_store,
             live=self._live,
+            steps=self._groups,
         )
         self._health = HealthServicer()
         self._health_task: asyncio.Task[None] | None = None
         self._topology_task: asyncio.Task[None] | None = None
+        self._moving_task: asyncio.Task[None] | None = None
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -244,6 +253,7 @@ class Node:
         self._worker.sweep()
         self._health_task = asyncio.create_task(self._watch_health())
         self._topology_task = asyncio.create_task(self._watch_topology())
+        self._moving_task = asyncio.create_task(self._move_slots())
         self._driver.wake()
         log.info(
             "node started",
@@ -281,9 +291,10 @@ class Node:
         """Hand leadership over, finish what is under way, flush, and close."""
         drain_s = self._config.timeouts.drain_s
         log.info("node stopping", node=self._name, drain_s=drain_s)
-        for task in (self._health_task, self._topology_task):
+        for task in (self._health_task, self._topology_task, self._moving_task):
             if task is not None:
                 task.cancel()
+        await self._groups.close()
         await self._health.enter_graceful_shutdown()
         deadline = self._loop.time() + drain_s
         if not self._failed.done():
@@ -499,8 +510,9 @@ class Node:
             replica = core.replicas.get(number)
             if self._name in group.holders:
                 if replica is None and number not in core.failures:
-                    log.info("replica joins", group=number)
-                    core.add_replica(group, None)
+                    founders = self._live.founders_of(number)
+                    log.info("replica joins" if founders is None else "group founded", group=number)
+                    core.add_replica(group, founders)
                     self._want_members()
             elif replica is not None and (replica.is_removed or replica.is_joining):
                 log.info("replica discarded", group=number)
@@ -560,8 +572,16 @@ class Node:
                 if self._live.newest.version:
                     self._live.settle(done)
                 self._reconcile()
+                self._claims.look(core.routes)
+                self._live.tell_claims()
                 await asyncio.sleep(_TOPOLOGY_PERIOD_S)
         except (ProtocolError, StorageError) as error:
+            self._fail(error)
+
+    async def _move_slots(self) -> None:
+        try:
+            await self._mover.run()
+        except Exception as error:
             self._fail(error)
 
     def _read_topology(self) -> None:
@@ -570,6 +590,8 @@ class Node:
         binding = self._core.replicas[TOPOLOGY_GROUP].table.get(TOPOLOGY_NAME)
         if binding is not None and binding.version > self._live.newest.version:
             self._live.read(binding.unit)
+        # A replica that serves has applied what was decided before it began (`raft.recovery`).
+        self._live.is_current()
 
     def _out_of_service(self, failure: ReplicaFailure) -> None:
         log.error("replica out of service", group=failure.group, reason=failure.reason)

@@ -25,6 +25,7 @@ class Need(enum.Enum):
     READ = "the right to read the table that the request names"
     EACH_OP = "the right to each op: they are looked at one by one (`admission`)"
     ADMIN = "the right to administrate the cluster"
+    NODE = "a node's certificate of this cluster"
 
 
 class Rule(NamedTuple):
@@ -83,6 +84,9 @@ RULES: Final[Mapping[str, Rule]] = {
     _ADMIN + "NoteRestore": _ADMIN_ACTS,
     _ADMIN + "Import": _ADMIN_ACTS._replace(answer=_imported),
     _ADMIN + "ChangeTopology": _ADMIN_ACTS._replace(answer=_version),
+    # What whoever moves slots asks of the nodes that hold the other group.
+    _ADMIN + "GetHolding": Rule(Need.NODE),
+    _ADMIN + "TakeStep": Rule(Need.NODE),
     "/grpc.health.v1.Health/Check": Rule(Need.CERTIFICATE),
     "/grpc.health.v1.Health/Watch": Rule(Need.CERTIFICATE),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule(Need.SOME_RIGHT),

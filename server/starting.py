@@ -129,7 +129,7 @@ def _claim(config: Config, own: NodeConfig, topology: Topology, *, founds: bool)
         own.data_dir,
         cluster=config.fence,
         node=own.name,
-        groups=len(topology.groups),
+        groups=topology.founding_groups,
         slots=topology.slots,
         fresh=DirectoryId(secrets.token_hex(_ID_BYTES), founds),
     )
@@ -155,7 +155,7 @@ async def begin_joining(
         raise ConfigError(f"the others are cluster {topology.cluster!r}, not {config.cluster!r}")
     require_same_geos(topology, config)
     _require_present(topology, name, own)
-    known = Known(topology, None)
+    known = Known(topology, None, topology.version)
     lock = _claim(config, own, topology, founds=False)
     known_topology.keep(own.data_dir, known)
     return Start(known, lock, False, _directory_id(own))

@@ -40,6 +40,7 @@ class _Loaded(NamedTuple):
     key: bytes
     accepting: ssl.SSLContext
     dialling: ssl.SSLContext
+    grpc_dialling: grpc.ChannelCredentials
 
 
 class Certificates:
@@ -69,6 +70,11 @@ class Certificates:
     def dialling(self) -> ssl.SSLContext:
         """For the next connection that is made to a peer."""
         return self._newest().dialling
+
+    @property
+    def grpc_dialling(self) -> grpc.ChannelCredentials:
+        """For a channel to the client port of another node; another value once files change."""
+        return self._newest().grpc_dialling
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
         """For the client port: every connection is asked for anew."""
@@ -153,6 +159,7 @@ def _load(files: TlsFiles, own: Identity) -> _Loaded:
         key,
         _context(ssl.PROTOCOL_TLS_SERVER, files),
         _context(ssl.PROTOCOL_TLS_CLIENT, files),
+        grpc.ssl_channel_credentials(ca, key, chain),
     )
     _tell(files, certificate)
     return loaded

@@ -178,6 +178,11 @@ class Nodes:
         """What is said alike by all."""
         return self.nodes[0].description
 
+    @property
+    def groups(self) -> int:
+        """How many there are, by the word of who has heard of most."""
+        return max(node.description.groups for node in self.nodes)
+
     def serving(self, group: int) -> list[Node]:
         return [node for node in self.nodes if node.serves(group)]
 
@@ -208,10 +213,6 @@ def _topology(address: str, stub: pb_grpc.AdminServiceStub) -> Topology:
     return decode_topology(answer.json)
 
 
-def _shape(description: pb.DescribeResponse) -> tuple[str, str, int, int]:
-    return (
-        description.cluster,
-        description.cluster_id,
-        description.groups,
-        description.slots,
-    )
+def _shape(description: pb.DescribeResponse) -> tuple[str, str, int]:
+    # Not how many groups there are: one node hears of those that are added before the other.
+    return description.cluster, description.cluster_id, description.slots

@@ -52,7 +52,7 @@ def cert(
     from globaltable.admin.certificates import make_set
     from globaltable.server import config_file
     from globaltable.server.config_security import render_security
-    from globaltable.server.toml_section import as_name
+    from globaltable.toml_section import as_name
 
     if not (0 < days <= DAYS_MAX and math.isfinite(days)):
         raise typer.BadParameter(f"{days} is not a number of days above 0 and up to {DAYS_MAX}")

@@ -14,12 +14,16 @@ from globaltable.cli import (
     demo,
     drain,
     geo,
+    groups,
     header_keys,
     member,
     node,
     plan,
     rebuild,
     recover,
+    route_move,
+    router,
+    routes,
     sessions,
     status,
 )
@@ -85,10 +89,18 @@ for _command in (
     check.check,
     recover.recover,
     drain.drain,
+    router.router,
+    router.agent,
+    routes.resolve,
     cert.cert,
 ):
     app.command()(_command)
 app.add_typer(member.member)
+app.add_typer(groups.groups)
+app.add_typer(groups.slots)
+app.add_typer(routes.policy)
+app.add_typer(routes.unit)
+app.add_typer(route_move.route)
 app.add_typer(header_keys.keys)
 app.add_typer(geo.geo)
 

@@ -126,6 +126,7 @@ def _groups(statuses: "dict[str, Status]") -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for title in ("GROUP", "LEADER", "TERM"):
         table.add_column(title)
+    table.add_column("SLOTS", justify="right")
     for one in statuses.values():
         table.add_column(f"APPLIED ON {one.node}", justify="right")
     by_group: dict[int, dict[str, GroupStatus]] = {}
@@ -135,5 +136,8 @@ def _groups(statuses: "dict[str, Status]") -> Table:
     for number, replicas in sorted(by_group.items()):
         latest = max(replicas.values(), key=lambda replica: (replica.term, replica.leader_region))
         applied = [_standing(replicas[at]) if at in replicas else "" for at in statuses]
-        table.add_row(str(number), latest.leader_region or "none", str(latest.term), *applied)
+        # Of the replica that has applied most.
+        slots = max(replicas.values(), key=lambda replica: replica.applied_revision).slots
+        known = (latest.leader_region or "none", str(latest.term), str(slots))
+        table.add_row(str(number), *known, *applied)
     return table

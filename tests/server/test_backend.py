@@ -14,6 +14,8 @@ from globaltable.server.config import Config, Timeouts
 from globaltable.server.core import NodeCore
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
+from globaltable.server.slot_claims import SlotClaims
+from globaltable.server.slot_routes import SlotRoutes
 from globaltable.server.watches import Watches
 from globaltable.table import Table
 from globaltable.topology import SLOTS_DEFAULT, Topology, one_node_each, spread
@@ -28,6 +30,7 @@ class _Held(NamedTuple):
 
 class _Core:
     topology: Topology = spread("im", one_node_each("abc"), 1, 3, SLOTS_DEFAULT)
+    routes = SlotRoutes(topology)
 
     def __init__(self) -> None:
         self.tables = Tables()
@@ -58,6 +61,7 @@ def _backend(driver: _Driver, request_s: float = 5.0, core: _Core | None = None)
         cast(Driver, driver),
         cast(Watches, stand_in),
         cast(PeerLinks, stand_in),
+        SlotClaims(),
     )
 
 

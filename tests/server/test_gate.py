@@ -121,7 +121,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
 
 @asynccontextmanager
-async def _running(tmp_path: Path, **security: Any) -> AsyncIterator[Node]:
+async def running(tmp_path: Path, **security: Any) -> AsyncIterator[Node]:
     pki = Pki(tmp_path)
     files = pki.node("a")
     own = NodeConfig("a", "a", Address("127.0.0.1", 1), Address("127.0.0.1", 2), tmp_path / "data")
@@ -140,6 +140,7 @@ READ_U = (SERVICE + "Read", pb.ReadRequest(table="u", keys=["k"]))
 STATUS = (SERVICE + "Status", pb.StatusRequest())
 CHANGE = (ADMIN + "ChangeTopology", admin_pb2.ChangeTopologyRequest(remove="b"))
 DESCRIBE = (ADMIN + "Describe", admin_pb2.DescribeRequest())
+HOLDING = (ADMIN + "GetHolding", admin_pb2.GetHoldingRequest())
 HEALTH = ("/grpc.health.v1.Health/Check", pb.StatusRequest())
 ALLOWED = {
     "reader": {READ_T[0] + "t", STATUS[0], HEALTH[0]},
@@ -153,9 +154,9 @@ ALLOWED = {
 async def test_each_client_may_do_what_it_is_permitted_and_no_more(
     tmp_path: Path, client: str
 ) -> None:
-    async with _running(tmp_path) as node:
+    async with running(tmp_path) as node:
         tls = node.pki.client(client)
-        for method, request in (READ_T, READ_U, STATUS, CHANGE, DESCRIBE, HEALTH):
+        for method, request in (READ_T, READ_U, STATUS, CHANGE, DESCRIBE, HOLDING, HEALTH):
             table = request.table if isinstance(request, pb.ReadRequest) else ""
             node.reached.clear()
             code = await node.call(tls, method, request)
@@ -170,17 +171,19 @@ async def test_each_client_may_do_what_it_is_permitted_and_no_more(
 async def test_a_node_is_no_client(tmp_path: Path) -> None:
     """Whatever the name: its key is on a machine that serves, and opens no more than it must."""
     permissions = (Permission(("a", "*"), frozenset((Right.READ,)), ("*",)),)
-    async with _running(tmp_path, permissions=permissions) as node:
+    async with running(tmp_path, permissions=permissions) as node:
         files = node.pki.node("a")
         tls = TlsConfig(files.ca, files.cert, files.key)
         assert await node.call(tls, *READ_T) == "PERMISSION_DENIED"
         assert await node.call(tls, *STATUS) == "PERMISSION_DENIED"
         assert await node.call(tls, *HEALTH) == "OK"
-        assert node.reached == [HEALTH[0]]
+        assert await node.call(tls, *CHANGE) == "PERMISSION_DENIED"
+        assert await node.call(tls, *HOLDING) == "OK"
+        assert node.reached == [HEALTH[0], HOLDING[0]]
 
 
 async def test_another_clusters_client_of_the_same_ca_is_nobody(tmp_path: Path) -> None:
-    async with _running(tmp_path) as node:
+    async with running(tmp_path) as node:
         for method, request in (READ_T, HEALTH):
             tls = node.pki.client("reader", "other")
             assert await node.call(tls, method, request) == "UNAUTHENTICATED"
@@ -190,7 +193,7 @@ async def test_another_clusters_client_of_the_same_ca_is_nobody(tmp_path: Path) 
 
 async def test_an_rpc_without_a_rule_is_refused_to_everybody(tmp_path: Path) -> None:
     assert NEW not in RULES
-    async with _running(tmp_path) as node:
+    async with running(tmp_path) as node:
         for client in ALLOWED:
             code = await node.call(node.pki.client(client), NEW, pb.StatusRequest())
             assert code == "PERMISSION_DENIED"
@@ -201,14 +204,14 @@ async def test_without_permissions_nobody_may_do_anything_and_the_node_says_so(
     tmp_path: Path,
 ) -> None:
     with capture_logs() as logs:
-        async with _running(tmp_path, permissions=()) as node:
+        async with running(tmp_path, permissions=()) as node:
             assert await node.call(node.pki.client("op"), *STATUS) == "PERMISSION_DENIED"
     assert any("no client may do anything" in entry["event"] for entry in logs)
 
 
 async def test_over_its_rate_a_reader_is_told_when_to_come_back(tmp_path: Path) -> None:
     allowances = {"reader": Allowance(ops_per_s=0.5, burst_ops=2)}
-    async with _running(tmp_path, allowances=allowances) as node:
+    async with running(tmp_path, allowances=allowances) as node:
         tls = node.pki.client("reader")
         assert await node.call(tls, *READ_T) == "OK"
         assert await node.call(tls, *READ_T) == "OK"
@@ -220,7 +223,7 @@ async def test_over_its_rate_a_reader_is_told_when_to_come_back(tmp_path: Path) 
 
 async def test_calls_at_a_time_are_bounded_and_given_back(tmp_path: Path) -> None:
     allowances = {"*": Allowance(calls=1)}
-    async with _running(tmp_path, allowances=allowances) as node:
+    async with running(tmp_path, allowances=allowances) as node:
         tls = node.pki.client("reader")
         for _ in range(3):
             assert await node.call(tls, *READ_T) == "OK"
@@ -240,7 +243,7 @@ async def _read_on(stream: Any) -> None:
 
 async def test_a_watch_ends_with_the_right_to_it(tmp_path: Path) -> None:
     """Whoever is permitted less by now sees nothing more, on streams that there are too."""
-    async with _running(tmp_path) as node:
+    async with running(tmp_path) as node:
         credentials = node.pki.client("reader").credentials()
         request = pb.WatchRequest(table="t", prefix="")
         async with open_aio_channel(node.address, credentials) as channel:
@@ -262,7 +265,7 @@ async def test_a_watch_ends_with_the_right_to_it(tmp_path: Path) -> None:
 
 async def test_admin_acts_are_noted_however_they_end(tmp_path: Path) -> None:
     note = (ADMIN + "NoteRestore", admin_pb2.NoteRestoreRequest(backup_id="x", chunks=3))
-    async with _running(tmp_path) as node:
+    async with running(tmp_path) as node:
         op = node.pki.client("op")
         assert await node.call(op, *note) == "OK"
         assert await node.call(op, *DESCRIBE) == "OK"
@@ -282,7 +285,7 @@ async def test_admin_acts_are_noted_however_they_end(tmp_path: Path) -> None:
 
 
 async def test_refusals_do_not_flood_the_log(tmp_path: Path) -> None:
-    async with _running(tmp_path) as node:
+    async with running(tmp_path) as node:
         tls = node.pki.client("nobody")
         credentials = tls.credentials()
         with capture_logs() as logs:
@@ -296,6 +299,6 @@ async def test_refusals_do_not_flood_the_log(tmp_path: Path) -> None:
 
 async def test_the_audit_log_goes_where_the_configuration_says(tmp_path: Path) -> None:
     files = AuditFiles(tmp_path / "elsewhere")
-    async with _running(tmp_path, audit=files) as node:
+    async with running(tmp_path, audit=files) as node:
         await node.call(node.pki.client("op"), *CHANGE)
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["audit-00000001.jsonl"]
