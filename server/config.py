@@ -23,7 +23,7 @@ _PORT_DIGITS_MAX: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where something listens."""
+    """Where something listens, or is reached."""
 
     host: str
     port: int
@@ -57,8 +57,21 @@ class NodeConfig:
     name: str
     region: str
     peer: Address
+    """Where the other nodes reach it."""
     client: Address
+    """Where clients do."""
     data_dir: Path
+    peer_listen: Address | None = None
+    """Where it listens for them, if not where they reach it: in a container, or behind NAT."""
+    client_listen: Address | None = None
+
+    @property
+    def listens_for_peers_on(self) -> Address:
+        return self.peer_listen or self.peer
+
+    @property
+    def listens_for_clients_on(self) -> Address:
+        return self.client_listen or self.client
 
 
 @dataclass(frozen=True, slots=True)

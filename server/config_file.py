@@ -154,7 +154,11 @@ class _Parser:
         peer = own.take("peer", lambda s, v: Address.parse(v, s))
         client = own.take("client", lambda s, v: Address.parse(v, s))
         directory = self._base_dir / own.take("data_dir", as_text, str(data_dir / name))
-        own.finish("peer, client, data_dir")
+        listens = [
+            own.take(key, lambda s, v: Address.parse(v, s)) if key in own else None
+            for key in ("peer_listen", "client_listen")
+        ]
+        own.finish("peer, client, data_dir, peer_listen, client_listen")
         if name in used:
             raise ConfigError(f"{used[name]} and {own.name} are both nodes named {name!r}")
         used[name] = own.name
@@ -163,7 +167,14 @@ class _Parser:
             if value in used:
                 raise ConfigError(f"{setting} = {str(value)!r} is {used[value]} already")
             used[value] = setting
-        return NodeConfig(name, region, peer, client, directory)
+        node = NodeConfig(name, region, peer, client, directory, *listens)
+        # Of other nodes it may be the same: they are on other machines.
+        if node.listens_for_peers_on == node.listens_for_clients_on:
+            raise ConfigError(
+                f"{own.name} listens on {node.listens_for_peers_on} for the other nodes and for "
+                "clients; give two ports"
+            )
+        return node
 
     def _timeouts(self, section: Section) -> Timeouts:
         timeouts = Timeouts(
@@ -291,6 +302,8 @@ def render(config: Config) -> str:
             lines += [f'[regions."{node.region}".nodes."{node.name}"]']
         lines += [f"peer = {quoted(str(node.peer))}"]
         lines += [f"client = {quoted(str(node.client))}"]
+        for key, listen in (("peer", node.peer_listen), ("client", node.client_listen)):
+            lines += [f"{key}_listen = {quoted(str(listen))}"] if listen is not None else []
         lines += [f"data_dir = {quoted(str(node.data_dir))}", ""]
     for title, values in (("timeouts", config.timeouts), ("limits", config.limits)):
         lines += [f"[{title}]"]

@@ -127,7 +127,7 @@ class Node:
             node=self._name,
             incarnation=rng.getrandbits(62),
             plan=topology.plan_digest,
-            listen=(self._own.peer.host, self._own.peer.port),
+            listen=(self._own.listens_for_peers_on.host, self._own.listens_for_peers_on.port),
             peers={},
             on_payload=self._on_payload,
             on_up=lambda peer: self._on_link(peer, True),
@@ -238,7 +238,7 @@ class Node:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE_NAME, ADMIN_SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        address = str(self._own.client)
+        address = str(self._own.listens_for_clients_on)
         try:
             if self._certificates is None:
                 self._server.add_insecure_port(address)
@@ -260,7 +260,7 @@ class Node:
             cluster=self._config.cluster,
             node=self._name,
             client=address,
-            peer=str(self._own.peer),
+            peer=str(self._own.listens_for_peers_on),
             groups=len(self._core.replicas),
             data=str(self._own.data_dir),
             pid=os.getpid(),

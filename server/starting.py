@@ -171,7 +171,7 @@ class _Joining:
             cluster=config.fence,
             node=own.name,
             incarnation=random.SystemRandom().getrandbits(62),
-            listen=(own.peer.host, own.peer.port),
+            listen=(own.listens_for_peers_on.host, own.listens_for_peers_on.port),
             peers={
                 other.name: Peer(other.peer.host, other.peer.port, since=SINCE_UNKNOWN)
                 for other in config.nodes

@@ -118,7 +118,8 @@ def certificates_of(config: Config, name: str) -> Certificates | None:
     own, security = config.node(name), config.security
     if security.tls is not None:
         return Certificates(security.tls.of(name), Identity(config.cluster, Kind.NODE, name))
-    for what, address in (("peer", own.peer), ("client", own.client)):
+    listening = (("peer", own.listens_for_peers_on), ("client", own.listens_for_clients_on))
+    for what, address in listening:
         if not address.is_loopback and not security.plaintext_beyond_loopback:
             raise ConfigError(
                 f"node {name} would listen at {what} = {str(address)!r} without TLS, and whoever "

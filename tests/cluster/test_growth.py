@@ -54,7 +54,7 @@ def test_four_groups_grow_to_eight_under_load_while_a_node_is_killed() -> None:
         cluster.kill("a")
         refused = run(cluster, "groups", "grow", "--to", "8", regions="bc")
         assert refused.status == 1 and "there are 8 already" in refused.stderr
-        cluster.start_node("a")
+        cluster.start("a")
         (done,) = ask(cluster, "slots", "wait", "--timeout", "60")
         assert done["done"] and done["groups"] == 8
         (now,) = ask(cluster, "slots", "list")
@@ -72,7 +72,7 @@ def test_slots_are_moved_and_moved_back_while_all_nodes_are_killed_at_once() -> 
             for node in cluster.nodes:
                 cluster.kill(node)
             for node in cluster.nodes:
-                cluster.start_node(node)
+                cluster.start(node)
             cluster.wait_ready()
             assert ask(cluster, "slots", "wait", "--timeout", "60")[-1]["done"]
         ask(cluster, "slots", "undo", "--no-wait")
@@ -94,7 +94,7 @@ def test_slots_move_between_nodes_that_hold_one_of_the_two_groups_each() -> None
         until(lambda: _changes(roamers) > changes + 120)
         cluster.kill("a-2")
         ask(cluster, "slots", "undo", "--no-wait", regions=nodes[2:])
-        cluster.start_node("a-2")
+        cluster.start("a-2")
         (done,) = ask(cluster, "slots", "wait", "--timeout", "60", regions=nodes)
         assert done["done"]
 

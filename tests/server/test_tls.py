@@ -1,6 +1,7 @@
 """Certificates are taken from files that belong together, and again when these change."""
 
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,21 @@ class TestInTheClear:
         assert "plaintext_beyond_loopback = true" in str(refused.value)
         told = self._config(peer, client, tmp_path, plaintext=True)
         assert certificates_of(told, "a") is None
+
+    def test_where_it_listens_counts_not_where_it_is_reached(self, tmp_path: Path) -> None:
+        reached = NodeConfig(
+            "a",
+            "a",
+            Address("node-a.example", 1),
+            Address("node-a.example", 2),
+            tmp_path,
+            peer_listen=Address("127.0.0.1", 1),
+            client_listen=Address("127.0.0.1", 2),
+        )
+        assert certificates_of(Config("im", ("t",), (reached,)), "a") is None
+        open_to_all = replace(reached, peer_listen=Address("0.0.0.0", 1))
+        with pytest.raises(ConfigError, match=r"peer = '0\.0\.0\.0:1' without TLS"):
+            certificates_of(Config("im", ("t",), (open_to_all,)), "a")
 
 
 def _mixed(one: TlsFiles, other: TlsFiles) -> TlsFiles:
