@@ -13,6 +13,7 @@ from typing import Final
 from globaltable.errors import ConfigError
 from globaltable.geo import Geo
 from globaltable.placement import RoundTrips, placed
+from globaltable.server.security import Security
 from globaltable.topology import SLOTS_DEFAULT, Node, Topology, spread
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -154,6 +155,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     injected_latency: InjectedLatency | None = None
     placement: Placement | None = None
+    security: Security = field(default_factory=Security)
     log_level: str = "info"
     log_format: str = "json"
     cluster_id: str = ""

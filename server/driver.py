@@ -17,6 +17,7 @@ from globaltable.model import Op, Outcome, OutcomeStatus
 from globaltable.proposals import Settled
 from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore, ReplicaFailure, Turn
 from globaltable.server.watches import Watches
+from globaltable.slot_steps import Step
 
 Told = Callable[[Sequence[int], Sequence[Outcome]], None]
 """Told how some ops ended: their positions, and an outcome for each. Each op is told of once."""
@@ -97,7 +98,7 @@ class Driver:
     def submit(self, ops: Sequence[Op], deadline: float, told: Told) -> None:
         """Have ops of any groups applied, and `told` of each, perhaps before this returns."""
         by_group: dict[int, list[int]] = {}
-        groups = self._core.topology.groups_of([op.name for op in ops])
+        groups = self._core.routes.groups_of([op.name for op in ops])
         for position, group in enumerate(groups):
             by_group.setdefault(group, []).append(position)
         for group, positions in by_group.items():
@@ -115,14 +116,30 @@ class Driver:
             told((), (refused,))
         self.wake()
 
+    def submit_step(self, group: int, step: Step, deadline: float, told: Told) -> None:
+        """Have a group take a step of a slot's move; `told` of one outcome
+        (`Replica.submit_step`)."""
+        refused = self._refusal(group)
+        if refused is None and not self._core.submit_step(group, step, (told, (0,)), deadline):
+            refused = _OVERLOADED
+        if refused is not None:
+            told((0,), (refused,))
+        self.wake()
+
+    def _refusal(self, group: int) -> Outcome | None:
+        refusal = self._core.refusal(group)
+        if not refusal:
+            return None
+        if self._core.holds(group):
+            return Outcome(OutcomeStatus.UNAVAILABLE, None, refusal)
+        return Outcome(OutcomeStatus.ELSEWHERE, None, refusal, group)
+
     def _submit_to(
         self, group: int, ops: Sequence[Op], ticket: Any, deadline: float
     ) -> Outcome | None:
-        refusal = self._core.refusal(group)
-        if refusal:
-            held = self._core.holds(group)
-            status = OutcomeStatus.UNAVAILABLE if held else OutcomeStatus.ELSEWHERE
-            return Outcome(status, None, refusal)
+        refused = self._refusal(group)
+        if refused is not None:
+            return refused
         return None if self._core.submit(group, ops, ticket, deadline) else _OVERLOADED
 
     def met_damage(self, group: int, error: StorageError) -> NoQuorum:
@@ -192,6 +209,8 @@ class Driver:
         for group in effects.jumped:
             self._watches.jumped(group)
             self._worker.sweep()
+        for group in effects.moved:
+            self._watches.moved(group)
         for group, changed in effects.changed:
             self._watches.publish(group, changed)
         tell(effects.settled)

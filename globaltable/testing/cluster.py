@@ -23,9 +23,20 @@ from typing import Any, Final, Self
 
 import grpc
 
+from globaltable.admin.certificates import make_set, pair_of
+from globaltable.client.tls import Credentials, TlsConfig, open_channel
 from globaltable.errors import GlobalTableError
 from globaltable.server.config import Address, Config, InjectedLatency, NodeConfig
 from globaltable.server.config_file import render
+from globaltable.server.security import (
+    ALL_TABLES,
+    EVERYBODY,
+    NODE_PLACEHOLDER,
+    Permission,
+    Right,
+    Security,
+    TlsFiles,
+)
 from globaltable.testing.relay import Detour, PeerRelay
 from globaltable.testing.socket_owner import owner_of
 from globaltable.testing.ways import Pair, both
@@ -35,6 +46,8 @@ from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 READY_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 10.0
 _POLL_S: Final = 0.02
+_OBSERVER: Final = "observer"
+"""The client that a secured cluster itself is."""
 
 
 class ClusterError(GlobalTableError):
@@ -69,6 +82,7 @@ class LocalCluster:
         hosts: Mapping[str, str] | None = None,
         wrappers: Mapping[str, Sequence[str]] | None = None,
         seen_by: Callable[[str, Config], Config] | None = None,
+        secure: Security | None = None,
         **overrides: Any,
     ) -> None:
         """`overrides` replace fields of `Config` (`groups=2`, `limits=Limits(...)`). Data goes to
@@ -81,6 +95,9 @@ class LocalCluster:
         on, by region; `wrappers` are words before the command of a region's nodes, of a program
         that executes the rest in its own place (`ip netns exec`, `env`); `seen_by` makes of the
         configuration what a node reads, so that it reaches the others by a detour.
+
+        `secure` has all links go over TLS, with certificates made in the directory: of the nodes,
+        and of the clients that it names (`tls`).
         """
         self._own_directory = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="globaltable-"))
@@ -110,6 +127,11 @@ class LocalCluster:
             ),
             **overrides,
         )
+        if secure is not None:
+            self.config = self._secured(secure)
+        elif hosts:
+            plaintext = replace(self.config.security, plaintext_beyond_loopback=True)
+            self.config = replace(self.config, security=plaintext)
         self._config_path = self.directory / "cluster.toml"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._is_written = False
@@ -132,6 +154,25 @@ class LocalCluster:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+    # --- who may -------------------------------------------------------------------------------
+
+    def _secured(self, secure: Security) -> Config:
+        """Certificates are made, and one client more may look at the nodes: this cluster itself."""
+        own = Permission((_OBSERVER,), frozenset((Right.READ,)), (ALL_TABLES,))
+        permissions = (*secure.permissions, own)
+        clients = {name for one in permissions for name in one.clients} | {*secure.allowances}
+        directory = self.directory / "tls"
+        make_set(directory, self.config, sorted(clients - {EVERYBODY}))
+        files = TlsFiles(directory / "ca.pem", *pair_of(directory, f"node-{NODE_PLACEHOLDER}"))
+        return replace(self.config, security=replace(secure, tls=files, permissions=permissions))
+
+    def tls(self, client: str) -> TlsConfig | None:
+        """What a client shows; None if this cluster is not secured."""
+        files = self.config.security.tls
+        if files is None:
+            return None
+        return TlsConfig(files.ca, *pair_of(files.ca.parent, f"client-{client}"))
 
     # --- what there is ---------------------------------------------------------------------------
 
@@ -177,7 +218,8 @@ class LocalCluster:
 
     def status(self, node: str, timeout_s: float = 2.0) -> pb.StatusResponse:
         """What the node says of itself. Raises `grpc.RpcError` if it does not answer."""
-        with grpc.insecure_channel(self.addresses[node]) as channel:
+        credentials = Credentials(self.tls(_OBSERVER)).newest()
+        with open_channel(self.addresses[node], credentials) as channel:
             stub = pb_grpc.GlobalTableServiceStub(channel)
             return stub.Status(pb.StatusRequest(), timeout=timeout_s)
 
