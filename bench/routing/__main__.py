@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from globaltable.bench.routing import headers, moves, push, resolve
+from globaltable.bench.routing import headers, moves, push, resolve, zipf
 
 
 class Command(Protocol):
@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "moves": moves,
     "push": push,
     "resolve": resolve,
+    "zipf": zipf,
 }
 
 

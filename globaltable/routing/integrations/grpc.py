@@ -15,8 +15,8 @@ Responsible for what a decision is in gRPC. A new header, and the route, come in
     not confirmed            UNKNOWN: it may have happened; send it again with its own id
 
 A method that streams its answer is decided on when it begins, and holds no permit: a drain would
-wait for it. It reads what it sends within `admitted`, and what that raises ends it. One that streams
-its requests names no key that could be decided on: it is refused by UNIMPLEMENTED.
+wait for it. It reads what it sends within `admitted`, and what that raises ends it. One that
+streams its requests names no key that could be decided on: it is refused by UNIMPLEMENTED.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
