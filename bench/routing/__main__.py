@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from globaltable.bench.routing import headers, moves, push, resolve, zipf
+from globaltable.bench.routing import everything, headers, moves, push, resolve, zipf
 
 
 class Command(Protocol):
@@ -24,6 +24,7 @@ class Command(Protocol):
 
 
 COMMANDS: Final[dict[str, Command]] = {
+    "all": everything,
     "headers": headers,
     "moves": moves,
     "push": push,
