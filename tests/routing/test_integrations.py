@@ -253,6 +253,42 @@ async def test_what_cannot_be_told_now_says_when_to_come_again() -> None:
         assert not scene.accepted
 
 
+async def test_units_and_keys_of_any_alphabet_are_told() -> None:
+    async with opened() as scene, served(scene) as address:
+        scene.table.write("群聊", "北京", 0.0)
+        routes = KeptRoutes(clock=lambda: NOW_S)
+        adding = aio_interceptors(routes, ROUTED)
+        async with dialled(address, interceptors=adding) as channel:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await channel.unary_unary(SEND)("群聊".encode())
+        assert routes.unit(D, "群聊") == "北京"
+        status, told = await http(scene, "群聊", address_of=lambda _unit: "https://b")
+        assert (status, told["location"]) == (307, "https://b/chats/%E7%BE%A4%E8%81%8A?a=1")
+
+
+async def test_a_websocket_for_elsewhere_is_closed_before_it_is_accepted() -> None:
+    """And one for here reaches the application."""
+    async with opened() as scene:
+        sent: list[Any] = []
+        reached: list[str] = []
+
+        async def app(scope: Any, _receive: Any, _send: Any) -> None:
+            reached.append(scope["path"])
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        async def send(event: Any) -> None:
+            sent.append(event)
+
+        guarded = RoutingMiddleware(app, scene.unit, lambda scope: (D, scope["path"][1:]))
+        for key in ("here", "far"):
+            await guarded({"type": "websocket", "path": f"/{key}", "headers": []}, receive, send)
+        assert reached == ["/here"]
+        assert [(one["type"], one["code"]) for one in sent] == [("websocket.close", 1013)]
+        assert len(sent[0]["reason"].encode()) <= 123
+
+
 async def test_http_senders_are_sent_on_with_their_query() -> None:
     async with opened() as scene:
         address_of = {"B": "https://b.example"}.get
