@@ -10,9 +10,9 @@ of order. The node that leads a group moves
 * what has been copied into the group and is not to be held by it after all: it is deleted.
 
 Slots are moved some at a time, between the same two groups, step by step together: so their
-entries share turns, and cost hardly more than one. After each such batch comes a rest in proportion
-to it (`pacing`), in which ops go on as before. A move that cannot go on (a group without a leader, a
-node that is down) is tried again later.
+entries share turns, and cost hardly more than one. After each such batch comes a rest in
+proportion to it (`pacing`), in which ops go on as before. A move that cannot go on (a group without
+a leader, a node that is down) is tried again later.
 """
 
 import asyncio
