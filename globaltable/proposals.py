@@ -51,7 +51,7 @@ class Settled(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Segment:
+class Segment:
     """Ops submitted together, as part of a batch; no ops: a reader at its barrier."""
 
     ticket: Any
@@ -66,7 +66,7 @@ class Proposal:
 
     payload: bytes
     batch: Batch
-    segments: list[_Segment]
+    segments: list[Segment]
     sealed_at: float
     proposed_at: float = float("-inf")
     proposed_to: tuple[str | None, int] = (None, 0)
@@ -82,7 +82,7 @@ class _Open:
     """What waits to be sealed into the next batch."""
 
     ops: list[Op] = field(default_factory=list)
-    segments: list[_Segment] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
 
 
 class Proposals:
@@ -119,7 +119,7 @@ class Proposals:
         if not self._open or len(self._open[-1].ops) + len(ops) > limits.BATCH_OPS_MAX:
             self._open.append(_Open())
         self._open[-1].ops.extend(ops)
-        self._open[-1].segments.append(_Segment(ticket, len(ops), deadline))
+        self._open[-1].segments.append(Segment(ticket, len(ops), deadline))
         self._open_ops += weight
         return True
 

@@ -58,6 +58,8 @@ class NodeConfig:
     peer: Address
     client: Address
     data_dir: Path
+    metrics: Address | None = None
+    """Where it tells of itself over HTTP; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,10 @@ class Config:
     placement: Placement | None = None
     log_level: str = "info"
     log_format: str = "json"
+    log_requests: bool = False
+    """Whether each request gets a line."""
+    log_slow_op_ms: float = 1_000.0
+    """An op that takes longer gets a line; 0: none does."""
     cluster_id: str = ""
     """Tells a cluster from an earlier one of its name, whose nodes may come back."""
 

@@ -32,6 +32,7 @@ from globaltable.server.toml_section import (
     as_milliseconds,
     as_name,
     as_seconds,
+    as_switch,
     as_tables,
     as_text,
     as_weight,
@@ -89,7 +90,9 @@ class _Parser:
         log = root.section("log")
         log_level = log.take("level", one_of(LOG_LEVELS), "info")
         log_format = log.take("format", one_of(LOG_FORMATS), "json")
-        log.finish("level, format")
+        log_requests = log.take("requests", as_switch, False)
+        log_slow_op_ms = log.take("slow_op_ms", as_milliseconds, 1_000.0)
+        log.finish("level, format, requests, slow_op_ms")
         nodes = self._nodes(root.section("regions"), data_dir)
         groups = root.section("groups")
         count = groups.take("count", as_count, len(nodes))
@@ -134,6 +137,8 @@ class _Parser:
             placement=placement,
             log_level=log_level,
             log_format=log_format,
+            log_requests=log_requests,
+            log_slow_op_ms=log_slow_op_ms,
         )
 
     def _nodes(self, section: Section, data_dir: Path) -> tuple[NodeConfig, ...]:
@@ -171,16 +176,22 @@ class _Parser:
         peer = own.take("peer", lambda s, v: Address.parse(v, s))
         client = own.take("client", lambda s, v: Address.parse(v, s))
         directory = self._base_dir / own.take("data_dir", as_text, str(data_dir / name))
-        own.finish("peer, client, data_dir")
+        metrics = (
+            own.take("metrics", lambda s, v: Address.parse(v, s)) if "metrics" in own else None
+        )
+        own.finish("peer, client, metrics, data_dir")
         if name in used:
             raise ConfigError(f"{used[name]} and {own.name} are both nodes named {name!r}")
         used[name] = own.name
-        for what, value in (("peer", peer), ("client", client), ("data_dir", directory)):
+        places = (("peer", peer), ("client", client), ("metrics", metrics), ("data_dir", directory))
+        for what, value in places:
+            if value is None:
+                continue
             setting = own.setting(what)
             if value in used:
                 raise ConfigError(f"{setting} = {str(value)!r} is {used[value]} already")
             used[value] = setting
-        return NodeConfig(name, region, peer, client, directory)
+        return NodeConfig(name, region, peer, client, directory, metrics)
 
     def _timeouts(self, section: Section) -> Timeouts:
         timeouts = Timeouts(
@@ -299,7 +310,9 @@ def render(config: Config) -> str:
     lines += [f"slots = {config.slots}"]
     lines += [f'leader = "{config.leader}"'] if config.leader else []
     lines += ["", *render_geos(config.geos)]
-    lines += ["[log]", f'level = "{config.log_level}"', f'format = "{config.log_format}"', ""]
+    lines += ["[log]", f'level = "{config.log_level}"', f'format = "{config.log_format}"']
+    lines += [f"requests = {str(config.log_requests).lower()}"]
+    lines += [f"slow_op_ms = {config.log_slow_op_ms!r}", ""]
     alone = Counter(node.region for node in config.nodes)
     for node in config.nodes:
         if node.name == node.region and alone[node.region] == 1:
@@ -308,6 +321,7 @@ def render(config: Config) -> str:
             lines += [f'[regions."{node.region}".nodes."{node.name}"]']
         lines += [f"peer = {_quoted(str(node.peer))}"]
         lines += [f"client = {_quoted(str(node.client))}"]
+        lines += [f"metrics = {_quoted(str(node.metrics))}"] if node.metrics is not None else []
         lines += [f"data_dir = {_quoted(str(node.data_dir))}", ""]
     for title, values in (("timeouts", config.timeouts), ("limits", config.limits)):
         lines += [f"[{title}]"]

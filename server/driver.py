@@ -10,16 +10,16 @@ completes.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from globaltable.errors import NoQuorum, StorageError
 from globaltable.model import Op, Outcome, OutcomeStatus
 from globaltable.proposals import Settled
 from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore, ReplicaFailure, Turn
+from globaltable.server.measures import Measures, Ticket, Told
 from globaltable.server.watches import Watches
 
-Told = Callable[[Sequence[int], Sequence[Outcome]], None]
-"""Told how some ops ended: their positions, and an outcome for each. Each op is told of once."""
+__all__ = ["Clock", "Driver", "JobWorker", "Told", "TurnWriter", "tell"]
 
 _OVERLOADED: Final = Outcome(OutcomeStatus.OVERLOADED, None, "the group's queue is full")
 
@@ -69,6 +69,7 @@ class Driver:
         on_out_of_service: Callable[[ReplicaFailure], None],
         on_failure: Callable[[BaseException], None],
         on_removed: Callable[[int], None] | None = None,
+        measures: Measures | None = None,
     ) -> None:
         """`send` takes a peer and a frame for it. `on_out_of_service` hears of each replica that
         has stopped, once; `on_removed` of each group that has removed its replica here;
@@ -80,6 +81,7 @@ class Driver:
         self._on_out_of_service = on_out_of_service
         self._on_failure = on_failure
         self._on_removed = on_removed
+        self._measures = measures
         self._writer: TurnWriter
         self._worker: JobWorker
         self._turn_is_due = False
@@ -102,27 +104,31 @@ class Driver:
             by_group.setdefault(group, []).append(position)
         for group, positions in by_group.items():
             own = [ops[position] for position in positions]
-            refused = self._submit_to(group, own, (told, positions), deadline)
+            refused = self._submit_to(group, own, told, positions, deadline)
             if refused is not None:
+                if self._measures is not None:
+                    self._measures.refused(own, refused.status)
                 told(positions, [refused] * len(positions))
         self.wake()
 
     def submit_read(self, group: int, deadline: float, told: Told) -> None:
         """Have a reader wait at a group's barrier: told of no outcome if it may pass, and of one
         that says why if not."""
-        refused = self._submit_to(group, (), (told, ()), deadline)
+        refused = self._submit_to(group, (), told, (), deadline)
         if refused is not None:
             told((), (refused,))
         self.wake()
 
     def _submit_to(
-        self, group: int, ops: Sequence[Op], ticket: Any, deadline: float
+        self, group: int, ops: Sequence[Op], told: Told, positions: Sequence[int], deadline: float
     ) -> Outcome | None:
         refusal = self._core.refusal(group)
         if refusal:
             held = self._core.holds(group)
             status = OutcomeStatus.UNAVAILABLE if held else OutcomeStatus.ELSEWHERE
             return Outcome(status, None, refusal)
+        now = self._measures.now() if self._measures is not None else 0.0
+        ticket = Ticket(told, positions, group, ops, now)
         return None if self._core.submit(group, ops, ticket, deadline) else _OVERLOADED
 
     def met_damage(self, group: int, error: StorageError) -> NoQuorum:
@@ -148,19 +154,29 @@ class Driver:
         self._turn_is_due = False
         if self._stopped:
             return
+        measures = self._measures
+        began = measures.now() if measures is not None else 0.0
         try:
             turn = self._core.begin(max(self._clock.time(), self._reached))
+            if measures is not None and turn.effects.sealed:
+                measures.sealed(turn.effects.sealed)
             if turn.persisting or turn.discards:
+                if measures is not None:
+                    measures.persist_begun()
                 self._writer.submit(turn)
-            self._carry_out(turn.effects)
+            self._carry_out(turn.effects, began)
             self._wake_for_next()
         except Exception as error:
             self._fail(error)
 
     def persisted(self, turns: Sequence[Turn]) -> None:
         """The turns are durable, and all before them."""
+        began = 0.0
+        if self._measures is not None:
+            self._measures.persisted(len(turns))
+            began = self._measures.now()
         try:
-            self._carry_out(self._core.complete(turns))
+            self._carry_out(self._core.complete(turns), began)
             self._wake_for_next()
         except Exception as error:
             self._fail(error)
@@ -186,7 +202,7 @@ class Driver:
         self._timer_at = None
         self.wake()
 
-    def _carry_out(self, effects: Effects) -> None:
+    def _carry_out(self, effects: Effects, began: float) -> None:
         for peer, frame in effects.frames:
             self._send(peer, frame)
         for group in effects.jumped:
@@ -195,6 +211,11 @@ class Driver:
         for group, changed in effects.changed:
             self._watches.publish(group, changed)
         tell(effects.settled)
+        if self._measures is not None:
+            if effects.settled:
+                self._measures.ended(effects.settled)
+            if effects.changed:
+                self._measures.applied(began)
         for job in effects.jobs:
             self._worker.submit(job)
         if effects.removed:
@@ -211,7 +232,7 @@ class Driver:
 
 
 def tell(settled: Iterable[Settled]) -> None:
-    """A ticket is whom to tell, and what to tell it of: `told(positions, outcomes)`."""
-    told: Told
-    for (told, positions), outcomes in settled:
-        told(positions, outcomes)
+    """A ticket knows whom to tell, and of what."""
+    ticket: Ticket
+    for ticket, outcomes in settled:
+        ticket.told(ticket.positions, outcomes)

@@ -169,6 +169,12 @@ class Guard:
         return self._adaptor.commit_index
 
     @property
+    def entries_behind(self) -> int:
+        """Entries that the leader has told to be committed, and that this replica lacks: what a
+        follower has to catch up. It knows of none while it is told nothing."""
+        return max(0, self._follower.told_committed - self.commit_index)
+
+    @property
     def adaptor(self) -> Adaptor:
         """For the tests that check the seams and the invariants."""
         return self._adaptor
