@@ -52,8 +52,8 @@ def _ill_of_group(core: NodeCore, number: int) -> str:
         return refusal
     replica = core.replicas[number]
     guard = replica.guard
-    if guard.leader is None:
-        return "no leader is known"
+    if not guard.has_live_leader:
+        return "no leader is heard from"
     if guard.installing:
         return "a snapshot is being installed"
     if guard.entries_behind > BEHIND_ENTRIES_MAX:

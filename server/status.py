@@ -3,6 +3,7 @@
 from globaltable import __version__
 from globaltable.placement import RoundTripS, cheapest_groups
 from globaltable.raft.adaptor import Role
+from globaltable.raft.guard import Guard
 from globaltable.server.core import NodeCore
 from globaltable.topology import Topology
 from globaltable.v1 import globaltable_pb2 as pb
@@ -57,7 +58,7 @@ def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.
         group=number,
         role=_ROLES[guard.role],
         term=guard.term,
-        leader_region=region_of.get(guard.leader, guard.leader) if guard.leader is not None else "",
+        leader_region=_region_of_leader(guard, region_of),
         preferred_region=preferred,
         commit_revision=guard.commit_index,
         applied_revision=replica.table.applied,
@@ -65,6 +66,12 @@ def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.
         last_log_index=guard.journal.last_index,
         rebuilding=replica.rebuilding,
     )
+
+
+def _region_of_leader(guard: Guard, region_of: dict[str, str]) -> str:
+    """Empty while none is heard from, as in a minority."""
+    leader = guard.leader
+    return region_of.get(leader, leader) if leader is not None and guard.has_live_leader else ""
 
 
 def placement_response(

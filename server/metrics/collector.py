@@ -112,6 +112,7 @@ class NodeCollector:
             families.add(declared.STORE_BYTES, size, store)
         file_system = os.statvfs(self._directory)
         families.add(declared.DISK_FREE, file_system.f_bavail * file_system.f_frsize)
+        families.add(declared.DISK_SIZE, file_system.f_blocks * file_system.f_frsize)
         return list(families.by_metric.values())
 
     # --- on the loop's thread --------------------------------------------------------------------
@@ -161,7 +162,7 @@ def _add_replica(families: _Families, group: str, replica: Replica) -> None:
     guard, table = replica.guard, replica.table
     journal = guard.journal
     families.add(declared.GROUP_LEADS, replica.is_leader, group)
-    families.add(declared.GROUP_LED, guard.leader is not None, group)
+    families.add(declared.GROUP_LED, guard.has_live_leader, group)
     families.add(declared.GROUP_TERM, guard.term, group)
     families.add(declared.GROUP_COMMITTED, guard.commit_index, group)
     families.add(declared.GROUP_APPLIED, table.applied, group)

@@ -96,7 +96,9 @@ PENDING_LIMIT: Final = _gauge("group_pending_ops_limit", "Ops of one group that 
 
 GROUP_READY: Final = _gauge("group_ready", "Whether it serves, and is not far behind.", "group")
 GROUP_LEADS: Final = _gauge("group_is_leader", "Whether this replica leads.", "group")
-GROUP_LED: Final = _gauge("group_has_leader", "Whether this replica knows a leader.", "group")
+GROUP_LED: Final = _gauge(
+    "group_has_leader", "Whether this replica leads, or hears from who does.", "group"
+)
 GROUP_PREFERRED: Final = _gauge(
     "group_is_preferred_leader", "Whether this node is the one that should lead.", "group"
 )
@@ -147,7 +149,9 @@ TABLE_ROWS: Final = _gauge(
 STORE_BYTES: Final = _gauge("store_bytes", "Of the data file.", "store")
 DISK_FREE: Final = _gauge("disk_free_bytes", "Free where the data is.")
 
-OF_THE_DISK: Final = (STORE_BYTES, DISK_FREE)
+DISK_SIZE: Final = _gauge("disk_size_bytes", "Size of the file system that the data is on.")
+
+OF_THE_DISK: Final = (STORE_BYTES, DISK_FREE, DISK_SIZE)
 """Read on the scraping thread; all others on the loop's."""
 
 METRICS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -82,8 +82,8 @@ async def test_a_node_without_a_leader_lives_and_is_not_ready(address: Address) 
         status, body = await asyncio.to_thread(_get, address, "/readyz")
         assert status == 503
         assert json.loads(body)["ills"] == {
-            "group/0": "no leader is known",
-            "group/1": "no leader is known",
+            "group/0": "no leader is heard from",
+            "group/1": "no leader is heard from",
         }
         assert (await asyncio.to_thread(_get, address, "/metrics"))[0] == 200
         assert (await asyncio.to_thread(_get, address, "/"))[0] == 404
