@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-PROTO := globaltable/v1/globaltable.proto globaltable/v1/admin.proto
+PROTO := $(addprefix globaltable/v1/,globaltable.proto admin.proto routing.proto unit_control.proto)
 # Whose tests start no nodes: they may share the processors.
 IN_PROCESS := $(addprefix tests/,core raft interaction simulation server client fuzz backup admin routing)
 RESULTS = bench-results/$(shell date -u +%Y-%m-%dT%H%M)

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-from globaltable.bench.way import Way
 from globaltable.errors import GlobalTableError
+from globaltable.testing.ways import Way
 
 _SOURCE: Final = Path(__file__).with_name("emulator.c")
 _FLAGS: Final = ("-std=gnu11", "-O2", "-Wall")

@@ -23,7 +23,7 @@ from typing import ClassVar, Final, Literal
 
 from globaltable.bench.emulator import Carried, Counts, Emulator, EmulatorError, Place, program
 from globaltable.bench.round_trips import RoundTrips
-from globaltable.bench.way import OPEN, Way
+from globaltable.testing.ways import OPEN, Way
 
 HERE: Final = "here"
 REGIONS_MAX: Final = 15

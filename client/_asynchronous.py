@@ -35,6 +35,7 @@ from globaltable.client._settings import (
     addresses_of,
 )
 from globaltable.client._watching import WatchProgress
+from globaltable.client.tls import Credentials, TlsConfig, open_aio_channel
 from globaltable.client.values import Status
 from globaltable.model import Binding
 
@@ -49,17 +50,18 @@ class GlobalTable(BaseGlobalTable):
     timeout, and by default the client's. Besides what each names, every call raises
 
     * `InvalidArgument`, `LimitExceeded`: an argument is refused, most before anything is sent;
+    * `PermissionDenied`: the client's certificate does not give it the right;
     * `ConnectFailed`, `NoQuorum`, `Overloaded`, `DeadlineExceeded`: it did not happen in time;
     * `OutcomeUnknown`: a bind, move or unbind was sent, and may or may not have happened;
     * `ProtocolError`: a node answered what no correct node answers;
     * `ClientClosed`: the client is not open.
     """
 
-    def __init__(
-        self, settings: Settings, credentials: grpc.ChannelCredentials | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, credentials: Credentials | None = None) -> None:
         super().__init__(settings)
-        self._credentials = credentials
+        self._credentials = credentials or Credentials(None)
+        self._shown: dict[int, grpc.ChannelCredentials | None] = {}
+        """By node, what the connection to it was opened with."""
         self._exchange: Exchange | None = None
         self._channels: dict[int, grpc.aio.Channel] = {}
         self._methods: dict[int, dict[str, Any]] = {}
@@ -87,7 +89,7 @@ class GlobalTable(BaseGlobalTable):
         attempt_timeout: float = ATTEMPT_TIMEOUT_S_DEFAULT,
         pending_max: int = PENDING_MAX_DEFAULT,
         discover: bool = True,
-        credentials: grpc.ChannelCredentials | None = None,
+        tls: TlsConfig | None = None,
     ) -> Self:
         """A client of `table`; open it with `async with`, or `await` it and `close` it later.
 
@@ -100,14 +102,15 @@ class GlobalTable(BaseGlobalTable):
         * `pending_max`: calls waiting at a time; beyond it they raise `Overloaded`.
         * `discover`: False if no node is to be asked but those given, as where the addresses that
           nodes tell of each other mean nothing.
-        * `credentials`: what `grpc.ssl_channel_credentials` returns; without, no encryption.
+        * `tls`: the CAs to trust, and the certificate to show; without, in the clear. Files that
+          change are read again when a node is connected to anew.
 
         Opening raises `ConnectFailed` if no node answers in time.
         """
         settings = Settings(
             addresses_of(addresses), table, timeout, attempt_timeout, pending_max, discover
         )
-        return cls(settings, credentials)
+        return cls(settings, Credentials(tls))
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -316,22 +319,28 @@ class GlobalTable(BaseGlobalTable):
         if methods is None:
             address = self._opened().nodes.address(node)
             options = list(CHANNEL_OPTIONS)
-            channel = self._channels[node] = (
-                grpc.aio.secure_channel(address, self._credentials, options=options)
-                if self._credentials is not None
-                else grpc.aio.insecure_channel(address, options=options)
-            )
+            shown = self._shown[node] = self._credentials.newest()
+            channel = self._channels[node] = open_aio_channel(address, shown, options)
             methods = self._methods[node] = methods_of(channel)
         return methods
 
     def _let_go(self, node: int) -> None:
-        """Close the connection to a node that there is no more."""
+        """Close the connection to a node that there is no more, or that is opened anew."""
         channel = self._channels.pop(node, None)
         self._methods.pop(node, None)
         if channel is not None:
             task = self._loop.create_task(channel.close(grace=None))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
+
+    def _renew(self, node: int) -> None:
+        """Before a node that is down is asked: it may refuse a certificate that has expired, and
+        that has been renewed since."""
+        if node not in self._shown or self._opened().nodes.is_up(node):
+            return
+        if self._credentials.newest() is not self._shown[node]:
+            del self._shown[node]
+            self._let_go(node)
 
     def _pump(self) -> None:
         """Carry out what is due, tell what has come up, and sleep until the next."""
@@ -345,6 +354,7 @@ class GlobalTable(BaseGlobalTable):
             for node in exchange.nodes.take_retired():
                 self._let_go(node)
         for call in exchange.poll(max(self._loop.time(), self._reached)):
+            self._renew(call.node)
             if call.number is not None:
                 self._stream(call.node).send(call.request)
                 continue
@@ -451,6 +461,7 @@ class _WatchedNodes:
 
     def open_stream(self, progress: WatchProgress) -> tuple[int, Any]:
         node = self._table._opened().nodes.next_for(progress, progress.route)
+        self._table._renew(node)
         return node, self._table._methods_at(node)["Watch"](progress.request())
 
     def stream_failed(

@@ -27,6 +27,7 @@ from globaltable.errors import (
     NoQuorum,
     OutcomeUnknown,
     Overloaded,
+    PermissionDenied,
     ProtocolError,
     Rejected,
 )
@@ -79,8 +80,8 @@ _FINAL_CODES: Final = {
     grpc.StatusCode.NOT_FOUND: InvalidArgument,
     grpc.StatusCode.OUT_OF_RANGE: InvalidArgument,
     grpc.StatusCode.FAILED_PRECONDITION: Rejected,
-    grpc.StatusCode.PERMISSION_DENIED: Rejected,
-    grpc.StatusCode.UNAUTHENTICATED: Rejected,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+    grpc.StatusCode.UNAUTHENTICATED: PermissionDenied,
     grpc.StatusCode.UNIMPLEMENTED: ProtocolError,
 }
 
@@ -137,6 +138,8 @@ def _of_detail(detail: pb.ErrorDetail, fallback: str) -> Failure:
         error = Compacted(message, oldest)
     elif reason == pb.ErrorDetail.REASON_LAGGED:
         error = Lagged(message, oldest)
+    elif reason == pb.ErrorDetail.REASON_PERMISSION_DENIED:
+        error = PermissionDenied(message)
     elif reason == pb.ErrorDetail.REASON_LIMIT_EXCEEDED:
         error = LimitExceeded(message)
     elif reason in (

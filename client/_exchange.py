@@ -249,7 +249,7 @@ class Exchange:
         known = self.routes.known
         if known is None:
             return None
-        among = self._placements.wanted(nearest).intersection(known.owners)
+        among = self._placements.wanted(nearest) & self.routes.owning
         return Wanted(known.slots, known.owners, among) if among else None
 
     # --- the topology ----------------------------------------------------------------------------

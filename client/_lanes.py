@@ -20,6 +20,7 @@ from globaltable.errors import (
     GlobalTableError,
     InvalidArgument,
     NotBound,
+    PermissionDenied,
     ProtocolError,
     VersionConflict,
 )
@@ -277,6 +278,9 @@ def read_outcome(
     if status == pb.OUTCOME_STATUS_INVALID_ARGUMENT:
         message = f"{op.verb} of {op.key!r} was refused: {outcome.detail}"
         return Failure(FailureKind.FINAL, message, error=InvalidArgument(message))
+    if status == pb.OUTCOME_STATUS_PERMISSION_DENIED:
+        message = f"{op.verb} of {op.key!r} was refused: {outcome.detail}"
+        return Failure(FailureKind.FINAL, message, error=PermissionDenied(message))
     if status == pb.OUTCOME_STATUS_UNAVAILABLE:
         return Failure(FailureKind.NO_QUORUM, outcome.detail or "UNAVAILABLE")
     if status == pb.OUTCOME_STATUS_ELSEWHERE:

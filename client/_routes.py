@@ -41,12 +41,14 @@ class KnownTopology(NamedTuple):
     """A topology as a node has told it, checked."""
 
     version: int
+    moves: int
+    """Of slots between groups: with equal versions, more of them are newer."""
     slots: int
     owners: Sequence[int]
     """Slot s belongs to the group owners[s mod their number]."""
     nodes: Sequence[KnownNode]
-    holders: Sequence[Sequence[int]]
-    """Of each group, by its number: positions in `nodes`."""
+    holders: Mapping[int, Sequence[int]]
+    """Of each group that may come to hold something of the table: positions in `nodes`."""
 
 
 class Said(NamedTuple):
@@ -60,8 +62,9 @@ class Said(NamedTuple):
 
 def topology_request(table: str, known: KnownTopology | None) -> bytes:
     """Asks a node what it knows beyond what is known here."""
-    version = 0 if known is None else known.version + 1
-    return pb.TopologyRequest(table=table, known_version=version).SerializeToString()
+    version, moves = (0, 0) if known is None else (known.version + 1, known.moves)
+    request = pb.TopologyRequest(table=table, known_version=version, known_moves=moves)
+    return request.SerializeToString()
 
 
 def read_topology(data: bytes) -> Said:
@@ -80,7 +83,7 @@ def _checked(response: pb.TopologyResponse) -> KnownTopology | None:
         return None
     if not (1 <= len(response.groups) <= _GROUPS_MAX and 1 <= len(response.nodes) <= _NODES_MAX):
         return None
-    if response.version > _VERSION_MAX:
+    if max(response.version, response.moves) > _VERSION_MAX:
         return None
     nodes = [KnownNode(node.name, node.region, node.address) for node in response.nodes]
     if not all(0 < len(text) <= _NAME_CHARACTERS_MAX for node in nodes for text in node[:2]):
@@ -91,14 +94,21 @@ def _checked(response: pb.TopologyResponse) -> KnownTopology | None:
         return None
     if max(response.owners) >= len(response.groups):
         return None
+    if any(response.groups[owner].of_others for owner in set(response.owners)):
+        return None
     if not all(
         1 <= len(group.holders) <= _HOLDERS_MAX and max(group.holders) < len(nodes)
         for group in response.groups
     ):
         return None
     owners = list(response.owners)
-    holders = [tuple(group.holders) for group in response.groups]
-    return KnownTopology(response.version, response.slots, owners, nodes, holders)
+    holders = {
+        number: tuple(group.holders)
+        for number, group in enumerate(response.groups)
+        if not group.of_others
+    }
+    version, moves = response.version, response.moves
+    return KnownTopology(version, moves, response.slots, owners, nodes, holders)
 
 
 class Routes:
@@ -112,34 +122,36 @@ class Routes:
         """How often anything of this has changed."""
         self._checksum = zlib.crc32(table.encode() + SEPARATOR)
         """Of what every name begins with: `topology.slot_of` goes on from there."""
+        self.owning: frozenset[int] = frozenset()
+        """The groups that hold slots."""
         self._by_owner: list[int] = []
         self._by_group: dict[int, int] = {}
         self._slots: dict[int, int] = {}
 
     def is_news(self, topology: KnownTopology) -> bool:
         """Whether it is newer than what is known."""
-        return self.known is None or topology.version > self.known.version
+        return self.known is None or topology[:2] > self.known[:2]
 
     def learn(self, topology: KnownTopology, numbers_of: Callable[[KnownNode], int]) -> bool:
         """Take a topology for true, of which `numbers_of` says under which numbers a node is
         asked; whether any key goes elsewhere for it."""
-        before = (self.known and self.known[1:3], self._by_group)
+        before = (self.known and self.known[2:4], self._by_group)
         masks = [numbers_of(node) for node in topology.nodes]
         by_holders: dict[Sequence[int], int] = {}
-        for holders in set(topology.holders):
+        for holders in set(topology.holders.values()):
             mask = 0
             for holder in holders:
                 mask |= masks[holder]
             by_holders[holders] = mask or ANY
         self.known = topology
-        self._by_group = {
-            group: by_holders[topology.holders[group]] for group in sorted(set(topology.owners))
-        }
+        # Of those too that hold no slots yet: who watches is there before the first one comes.
+        self._by_group = {group: by_holders[holders] for group, holders in topology.holders.items()}
+        self.owning = frozenset(topology.owners)
         self._by_owner = [self._by_group[group] for group in topology.owners]
         distinct = set(self._by_owner)
         self.only = distinct.pop() if len(distinct) == 1 else None
         self._slots = {}
-        changed = before != (topology[1:3], self._by_group)
+        changed = before != (topology[2:4], self._by_group)
         self.changes += changed
         return changed
 

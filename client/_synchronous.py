@@ -35,6 +35,7 @@ from globaltable.client._settings import (
 from globaltable.client._sync_stream import SyncWriteStream
 from globaltable.client._sync_watch import SyncWatch
 from globaltable.client._watching import WatchProgress
+from globaltable.client.tls import Credentials, TlsConfig, open_channel
 from globaltable.client.values import Status
 from globaltable.errors import GlobalTableError
 from globaltable.model import Binding
@@ -69,22 +70,23 @@ class SyncGlobalTable(BaseGlobalTable):
     default the client's. Besides what each names, every call raises
 
     * `InvalidArgument`, `LimitExceeded`: an argument is refused, most before anything is sent;
+    * `PermissionDenied`: the client's certificate does not give it the right;
     * `ConnectFailed`, `NoQuorum`, `Overloaded`, `DeadlineExceeded`: it did not happen in time;
     * `OutcomeUnknown`: a bind, move or unbind was sent, and may or may not have happened;
     * `ProtocolError`: a node answered what no correct node answers;
     * `ClientClosed`: the client is not open.
     """
 
-    def __init__(
-        self, settings: Settings, credentials: grpc.ChannelCredentials | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, credentials: Credentials | None = None) -> None:
         super().__init__(settings)
         self._lock: Final = threading.Lock()
         self._timer_moved: Final = threading.Condition(self._lock)
         self._wakes_at: float | None = None
         self._watches: weakref.WeakSet[SyncWatch] = weakref.WeakSet()
         self._streams: dict[int, SyncWriteStream] = {}
-        self._credentials = credentials
+        self._credentials = credentials or Credentials(None)
+        self._shown: dict[int, grpc.ChannelCredentials | None] = {}
+        """By node, what the connection to it was opened with."""
         self._channels: dict[int, grpc.Channel] = {}
         self._methods: dict[int, dict[str, Any]] = {}
         self._routed = 0
@@ -105,7 +107,7 @@ class SyncGlobalTable(BaseGlobalTable):
         attempt_timeout: float = ATTEMPT_TIMEOUT_S_DEFAULT,
         pending_max: int = PENDING_MAX_DEFAULT,
         discover: bool = True,
-        credentials: grpc.ChannelCredentials | None = None,
+        tls: TlsConfig | None = None,
     ) -> Self:
         """A client of `table`, open; close it with `with`, or `close`.
 
@@ -118,14 +120,15 @@ class SyncGlobalTable(BaseGlobalTable):
         * `pending_max`: calls waiting at a time; beyond it they raise `Overloaded`.
         * `discover`: False if no node is to be asked but those given, as where the addresses that
           nodes tell of each other mean nothing.
-        * `credentials`: what `grpc.ssl_channel_credentials` returns; without, no encryption.
+        * `tls`: the CAs to trust, and the certificate to show; without, in the clear. Files that
+          change are read again when a node is connected to anew.
 
         Raises `ConnectFailed` if no node answers in time.
         """
         settings = Settings(
             addresses_of(addresses), table, timeout, attempt_timeout, pending_max, discover
         )
-        client = cls(settings, credentials)
+        client = cls(settings, Credentials(tls))
         client._timer.start()
         try:
             client._call(client._opening_ticket())
@@ -326,11 +329,8 @@ class SyncGlobalTable(BaseGlobalTable):
             if methods is None:
                 address = self._exchange.nodes.address(node)
                 options = list(CHANNEL_OPTIONS)
-                channel = self._channels[node] = (
-                    grpc.secure_channel(address, self._credentials, options=options)
-                    if self._credentials is not None
-                    else grpc.insecure_channel(address, options=options)
-                )
+                shown = self._shown[node] = self._credentials.newest()
+                channel = self._channels[node] = open_channel(address, shown, options)
                 methods = self._methods[node] = methods_of(channel)
             return methods
 
@@ -347,10 +347,26 @@ class SyncGlobalTable(BaseGlobalTable):
             watch.follow()
         with self._connecting:
             for node in retired:
-                self._methods.pop(node, None)
-                channel = self._channels.pop(node, None)
-                if channel is not None:
-                    channel.close()
+                self._let_go(node)
+
+    def _let_go(self, node: int) -> None:
+        """With `_connecting` held: close the connection to a node that there is no more, or that is
+        opened anew."""
+        self._methods.pop(node, None)
+        channel = self._channels.pop(node, None)
+        if channel is not None:
+            channel.close()
+
+    def _renew(self, node: int) -> None:
+        """Without the lock, before a node that is down is asked: it may refuse a certificate that
+        has expired, and that has been renewed since."""
+        if node not in self._shown or self._exchange.nodes.is_up(node):
+            return
+        with self._connecting:
+            shown = self._shown.get(node)
+            if shown is not None and self._credentials.newest() is not shown:
+                del self._shown[node]
+                self._let_go(node)
 
     def _poll(self) -> tuple[list[Call], list[Settled]]:
         """With the lock held: what is due, and what has come up."""
@@ -367,6 +383,7 @@ class SyncGlobalTable(BaseGlobalTable):
         if self._routed != self._exchange.routes.changes:
             self._follow()
         for call in calls:
+            self._renew(call.node)
             if call.number is not None:
                 self._send(call)
                 continue
@@ -490,6 +507,7 @@ class _WatchedNodes:
     def open_stream(self, progress: WatchProgress) -> tuple[int, Any]:
         with self._table._lock:
             node = self._table._exchange.nodes.next_for(progress, progress.route)
+        self._table._renew(node)
         return node, self._table._methods_at(node)["Watch"](progress.request())
 
     def stream_failed(

@@ -138,7 +138,9 @@ class WatchProgress:
             self._beyond.add((change.group, change.revision, change.key, change.version))
         if self._arrived:
             change, covers = self._arrived.pop()
-            self._arrived.append((change, _later(covers, told)))
+            later = dict(covers)
+            self._advance(later, told)
+            self._arrived.append((change, later))
         else:
             self._advance(self._position, told)
         self._advance(self._arrived_position, told)
@@ -156,8 +158,11 @@ class WatchProgress:
             fresh.append(change)
         return fresh
 
-    @staticmethod
-    def _advance(position: dict[int, int], to: Mapping[int, int]) -> None:
+    def _advance(self, position: dict[int, int], to: Mapping[int, int]) -> None:
+        if self.key is not None and to.keys() - position.keys():
+            # The key's slot has come to another group, and was begun with there behind all that
+            # was changed in the one before: of which nothing need be known, should it come back.
+            position.clear()
         for group, revision in to.items():
             if revision > position.get(group, -1):
                 position[group] = revision
@@ -188,12 +193,6 @@ class WatchProgress:
     def deadline_error(self) -> GlobalTableError:
         """What to tell of a watch that could not be started in time."""
         return self._attempts.deadline_error(self.subject, idempotent=True, in_flight=False)
-
-
-def _later(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
-    later = dict(one)
-    WatchProgress._advance(later, other)
-    return later
 
 
 class WatchedNodes(Protocol):

@@ -59,6 +59,8 @@ class GroupStatus(NamedTuple):
     failure: str
     rebuilding: str
     """What a replica that is being rebuilt from its peers waits for; empty if it is whole."""
+    slots: int = 0
+    """That the group holds, as far as the replica has applied."""
 
 
 class PeerStatus(NamedTuple):
@@ -128,6 +130,7 @@ def read_status(message: pb.StatusResponse) -> Status:
                 failed=group.failed,
                 failure=group.failure,
                 rebuilding=group.rebuilding,
+                slots=group.slots,
             )
             for group in message.groups
         ),

@@ -6,12 +6,15 @@
     ├── Rejected                 the op was refused and changed nothing; do not send it again as is
     │   ├── InvalidArgument      a value is malformed, or the table is unknown
     │   ├── LimitExceeded        a value or a batch is over its bound
+    │   ├── PermissionDenied     the client's certificate gives it no right to this
     │   ├── NotBound             move or unbind of a key that is not bound
+    │   ├── StepRefused          a step of a slot's move is out of order; look at the holdings anew
     │   └── VersionConflict      the key has changed; carries the current binding
     ├── Unavailable              the op did not happen; sending it again is safe
     │   ├── ConnectFailed        no node could be reached that holds it
     │   ├── NoQuorum             no majority of regions could be reached in time
     │   ├── Elsewhere            the node asked holds no replica of the group; another does
+    │   │   └── SlotElsewhere    the group asked does not hold the slot; another does
     │   └── Overloaded           a queue is full; carries the delay after which to retry
     ├── DeadlineExceeded         the deadline passed; the op did not happen
     │   └── OutcomeUnknown       the deadline passed and the op may have happened
@@ -45,6 +48,10 @@ class LimitExceeded(InvalidArgument):
     """A value or a batch is over its bound (`globaltable.limits`)."""
 
 
+class PermissionDenied(Rejected):
+    """Who asks has not the right to, or has not shown who it is."""
+
+
 class NotBound(Rejected):
     """The key is not bound, so it cannot be moved or unbound."""
 
@@ -66,6 +73,10 @@ class VersionConflict(Rejected):
         self.current = current
 
 
+class StepRefused(Rejected):
+    """A step of a slot's move is out of order in the group that was asked to take it."""
+
+
 class Unavailable(GlobalTableError):
     """Did not happen; a retry is safe."""
 
@@ -80,6 +91,17 @@ class NoQuorum(Unavailable):
 
 class Elsewhere(Unavailable):
     """The node holds no replica of a group asked for. The client library asks one that does."""
+
+
+class SlotElsewhere(Elsewhere):
+    """The slot of a key is not held by the group that was asked. `group` is where it went from
+    there, if that is known."""
+
+    def __init__(self, slot: int, group: int | None) -> None:
+        where = "in another group" if group is None else f"in group {group}"
+        super().__init__(f"slot {slot} is {where} by now; ask for the topology anew")
+        self.slot = slot
+        self.group = group
 
 
 class Overloaded(Unavailable):

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from globaltable.convergence import Convergence
+from globaltable.deal import EVERYTHING, Deal
 from globaltable.errors import Corrupt
 from globaltable.members import Members
 from globaltable.model import Batch, Binding, Op
@@ -34,6 +35,7 @@ from globaltable.raft.journal import Journal, founders_in, is_members, is_no_op,
 from globaltable.raft.messages import Append, Message, Propose
 from globaltable.raft.recovery import Phase
 from globaltable.raft.transfer import Job
+from globaltable.slot_steps import Step
 from globaltable.store.log import Entry, LogImage, LogWrite
 from globaltable.store.table import JOINING_STATE, ROOT_STATE, SnapshotChunk, TableStore
 from globaltable.table import Flush, Frozen, Table, TableState
@@ -82,6 +84,8 @@ class Completed(NamedTuple):
     messages: Sequence[tuple[str, Message]]
     settled: Sequence[Settled]
     changed: Sequence[Changed]
+    moved: Sequence[int] = ()
+    """Slots of which this group came to hold more or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +130,17 @@ class Replica:
         limits: ReplicaLimits,
         rng: random.Random,
         now: float,
+        deal: Deal = EVERYTHING,
     ) -> None:
         """`members` are those that founded the group, whoever they are by now; None for a replica
-        that joins a group which others have founded. Where the disk knows better it counts."""
+        that joins a group which others have founded. Where the disk knows better it counts. `deal`
+        is what the group held before any slot was moved."""
         self.group = group
         self.preferred = group.replicas[0] if group.replicas else None
         """Who should lead, if it has a vote."""
         self._node = node
         self._slots = slots
+        self._deal = deal
         self._store = store
         self._timing = timing
         self._limits = limits
@@ -196,7 +203,7 @@ class Replica:
                     f"group {number}: nothing stored says who its members are, and this replica is "
                     "none of its founders"
                 )
-        return Table(self._slots, self._store.rows(number), state, image.history)
+        return Table(self._slots, self._store.rows(number), state, image.history, self._deal)
 
     def _is_empty(self, log: LogImage) -> bool:
         """It has been sent nothing yet, since it came or was discarded."""
@@ -283,6 +290,14 @@ class Replica:
         if not self._guard.recovery.is_whole:
             return False
         return self._proposals.submit(ops, ticket, deadline)
+
+    def submit_step(self, step: Step, ticket: Any, deadline: float) -> bool:
+        """Queue a step of a slot's move; False, and nothing queued, as in `submit`. It is settled
+        with one outcome: APPLIED, also if it had been taken before; INVALID_ARGUMENT, with the
+        reason, if it is out of order; or that of an op that did not happen, or may have."""
+        if not self._guard.recovery.is_whole:
+            return False
+        return self._proposals.submit_step(step, ticket, deadline)
 
     def receive(self, sender: str, message: Message) -> bool:
         """One message of a peer; whether it makes a step due that does not wait for the clock."""
@@ -413,6 +428,7 @@ class Replica:
         """The turn is durable: apply what it committed."""
         messages = self._guard.persisted()
         changed: list[Changed] = []
+        moved: list[int] = []
         for command, index, term in self._committed:
             if is_no_op(command):
                 self.table.advance(index, term)
@@ -427,6 +443,8 @@ class Replica:
             applied = self.table.apply(index, term, batch)
             self._freeze_if_wanted(index)
             changed.append(Changed(index, applied.rows))
+            if batch.step is not None:
+                moved.append(batch.step.slot)
             if not self._proposals.awaits(batch.batch_id):
                 continue
             for one in self._proposals.settle(batch.batch_id, applied.outcomes):
@@ -435,7 +453,7 @@ class Replica:
                 elif one.ticket is self._own_barrier and self._guard.recovery.wants_barrier:
                     self._guard.recovery.barrier_applied(self.table.members)
         self._committed = ()
-        return Completed(messages, self._take_ended(), changed)
+        return Completed(messages, self._take_ended(), changed, moved)
 
     def _take_ended(self) -> list[Settled]:
         ended, self._ended = self._ended, []

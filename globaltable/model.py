@@ -11,7 +11,10 @@ prefix.
 import enum
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from globaltable.slot_steps import Step
 
 SEPARATOR: Final = b"\0"
 
@@ -42,6 +45,7 @@ class OutcomeStatus(enum.IntEnum):
     OVERLOADED = 7
     UNKNOWN = 8
     ELSEWHERE = 9
+    PERMISSION_DENIED = 10
 
 
 class Binding(NamedTuple):
@@ -74,12 +78,18 @@ class Batch(NamedTuple):
 
     `as_of` is the revision at which the proposing replica stood. The table refuses a batch whose
     `as_of` is older than the history it keeps, for it could no longer tell a duplicate.
-    A batch without ops is a read barrier.
+    A batch without ops is a read barrier, or the one step of a slot's move that it carries.
     """
 
     batch_id: bytes
     as_of: int
     ops: tuple[Op, ...]
+    step: "Step | None" = None
+
+    @property
+    def outcomes(self) -> int:
+        """How many there are once it is applied."""
+        return len(self.ops) if self.step is None else 1
 
 
 class Outcome(NamedTuple):
@@ -88,6 +98,8 @@ class Outcome(NamedTuple):
     status: OutcomeStatus
     binding: Binding | None = None
     detail: str = ""
+    group: int = -1
+    """ELSEWHERE: the group to which the key's slot went, if that is known."""
 
 
 T = TypeVar("T", bound=tuple[Any, ...])

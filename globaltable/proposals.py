@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from globaltable import limits
 from globaltable.history import History, answer_to, identity_of
 from globaltable.model import Batch, Op, Outcome, OutcomeStatus
+from globaltable.slot_steps import Step
 from globaltable.wire.batches import BATCH_ID_BYTES, encode_batch
 
 _NOT_PROPOSED: Final = Outcome(
@@ -36,6 +37,8 @@ for no batch longer than this. So batches are as large as the round trip and the
 one that is held up holds up nobody."""
 UNTIMED_OPS_MAX: Final = limits.WRITE_OPS_MAX
 """So many may wait however long it takes, as while a leader is elected."""
+STEPS_MAX: Final = 16
+"""Steps of slots' moves that wait, or are under way."""
 LATE_S: Final = 0.5
 """A batch that has no outcome after this is late."""
 
@@ -52,7 +55,8 @@ class Settled(NamedTuple):
 
 @dataclass(slots=True)
 class Segment:
-    """Ops submitted together, as part of a batch; no ops: a reader at its barrier."""
+    """Ops submitted together, as part of a batch; no ops: a reader at its barrier. A step of a
+    slot's move counts as one, and is a batch of its own."""
 
     ticket: Any
     count: int
@@ -83,6 +87,7 @@ class _Open:
 
     ops: list[Op] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
+    step: Step | None = None
 
 
 class Proposals:
@@ -116,12 +121,31 @@ class Proposals:
         total = self.ops + weight
         if total > self._ops_max or (total > UNTIMED_OPS_MAX and self._is_late):
             return False
-        if not self._open or len(self._open[-1].ops) + len(ops) > limits.BATCH_OPS_MAX:
+        newest = self._open[-1] if self._open else None
+        if (
+            newest is None
+            or newest.step is not None
+            or len(newest.ops) + len(ops) > limits.BATCH_OPS_MAX
+        ):
             self._open.append(_Open())
         self._open[-1].ops.extend(ops)
         self._open[-1].segments.append(Segment(ticket, len(ops), deadline))
         self._open_ops += weight
         return True
+
+    def submit_step(self, step: Step, ticket: Any, deadline: float) -> bool:
+        """Queue a step of a slot's move; False, and nothing queued, if there is no room, or if so
+        many wait already: they may be large."""
+        if self.ops + 1 > self._ops_max or self._steps >= STEPS_MAX:
+            return False
+        self._open.append(_Open([], [Segment(ticket, 1, deadline)], step))
+        self._open_ops += 1
+        return True
+
+    @property
+    def _steps(self) -> int:
+        waiting = sum(opened.step is not None for opened in self._open)
+        return waiting + sum(one.batch.step is not None for one in self._sealed.values())
 
     @property
     def _is_spaced(self) -> bool:
@@ -138,7 +162,8 @@ class Proposals:
     def seal(self, as_of: int) -> Proposal:
         """Close the oldest that is open into a batch, made at revision `as_of`."""
         opened = self._open.pop(0)
-        batch = Batch(self._batch_ids.randbytes(BATCH_ID_BYTES), as_of, tuple(opened.ops))
+        batch_id = self._batch_ids.randbytes(BATCH_ID_BYTES)
+        batch = Batch(batch_id, as_of, tuple(opened.ops), opened.step)
         proposal = Proposal(encode_batch(batch), batch, opened.segments, self._now)
         self._sealed[batch.batch_id] = proposal
         self._open_ops -= proposal.weight
@@ -243,6 +268,6 @@ class Proposals:
         self._open.clear()
         self._open_ops = 0
         for batch_id, proposal in list(self._sealed.items()):
-            stopped = [_STOPPED] * len(proposal.batch.ops)
+            stopped = [_STOPPED] * proposal.batch.outcomes
             settled += self.settle(batch_id, stopped, applied=False)
         return settled

@@ -71,6 +71,38 @@ def _rebalanced(
     ]
 
 
+def grown(topology: Topology, geo: Geo, count: int) -> tuple[Group, ...]:
+    """The groups of `topology`, which stay as they are, and `count` more of a geo behind them, each
+    where least is held of it. It is to be led in a region that leads others, in proportion: where
+    leaders stand has been decided, and more of the same is no reason to do so anew."""
+    present = topology.groups_in(geo.name)
+    nodes = [node for node in topology.nodes if geo.allows(node.region)]
+    first, since = len(topology.groups), topology.version + 1
+    added = [Group(first + number, (), geo=geo.name, since=since) for number in range(count)]
+    groups = (*present, *added)
+    spread = _Spread([node for node in nodes if not node.learner], [()] * len(groups))
+    spread.keep([group.replicas for group in groups], topology.replicas)
+    spread.fill(topology.replicas)
+    learners = _learners(groups, nodes, {})
+    leads = Counter(topology.region_of[group.preferred] for group in present)
+    led, most = Counter(leads), max(leads.values())
+
+    def turn(name: str) -> tuple[bool, float]:
+        region = topology.region_of[name]
+        # Regions that lead one less are what remains when groups are dealt.
+        share = most if leads[region] >= most - 1 else leads[region]
+        return not share, (led[region] + 1) / max(1, share)
+
+    placed = list(zip(added, spread.placed[len(present) :], learners[len(present) :], strict=True))
+    new = []
+    for group, names, learning in placed:
+        leader = min(names, key=turn)
+        led[topology.region_of[leader]] += 1
+        voters = (leader, *(name for name in names if name != leader))
+        new.append(replace(group, replicas=voters, learners=tuple(learning), founders=voters))
+    return (*topology.groups, *new)
+
+
 def _learners(
     groups: Sequence[Group], nodes: Sequence[Node], before: dict[int, tuple[str, ...]]
 ) -> _Placed:

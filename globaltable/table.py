@@ -17,15 +17,22 @@ Invariants:
 * A batch proposed at a revision older than the history's floor is refused whole: a duplicate of
   it could no longer be told. So a message that was held up for long, by a paused node say, cannot
   take effect after its caller was told another outcome.
+* An op on a slot that is not held (`holdings`) changes nothing and is not remembered: its caller is
+  told that the slot is elsewhere. So it is, too, with one whose batch was made before the slot came
+  to be held: the batch may have been applied before that as well, and told of as elsewhere; or its
+  ops in another group, which has forgotten them since. What the history knows is answered first.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from operator import add, itemgetter
 from typing import NamedTuple, Protocol
 
+from globaltable.deal import EVERYTHING, Deal
+from globaltable.errors import SlotElsewhere, StepRefused
 from globaltable.history import History, HistoryRecord, Identity, answer_to, identity_of
+from globaltable.holdings import NO_GROUP, NO_MOVES, Holdings, Moves
 from globaltable.members import Members
 from globaltable.model import (
     SYSTEM_TABLE,
@@ -38,6 +45,8 @@ from globaltable.model import (
     from_columns,
     qualified_name,
 )
+from globaltable.slot_rows import take_step
+from globaltable.slot_steps import Step
 from globaltable.topology import slot_of, slots_of
 from globaltable.wire.rows import (
     HistoryRow,
@@ -51,9 +60,16 @@ from globaltable.wire.rows import (
 SLOT_BYTES = 2
 _SYSTEM_PREFIX = qualified_name(SYSTEM_TABLE, "")
 _kind_of = itemgetter(Op._fields.index("kind"))
+_name_of = itemgetter(Op._fields.index("name"))
 _STALE = Outcome(
     OutcomeStatus.UNAVAILABLE, None, "the attempt was held up for too long and was not applied"
 )
+_BEFORE_IT_CAME = Outcome(
+    OutcomeStatus.UNAVAILABLE, None, "the attempt was made before its slot came here; retry"
+)
+_TAKEN = Outcome(OutcomeStatus.APPLIED)
+_GONE = b""
+"""In memory, of a row that has been deleted, and may still be on the disk."""
 
 
 def row_key(name: bytes, slots: int) -> bytes:
@@ -66,9 +82,14 @@ def is_system_row(key: bytes) -> bool:
     return key.startswith(_SYSTEM_PREFIX, SLOT_BYTES)
 
 
-def row_keys(names: Sequence[bytes], slots: int) -> list[bytes]:
-    """`row_key` for many names."""
-    heads = [slot.to_bytes(SLOT_BYTES, "big") for slot in slots_of(names, slots)]
+def slot_of_row(key: bytes) -> int:
+    """The slot of a row key."""
+    return int.from_bytes(key[:SLOT_BYTES], "big")
+
+
+def _row_keys(names: Sequence[bytes], slots: Sequence[int]) -> list[bytes]:
+    """`row_key` for many names, of which the slots are known."""
+    heads = [slot.to_bytes(SLOT_BYTES, "big") for slot in slots]
     return list(map(add, heads, names))
 
 
@@ -83,19 +104,22 @@ class FlushedRows(Protocol):
 
 
 class TableState(NamedTuple):
-    """Where a table stands: the last revision applied, its term, and the history's floor; and who
-    the group's members were then, but where that has never been written: those that founded it."""
+    """Where a table stands: the last revision applied, its term, and the history's floor; who the
+    group's members were then, but where that has never been written: those that founded it; and
+    what it held of the slots that were moved."""
 
     applied: int
     applied_term: int
     floor: int
     members: Members | None = None
+    moves: Moves = NO_MOVES
 
 
 class Flush(NamedTuple):
     """Changes on their way to the disk, and the state they lead to."""
 
     rows: dict[bytes, bytes]
+    """An empty one is to be deleted."""
     history: list[HistoryRecord]
     state: TableState
 
@@ -107,7 +131,7 @@ class Frozen(NamedTuple):
 
     state: TableState
     rows: dict[bytes, bytes]
-    """In memory: they stand over the flushed ones."""
+    """In memory: they stand over the flushed ones. An empty one has been deleted."""
     history: list[HistoryRecord]
 
 
@@ -139,8 +163,12 @@ class Table:
         flushed: FlushedRows,
         state: TableState,
         history: list[HistoryRecord],
+        deal: Deal = EVERYTHING,
     ) -> None:
-        self._slots = slots
+        """`deal` is what the group held before any slot was moved."""
+        self.slots = slots
+        self.holdings = Holdings(deal, slots, state.moves)
+        """As of `applied`."""
         self._flushed = flushed
         self._applied = state.applied
         self._applied_term = state.applied_term
@@ -193,37 +221,70 @@ class Table:
         stale = batch.as_of < self.history.floor
         self.advance(revision, term)
         if stale:
-            return Applied(revision, [], dict.fromkeys(range(len(batch.ops)), _STALE))
+            return Applied(revision, [], dict.fromkeys(range(batch.outcomes), _STALE))
+        if batch.step is not None:
+            return self._take_step(revision, batch.step)
         if OpKind.IMPORT in map(_kind_of, batch.ops):
-            return self._apply_with_imports(revision, batch.ops)
-        return self._apply_and_remember(revision, batch.ops)
+            return self._apply_with_imports(revision, batch.ops, batch.as_of)
+        return self._apply_and_remember(revision, batch.ops, batch.as_of)
 
-    def _apply_and_remember(self, revision: int, ops: Sequence[Op]) -> Applied:
+    def _apply_and_remember(self, revision: int, ops: Sequence[Op], as_of: int) -> Applied:
         identities = [identity_of(op.client_id, op.sequence) for op in ops]
-        if len(set(identities)) == len(identities) and self.history.knows_none(identities):
-            applied = Applied(revision, self._apply_ops(revision, ops), {})
+        slots = slots_of(map(_name_of, ops), self.slots)
+        holdings = self.holdings
+        if (
+            len(set(identities)) == len(identities)
+            and self.history.knows_none(identities)
+            and holdings.holds_all(slots)
+            and as_of >= holdings.held_since
+        ):
+            applied = Applied(revision, self._apply_ops(revision, ops, slots), {})
         else:
-            applied, identities = self._apply_new_ops(revision, ops, identities)
-        rows = applied.rows
+            applied, identities = self._apply_new_ops(revision, ops, identities, as_of)
+        self._remember(revision, applied.rows, identities)
+        return applied
+
+    def _remember(
+        self, revision: int, rows: list[HistoryRow], identities: Sequence[Identity]
+    ) -> None:
         record = HistoryRecord(revision, max(1, len(rows)), encode_history(rows))
         self.history.append(record, identities)
         self._dirty_history.append(record)
-        return applied
 
-    def _apply_with_imports(self, revision: int, ops: Sequence[Op]) -> Applied:
+    def _take_step(self, revision: int, step: Step) -> Applied:
+        """Watchers are told nothing of what is copied: it was told of where it happened."""
+        ops: dict[Identity, HistoryRow] = {}
+        outcome = _TAKEN
+        try:
+            taken = take_step(step, self.holdings.of(step.slot), revision, self.slots, self)
+        except StepRefused as error:
+            outcome = Outcome(OutcomeStatus.INVALID_ARGUMENT, None, str(error))
+        else:
+            if taken.holding is not self.holdings.of(step.slot):
+                self.holdings = self.holdings.changed(step.slot, taken.holding, self.history.floor)
+            # A revision of the group that they were applied in says nothing here.
+            ops = {
+                identity_of(op.client_id, op.sequence): op._replace(revision=0) for op in taken.ops
+            }
+            ops = {one: op for one, op in ops.items() if self.history.knows_none([one])}
+        self._remember(revision, list(ops.values()), list(ops))
+        return Applied(revision, [], {0: outcome})
+
+    def _apply_with_imports(self, revision: int, ops: Sequence[Op], as_of: int) -> Applied:
         """The history learns of the others only, and an identity that comes with a row is not held
         against them: the op that made the row may be under way here once more."""
         imports = [at for at, op in enumerate(ops) if op.kind is OpKind.IMPORT]
         others = [at for at, op in enumerate(ops) if op.kind is not OpKind.IMPORT]
-        keys = row_keys([ops[at].name for at in imports], self._slots)
-        told = {
-            at: self._import(key, revision, ops[at]) for at, key in zip(imports, keys, strict=True)
-        }
-        applied = self._apply_and_remember(revision, [ops[at] for at in others])
+        told = {at: self._import(revision, ops[at]) for at in imports}
+        applied = self._apply_and_remember(revision, [ops[at] for at in others], as_of)
         told.update((others[at], outcome) for at, outcome in applied.not_new.items())
         return Applied(revision, applied.rows, told)
 
-    def _import(self, key: bytes, revision: int, op: Op) -> Outcome:
+    def _import(self, revision: int, op: Op) -> Outcome:
+        elsewhere = self._why_not_held(op.name, revision)
+        if elsewhere is not None:
+            return elsewhere
+        key = row_key(op.name, self.slots)
         data = self._row_bytes(key)
         if data is None:
             row = (op.unit or None, op.version, revision, op.client_id, op.sequence)
@@ -234,8 +295,20 @@ class Table:
         status = OutcomeStatus.EXISTS if same else OutcomeStatus.VERSION_CONFLICT
         return Outcome(status, Binding(unit or "", version, made_at))
 
+    def _why_not_held(self, name: bytes, as_of: int) -> Outcome | None:
+        """What to tell of an op on a slot that is not held, or was not when it was proposed."""
+        slot = slot_of(name, self.slots)
+        if self.holdings.holds(slot):
+            return None if as_of >= self.holdings.of(slot).revision else _BEFORE_IT_CAME
+        error = self._elsewhere(slot)
+        group = NO_GROUP if error.group is None else error.group
+        return Outcome(OutcomeStatus.ELSEWHERE, None, str(error), group)
+
+    def _elsewhere(self, slot: int) -> SlotElsewhere:
+        return SlotElsewhere(slot, self.holdings.went_to(slot))
+
     def _apply_new_ops(
-        self, revision: int, ops: Sequence[Op], identities: Sequence[Identity]
+        self, revision: int, ops: Sequence[Op], identities: Sequence[Identity], as_of: int
     ) -> tuple[Applied, list[Identity]]:
         """Of an op that is repeated, within the batch or from an earlier one, the first counts.
 
@@ -248,15 +321,20 @@ class Table:
             first = rows.get(identity) or known.get(identity)
             if first is not None:
                 not_new[at] = answer_to(op, first)
+            elif (elsewhere := self._why_not_held(op.name, as_of)) is not None:
+                not_new[at] = elsewhere
             else:
-                (rows[identity],) = self._apply_ops(revision, (op,))
+                slots = [slot_of(op.name, self.slots)]
+                (rows[identity],) = self._apply_ops(revision, (op,), slots)
         return Applied(revision, list(rows.values()), not_new), list(rows)
 
-    def _apply_ops(self, revision: int, ops: Sequence[Op]) -> list[HistoryRow]:
+    def _apply_ops(
+        self, revision: int, ops: Sequence[Op], slots: Sequence[int]
+    ) -> list[HistoryRow]:
         if not ops:
             return []
         kinds, names, units, _, client_ids, sequences = zip(*ops, strict=True)
-        keys = row_keys(names, self._slots)
+        keys = _row_keys(names, slots)
         if not self._are_binds_of_new_keys(kinds, keys):
             return [self._apply_op(key, revision, op) for key, op in zip(keys, ops, strict=True)]
         # Most batches are. Their rows are made a column at a time, as `_apply_op` would one by one.
@@ -309,49 +387,84 @@ class Table:
     # --- reads -----------------------------------------------------------------------------------
 
     def get(self, name: bytes) -> Binding | None:
-        """The binding of a name, at revision `applied`."""
-        data = self._row_bytes(row_key(name, self._slots))
+        """The binding of a name, at revision `applied`. Raises `SlotElsewhere`."""
+        slot = slot_of(name, self.slots)
+        if not self.holdings.holds(slot):
+            raise self._elsewhere(slot)
+        data = self._row_bytes(slot.to_bytes(SLOT_BYTES, "big") + name)
         return decode_row(data).binding if data is not None else None
 
     def changed_at(self, name: bytes) -> int:
         """The revision of a name's last change, an unbind included; 0 if it was never bound. No
         change is forgotten while its row is kept, and rows are kept for good."""
-        data = self._row_bytes(row_key(name, self._slots))
+        data = self._row_bytes(row_key(name, self.slots))
         return decode_row(data).revision if data is not None else 0
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding]]:
-        """Bindings with `start <= row key < end`, ascending by row key."""
+        """Bindings with `start <= row key < end` in slots that are held, ascending by row key."""
         for key, binding in self.scanner()(start, end):
-            if binding is not None:
+            if binding is not None and self.holds_row(key):
                 yield key, binding
+
+    def holds_row(self, key: bytes) -> bool:
+        """Whether a row is of a slot that is held: if not, it is no part of what the group
+        holds."""
+        return self.holdings.holds(slot_of_row(key))
 
     def scanner(self) -> Callable[[bytes, bytes], Iterator[tuple[bytes, Binding | None]]]:
         """`scan` for many ranges, valid until the table changes: it sorts what is not yet flushed
-        only once. Of names that were unbound it yields None, for to pass over them takes time."""
+        only once. Of names that were unbound it yields None, for to pass over them takes time.
+        Slots that are not held are for the caller to leave out."""
         over = self._unflushed()
         keys = sorted(over)
 
         def scan(start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding | None]]:
             fresh = keys[bisect_left(keys, start) : bisect_left(keys, end)]
-            at = 0
-            for key, data in self._flushed.scan(start, end):
-                while at < len(fresh) and fresh[at] < key:
-                    yield fresh[at], decode_row(over[fresh[at]]).binding
-                    at += 1
-                if at < len(fresh) and fresh[at] == key:
-                    at += 1
-                    yield key, decode_row(over[key]).binding
-                else:
-                    yield key, decode_row(data).binding
-            for key in fresh[at:]:
-                yield key, decode_row(over[key]).binding
+            for key, data in _merged(self._flushed.scan(start, end), over, fresh):
+                yield key, decode_row(data).binding
 
         return scan
 
+    # --- the rows of slots, as steps of their moves see them (`slot_rows.SlotRows`) --------------
+
+    def row(self, name: bytes) -> bytes | None:
+        return self._row_bytes(row_key(name, self.slots))
+
+    def put_row(self, name: bytes, data: bytes) -> None:
+        self._dirty[row_key(name, self.slots)] = data
+
+    def delete_row(self, name: bytes) -> None:
+        self._dirty[row_key(name, self.slots)] = _GONE
+
+    def rows_of_slot(self, slot: int, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Names, those behind `after`, and rows, ascending, held or not. Valid until a row
+        changes."""
+        head = slot.to_bytes(SLOT_BYTES, "big")
+        start = head + after + b"\0" if after else head
+        end = head + b"\xff"
+        flushing = self._flushing.rows if self._flushing is not None else {}
+        over = {
+            key: data
+            for layer in (flushing, self._dirty)
+            for key, data in layer.items()
+            if start <= key < end
+        }
+        for key, data in _merged(self._flushed.scan(start, end), over, sorted(over)):
+            yield key[SLOT_BYTES:], data
+
     def freeze(self) -> Frozen:
         """This table at the revision it is at, whatever is applied next."""
-        state = TableState(self._applied, self._applied_term, self.history.floor, self.members)
-        return Frozen(state, self._unflushed(), self.history.records())
+        return Frozen(self._state, self._unflushed(), self.history.records())
+
+    @property
+    def _state(self) -> TableState:
+        return TableState(
+            self._applied,
+            self._applied_term,
+            self.history.floor,
+            self.members,
+            self.holdings.moves,
+        )
 
     def _unflushed(self) -> dict[bytes, bytes]:
         return {**(self._flushing.rows if self._flushing is not None else {}), **self._dirty}
@@ -360,7 +473,9 @@ class Table:
         data = self._dirty.get(key)
         if data is None and self._flushing is not None:
             data = self._flushing.rows.get(key)
-        return data if data is not None else self._flushed.get(key)
+        if data is None:
+            data = self._flushed.get(key)
+        return data or None
 
     # --- flushing --------------------------------------------------------------------------------
 
@@ -368,8 +483,7 @@ class Table:
         """What has changed since the last flush; None while one is under way or if nothing has."""
         if self._flushing is not None or self._applied == self._flushed_applied:
             return None
-        state = TableState(self._applied, self._applied_term, self.history.floor, self.members)
-        self._flushing = Flush(self._dirty, self._dirty_history, state)
+        self._flushing = Flush(self._dirty, self._dirty_history, self._state)
         self._dirty, self._dirty_history = {}, []
         return self._flushing
 
@@ -378,6 +492,26 @@ class Table:
         assert self._flushing is not None, "no flush is under way"
         self._flushed_applied = self._flushing.state.applied
         self._flushing = None
+
+
+def _merged(
+    flushed: Iterable[tuple[bytes, bytes]], over: Mapping[bytes, bytes], keys: Sequence[bytes]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Flushed rows under those in memory, of which `keys` are the ones in question, ascending."""
+    at = 0
+    for key, data in flushed:
+        while at < len(keys) and keys[at] < key:
+            if over[keys[at]]:
+                yield keys[at], over[keys[at]]
+            at += 1
+        if at < len(keys) and keys[at] == key:
+            at += 1
+            data = over[key]
+        if data:
+            yield key, data
+    for key in keys[at:]:
+        if over[key]:
+            yield key, over[key]
 
 
 def _is_made_by(row: Row, op: Op) -> bool:

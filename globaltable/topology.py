@@ -3,8 +3,10 @@
 Responsible for the arithmetic of placement, and for nothing that changes while a node runs.
 
 Invariants, checked where a topology is made: names are unique; a group's replicas are in distinct
-regions, all of which its geo allows; every slot of a table belongs to exactly one group, of the
-table's geo. The first group is of the default geo: what a cluster keeps about itself is there.
+regions, all of which its geo allows; every slot of a table is dealt to one group, of the table's
+geo, and assigned to one. The first group is of the default geo: what a cluster keeps about itself
+is there, in slot 0. A slot stands where it was dealt to until it is moved; where it is to be moved
+is its assignment, and where it has come to is for its groups to say (`holdings`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,13 +15,15 @@ from functools import cached_property
 from typing import Final
 from zlib import crc32
 
+from globaltable.deal import NOTHING, Deal
 from globaltable.errors import ConfigError
 from globaltable.geo import EVERYWHERE, Geo, geo_of, require_apart
 from globaltable.model import SEPARATOR
 
 SLOTS_DEFAULT: Final = 4096
+SLOTS_MAX: Final = 65_536
 REPLICAS_ALLOWED: Final = (3, 5)
-_TABLES_REMEMBERED: Final = 1_024
+TABLES_REMEMBERED: Final = 1_024
 
 
 def slot_of(name: bytes, slots: int) -> int:
@@ -33,7 +37,7 @@ def slots_of(names: Iterable[bytes], slots: int) -> list[int]:
 
 
 def group_of_slot(slot: int, groups: int) -> int:
-    """The group that owns a slot. They are dealt out in turn: neighbours hold equally many."""
+    """The group that a slot is dealt to. They are dealt in turn: neighbours hold equally many."""
     return slot % groups
 
 
@@ -63,6 +67,10 @@ class Group:
     learners: tuple[str, ...] = ()
     geo: str = ""
     """The geo whose tables it holds; empty for the default one."""
+    since: int = 0
+    """The version of the topology that added it; 0 of one that the cluster was founded with."""
+    founders: tuple[str, ...] = ()
+    """Its first members, whoever they are by now, of one that was added (`known_topology`)."""
 
     @property
     def preferred(self) -> str:
@@ -71,6 +79,10 @@ class Group:
     @property
     def holders(self) -> tuple[str, ...]:
         return (*self.replicas, *self.learners)
+
+
+Assigned = tuple[tuple[str, tuple[int, ...]], ...]
+"""By geo, the group for each slot."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,10 @@ class Topology:
     """The groups that the last change touched, as they were: what it takes to undo it."""
     geos: tuple[Geo, ...] = ()
     """But for the default one."""
+    assigned: Assigned = ()
+    """The groups that are to hold the slots; of a geo that is not named, those dealt to."""
+    assigned_before: Assigned = ()
+    """As it was before it was changed last: what it takes to undo that."""
 
     def __post_init__(self) -> None:
         names = [node.name for node in (*self.nodes, *self.removed)]
@@ -100,6 +116,7 @@ class Topology:
                 f"set between 1 and {self.slots} groups"
             )
         self._check_geos()
+        self._check_assigned()
         for group in self.groups:
             unknown = [name for name in group.holders if name not in self.node_by_name]
             if unknown:
@@ -126,6 +143,21 @@ class Topology:
         if self.groups[0].geo:
             raise ConfigError(f"group 0 is of geo {self.groups[0].geo}, and must be of the default")
 
+    def _check_assigned(self) -> None:
+        founding = [group.since == 0 for group in self.groups]
+        if not founding[0] or founding != sorted(founding, reverse=True):
+            raise ConfigError("groups that the cluster was founded with have the first numbers")
+        for geo, groups in (*self.assigned, *self.assigned_before):
+            if len(groups) != self.slots:
+                raise ConfigError(f"{len(groups)} of {self.slots} slots are assigned to groups")
+            known = {group.number for group in self.groups_in(geo)}
+            if strange := set(groups) - known:
+                raise ConfigError(
+                    f"a slot of geo {geo!r} is assigned to group {min(strange)}, which is not of it"
+                )
+            if not geo and groups[0] != 0:
+                raise ConfigError("slot 0, in which the topology is kept, stays in group 0")
+
     @cached_property
     def region_of(self) -> dict[str, str]:
         """Each node's region, by name; of removed ones too, which may be about for a while."""
@@ -150,29 +182,34 @@ class Topology:
         return tuple(group for group in self.groups if group.geo == geo)
 
     @cached_property
+    def founding_groups(self) -> int:
+        """How many groups the cluster was founded with: among these slots were dealt."""
+        return sum(group.since == 0 for group in self.groups)
+
+    @cached_property
     def _owners(self) -> "_Owners":
         return _Owners(self)
 
     def owners_of(self, table: str) -> Sequence[int]:
-        """The groups that slots of a table belong to: slot s to the (s mod length)-th of these."""
-        return self._owners[table.encode()] if self.geos else range(len(self.groups))
+        """The groups that slots of a table were dealt to: slot s to the (s mod length)-th."""
+        return self._owners[table.encode()] if self.geos else range(self.founding_groups)
 
     def group_of_slot(self, slot: int, table: str = "") -> int:
-        """The number of the group that owns a slot of a table; of those of no geo by default."""
+        """The group that a slot of a table was dealt to; of those of no geo by default."""
         owners = self.owners_of(table)
         return owners[group_of_slot(slot, len(owners))]
 
     def group_of(self, name: bytes) -> int:
-        """The number of the group that owns a qualified name."""
+        """The number of the group that a qualified name was dealt to."""
         if not self.geos:
-            return group_of_slot(slot_of(name, self.slots), len(self.groups))
+            return group_of_slot(slot_of(name, self.slots), self.founding_groups)
         owners = self._owners[name.partition(SEPARATOR)[0]]
         return owners[group_of_slot(slot_of(name, self.slots), len(owners))]
 
     def groups_of(self, names: Iterable[bytes]) -> list[int]:
         """`group_of` for many names."""
         if not self.geos:
-            groups = len(self.groups)
+            groups = self.founding_groups
             return [group_of_slot(slot, groups) for slot in slots_of(names, self.slots)]
         # As above: without a call for each.
         owners_of, slots = self._owners, self.slots
@@ -210,9 +247,37 @@ class Topology:
         return replace(self, groups=tuple(groups))
 
     def slots_of_group(self, number: int) -> range:
-        """The slots a group owns of the tables of its geo, ascending."""
-        sharing = [group.number for group in self.groups_in(self.groups[number].geo)]
-        return range(sharing.index(number), self.slots, len(sharing))
+        """The slots of the tables of its geo that a group was dealt, ascending."""
+        return self.deal_of(number).slots(self.slots)
+
+    def deal_of(self, number: int) -> Deal:
+        """What a group holds before any slot has been moved."""
+        if not number < self.founding_groups:
+            return NOTHING
+        geo = self.groups[number].geo
+        sharing = [group.number for group in self.groups_in(geo) if not group.since]
+        return Deal(sharing.index(number), len(sharing))
+
+    @cached_property
+    def _assignments(self) -> dict[str, tuple[int, ...]]:
+        return dict(self.assigned)
+
+    def assignment(self, geo: str = "") -> tuple[int, ...]:
+        """By slot of the tables of a geo, the group that is to hold it."""
+        known = self._assignments.get(geo)
+        if known is None:
+            known = self._assignments[geo] = self.dealt_to(geo)
+        return known
+
+    def dealt_to(self, geo: str = "") -> tuple[int, ...]:
+        """By slot of the tables of a geo, the group that it was dealt to."""
+        sharing = [group.number for group in self.groups_in(geo) if not group.since]
+        return tuple(sharing[slot % len(sharing)] for slot in range(self.slots))
+
+    def assigned_to(self, number: int) -> list[int]:
+        """The slots that a group is to hold, ascending."""
+        assignment = self.assignment(self.groups[number].geo)
+        return [slot for slot, group in enumerate(assignment) if group == number]
 
 
 class _Owners(dict[bytes, tuple[int, ...]]):
@@ -225,8 +290,9 @@ class _Owners(dict[bytes, tuple[int, ...]]):
 
     def __missing__(self, table: bytes) -> tuple[int, ...]:
         geo = self._topology.geo_of(table.decode())
-        owners = tuple(group.number for group in self._topology.groups_in(geo.name))
-        if len(self) < _TABLES_REMEMBERED:
+        sharing = self._topology.groups_in(geo.name)
+        owners = tuple(group.number for group in sharing if not group.since)
+        if len(self) < TABLES_REMEMBERED:
             self[table] = owners
         return owners
 

@@ -10,8 +10,9 @@ replicas move as little as can be (`rebalance`).
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from operator import ne
 
-from globaltable.errors import ConfigError, Rejected
+from globaltable.errors import ConfigError, ProtocolError, Rejected
 from globaltable.geo import Geo
 from globaltable.rebalance import rebalanced
 from globaltable.topology import REPLICAS_ALLOWED, Group, Node, Topology
@@ -29,14 +30,16 @@ def _changed(
     """With other nodes, or another number of replicas, and the groups rebalanced over them."""
     try:
         groups = rebalanced(topology, nodes, replicas)
-        return _next(topology, nodes=tuple(nodes), groups=groups, **fields)
+        return next_version(topology, nodes=tuple(nodes), groups=groups, **fields)
     except ConfigError as error:
         raise TopologyRefused(str(error)) from error
 
 
-def _next(topology: Topology, **fields: object) -> Topology:
+def next_version(topology: Topology, **fields: object) -> Topology:
+    """With other fields. What it takes to undo it is kept."""
     changed = replace(topology, version=topology.version + 1, before=(), **fields)  # type: ignore[arg-type]
-    pairs = zip(topology.groups, changed.groups, strict=True)
+    # Of groups that were added there is no before.
+    pairs = zip(topology.groups, changed.groups, strict=False)
     touched = tuple(old for old, new in pairs if not same_members(old, new))
     # A change that touches no members, as to drain, leaves the last one to be undone.
     return replace(changed, before=touched or topology.before)
@@ -96,7 +99,7 @@ def replace_node(topology: Topology, name: str, node: Node) -> Topology:
         for g in topology.groups
     )
     removed = (*(old for old in topology.removed if old.name != node.name), gone)
-    return _next(topology, nodes=nodes, groups=groups, removed=removed)
+    return next_version(topology, nodes=nodes, groups=groups, removed=removed)
 
 
 def with_replicas(topology: Topology, replicas: int) -> Topology:
@@ -130,7 +133,7 @@ def with_geo_regions(topology: Topology, name: str, regions: Sequence[str]) -> T
         changed = replace(geo, regions=tuple(regions))
         geos = tuple(changed if other is geo else other for other in topology.geos)
         groups = rebalanced(topology, topology.nodes, topology.replicas, geos)
-        return _next(topology, groups=groups, geos=geos)
+        return next_version(topology, groups=groups, geos=geos)
     except ConfigError as error:
         raise TopologyRefused(str(error)) from error
 
@@ -153,7 +156,7 @@ def drain(topology: Topology, where: str, *, undo: bool = False) -> Topology:
                 f"with {where} drained nobody would be left to lead group {group.number}: all of "
                 f"{', '.join(group.replicas)} would be; undo another drain first"
             )
-    return _next(topology, nodes=nodes)
+    return next_version(topology, nodes=nodes)
 
 
 def lead(topology: Topology, leaders: Sequence[str]) -> Topology:
@@ -164,13 +167,19 @@ def lead(topology: Topology, leaders: Sequence[str]) -> Topology:
         raise TopologyRefused(str(error)) from error
     if led.groups == topology.groups:
         raise TopologyRefused("the groups are led so already")
-    return _next(topology, groups=led.groups)
+    return next_version(topology, groups=led.groups)
 
 
 def require_settled(present: Topology, after: Topology, unsettled: Collection[int]) -> None:
     """Refuse a change that touches a group which is still on its way, but to send it back."""
+    if unsettled and len(after.groups) > len(present.groups):
+        raise TopologyRefused(
+            f"the last change (version {present.version}) is under way: groups "
+            f"{', '.join(map(str, sorted(unsettled)))} are not yet where they are to be; wait for "
+            "it (globaltable member list), then add groups"
+        )
     before = {group.number: group for group in present.before}
-    for old, new in zip(present.groups, after.groups, strict=True):
+    for old, new in zip(present.groups, after.groups, strict=False):
         if old.number not in unsettled or same_members(old, new):
             continue
         if old.number not in before or not same_members(before[old.number], new):
@@ -179,6 +188,22 @@ def require_settled(present: Topology, after: Topology, unsettled: Collection[in
                 f"on its way to {', '.join(old.holders)}; wait for it (globaltable member list), "
                 "or undo it"
             )
+
+
+def require_successor(before: Topology, after: Topology) -> None:
+    """Whether a later topology can be one of this cluster: what was founded is so for good, and
+    groups are only added. Raises `ProtocolError`."""
+    if (
+        after.cluster != before.cluster
+        or after.slots != before.slots
+        or after.founding_groups != before.founding_groups
+        or len(after.groups) < len(before.groups)
+    ):
+        raise ProtocolError(
+            f"topology {after.version} is of cluster {after.cluster!r}, {after.slots} slots and "
+            f"{len(after.groups)} groups, of which {after.founding_groups} founded it; here are "
+            f"{before.cluster!r}, {before.slots}, {len(before.groups)} and {before.founding_groups}"
+        )
 
 
 def differences(before: Topology, after: Topology) -> list[str]:
@@ -194,13 +219,19 @@ def differences(before: Topology, after: Topology) -> list[str]:
             if was != now:
                 lines.append(f"node {name}: {what} {was} -> {now}")
     lines += _differences_of_geos(before, after)
-    if len(before.groups) != len(after.groups) or before.slots != after.slots:
+    if before.founding_groups != after.founding_groups or before.slots != after.slots:
         lines.append(
-            f"groups and slots: {len(before.groups)}, {before.slots} -> "
-            f"{len(after.groups)}, {after.slots}"
+            f"groups and slots of the founding: {before.founding_groups}, {before.slots} -> "
+            f"{after.founding_groups}, {after.slots}"
         )
         return lines
-    for one, other in zip(before.groups, after.groups, strict=True):
+    if len(before.groups) != len(after.groups):
+        lines.append(f"groups: {len(before.groups)} -> {len(after.groups)}")
+    for geo in {"", *(geo.name for geo in before.geos)} & {"", *(geo.name for geo in after.geos)}:
+        elsewhere = sum(map(ne, before.assignment(geo), after.assignment(geo)))
+        if elsewhere:
+            lines.append(f"slots that are to be held by another group: {elsewhere}")
+    for one, other in zip(before.groups, after.groups, strict=False):
         if (one.replicas, one.learners) != (other.replicas, other.learners):
             lines.append(
                 f"group {one.number}: {', '.join(one.holders)} -> {', '.join(other.holders)}"

@@ -28,6 +28,7 @@ from globaltable.server.digests import Digests
 from globaltable.server.live_topology import LiveTopology
 from globaltable.server.reading import TableReaders
 from globaltable.server.restores import Restores
+from globaltable.server.slot_groups import SlotGroups
 from globaltable.server.topology_asked import change_asked, topology_standing
 from globaltable.server.topology_changes import TopologyChanges
 from globaltable.server.worker import TableWorker
@@ -76,6 +77,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         worker: TableWorker,
         store: LmdbTableStore,
         live: LiveTopology,
+        steps: SlotGroups,
     ) -> None:
         self._cluster_id = cluster_id
         self._core = core
@@ -86,6 +88,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self._restores = Restores(core, backend)
         self._live = live
         self._changes = TopologyChanges(core, backend, live)
+        self._steps = steps
         self._draining = False
 
     def drain(self) -> None:
@@ -195,5 +198,21 @@ class AdminService(pb_grpc.AdminServiceServicer):
             change = change_asked(request)
             await self._changes.make(change, context.time_remaining())
             return topology_standing(self._core, self._live, self._backend.round_trips())
+        except GlobalTableError as error:
+            await _abort(context, error)
+
+    async def GetHolding(  # noqa: N802
+        self, request: pb.GetHoldingRequest, context: Context
+    ) -> pb.HoldingStanding:
+        try:
+            return self._steps.standing(request)
+        except GlobalTableError as error:
+            await _abort(context, error)
+
+    async def TakeStep(  # noqa: N802
+        self, request: pb.TakeStepRequest, context: Context
+    ) -> pb.StepOutcome:
+        try:
+            return await self._steps.taken(request, context.time_remaining())
         except GlobalTableError as error:
             await _abort(context, error)

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from globaltable.errors import Elsewhere, NoQuorum, Overloaded, StorageError
+from globaltable.errors import Elsewhere, NoQuorum, Overloaded, SlotElsewhere, StorageError
 from globaltable.model import (
     SEPARATOR,
     Binding,
@@ -23,12 +23,16 @@ from globaltable.server.distances import Distances
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
 from globaltable.server.round_trip import RoundTrip
+from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.status import placement_response, status_response, topology_response
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
 from globaltable.table import SLOT_BYTES, Table
-from globaltable.topology import Topology
+from globaltable.topology import Topology, slot_of, slots_of
 from globaltable.v1 import globaltable_pb2 as pb
+
+_MOVES_FOLLOWED_MAX: Final = 3
+"""Of one slot, by one linearizable read."""
 
 SCAN_ROWS_AT_ONCE: Final = 2_000
 """Rows that a scan looks at before the node gets a turn."""
@@ -76,12 +80,14 @@ class NodeBackend:
         driver: Driver,
         watches: Watches,
         links: PeerLinks,
+        claims: SlotClaims,
     ) -> None:
         self._config = config
         self._node = node
         self._core = core
         self._driver = driver
         self._links = links
+        self._claims = claims
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self.tables = config.tables
@@ -102,7 +108,25 @@ class NodeBackend:
         self._driver.submit(ops, self._deadline(timeout_s), told)
 
     async def barrier(self, names: Iterable[bytes], timeout_s: float | None) -> None:
-        await self.barrier_of({self._topology.group_of(name) for name in names}, timeout_s)
+        """Of a slot that was moved meanwhile the barrier is passed of the group that it went to:
+        what that has acknowledged is not known behind the first one's. Raises `SlotElsewhere` if
+        it goes on to move."""
+        names = list(names)
+        deadline = self._deadline(timeout_s)
+        for _ in range(_MOVES_FOLLOWED_MAX):
+            groups = self._core.routes.groups_of(names)
+            await self.barrier_of(set(groups), deadline - self._loop.time())
+            places = list(zip(groups, slots_of(names, self._topology.slots), strict=True))
+            left = {place: error for place in set(places) if (error := self._why_not_held(*place))}
+            if not left:
+                return
+            names = [name for name, place in zip(names, places, strict=True) if place in left]
+        raise next(iter(left.values()))
+
+    def _why_not_held(self, group: int, slot: int) -> SlotElsewhere | None:
+        """Of a replica here that serves."""
+        holdings = self._core.serving(group).table.holdings
+        return None if holdings.holds(slot) else SlotElsewhere(slot, holdings.went_to(slot))
 
     async def barrier_of(self, groups: Collection[int], timeout_s: float | None) -> None:
         """`barrier`, for all names of these groups."""
@@ -120,7 +144,7 @@ class NodeBackend:
             raise NoQuorum(_NOT_CONFIRMED) from error
 
     def read(self, names: Sequence[bytes]) -> list[tuple[Binding | None, int]]:
-        group_of = self._topology.group_of
+        group_of = self._core.routes.group_of
         tables: dict[int, Table] = {}
         found = []
         for name in names:
@@ -141,7 +165,7 @@ class NodeBackend:
         next token: the last row key looked at. It may be fewer while there are more, for most rows
         may be of keys that were unbound."""
         slots = self._topology.slots
-        owners = self._topology.owners_of(table)
+        owners = self._core.routes.of_table(table)
         first = int.from_bytes(token[:SLOT_BYTES], "big") if token else 0
         name = qualified_name(table, prefix)
         scanners: dict[int, Any] = {}
@@ -151,7 +175,9 @@ class NodeBackend:
             if wanted and not (slot < 8 * len(wanted) and wanted[slot >> 3] >> (slot & 7) & 1):
                 continue
             head = slot.to_bytes(SLOT_BYTES, "big")
-            group = owners[slot % len(owners)]
+            group = owners[slot]
+            if (moved := self._why_not_held(group, slot)) is not None:
+                raise moved
             if group not in scanners:
                 scanners[group] = self._core.serving(group).table.scanner()
             start = max(head + name, token + b"\0")
@@ -172,13 +198,28 @@ class NodeBackend:
         if len(self.watches) >= self._config.limits.watchers:
             raise Overloaded(f"{len(self.watches)} watchers are connected to this node", 1.0)
         present = len(self._topology.groups)
-        table = start.partition(SEPARATOR)[0].decode()
         if exact:
-            groups = [self._topology.group_of(start)]
+            groups = [self._group_to_watch(start, after)]
         elif unknown := [group for group in groups if group >= present]:
             # Of a topology that this node has yet to hear of.
             raise Elsewhere(f"group {unknown[0]} is not known to {self._node}")
-        return self.watches.add(start, exact, groups or self._topology.owners_of(table), after)
+        geo = self._topology.geo_of(start.partition(SEPARATOR)[0].decode()).name
+        every = [group.number for group in self._topology.groups_in(geo)]
+        return self.watches.add(start, exact, groups or every, after)
+
+    def _group_to_watch(self, name: bytes, after: Mapping[int, int]) -> int:
+        """Of one key: the group that holds it, or one that held it, as long as the watcher has not
+        been told of all that was changed there."""
+        slot = slot_of(name, self._topology.slots)
+        holder = self._core.routes.group_of(name)
+        known = self._topology.groups
+        for group, revision in after.items():
+            if not self._core.refusal(group) and known[group].geo == known[holder].geo:
+                holdings = self._core.replicas[group].table.holdings
+                left = holdings.went_to(slot) is not None
+                if left and revision < holdings.of(slot).revision:
+                    return group
+        return holder
 
     def status(self) -> pb.StatusResponse:
         peers = [
@@ -194,8 +235,8 @@ class NodeBackend:
         measured = [(n.name, self._links.round_trip(n.name)) for n in self._topology.nodes]
         return [(name, round_trip) for name, round_trip in measured if round_trip.samples]
 
-    def topology(self, table: str, known_version: int) -> pb.TopologyResponse:
-        return topology_response(self._topology, self._node, table, known_version)
+    def topology(self, table: str, known: tuple[int, int]) -> pb.TopologyResponse:
+        return topology_response(self._topology, self._claims, self._node, table, known)
 
     def placement(self, table: str) -> pb.PlacementResponse:
         region_of = self._topology.region_of

@@ -11,10 +11,11 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Final, Protocol
 
 from globaltable.errors import Corrupt, NoQuorum
+from globaltable.holdings import Holdings
 from globaltable.server.core import FlushJob, GroupJob, NodeCore
 from globaltable.server.reading import TableReaders
 from globaltable.store.table import RowSource
-from globaltable.table import is_system_row
+from globaltable.table import is_system_row, slot_of_row
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.wire.packing import pack
 
@@ -84,10 +85,14 @@ class Backups:
             rows_about=source.rows_about,
         )
         yield pb.BackupPart(begin=begin)
+        topology = self._core.topology
+        # As of the revision that is read: what the replica has applied since may have moved slots.
+        held = Holdings(topology.deal_of(group), topology.slots, source.state.moves).held
 
         def read() -> bytes:
             while rows := source.next_rows(CHUNK_BYTES):
-                if callers := [row for row in rows if not is_system_row(row[0])]:
+                own = [row for row in rows if slot_of_row(row[0]) in held]
+                if callers := [row for row in own if not is_system_row(row[0])]:
                     return pack(callers)
             return b""
 

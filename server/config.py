@@ -13,6 +13,7 @@ from typing import Final
 from globaltable.errors import ConfigError
 from globaltable.geo import Geo
 from globaltable.placement import RoundTrips, placed
+from globaltable.server.security import Security
 from globaltable.topology import SLOTS_DEFAULT, Node, Topology, spread
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -22,7 +23,7 @@ _PORT_DIGITS_MAX: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where something listens."""
+    """Where something listens, or is reached."""
 
     host: str
     port: int
@@ -56,10 +57,23 @@ class NodeConfig:
     name: str
     region: str
     peer: Address
+    """Where the other nodes reach it."""
     client: Address
+    """Where clients do."""
     data_dir: Path
+    peer_listen: Address | None = None
+    """Where it listens for them, if not where they reach it: in a container, or behind NAT."""
+    client_listen: Address | None = None
     metrics: Address | None = None
     """Where it tells of itself over HTTP; None: nowhere."""
+
+    @property
+    def listens_for_peers_on(self) -> Address:
+        return self.peer_listen or self.peer
+
+    @property
+    def listens_for_clients_on(self) -> Address:
+        return self.client_listen or self.client
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +157,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     injected_latency: InjectedLatency | None = None
     placement: Placement | None = None
+    security: Security = field(default_factory=Security)
     log_level: str = "info"
     log_format: str = "json"
     log_requests: bool = False

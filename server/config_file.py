@@ -5,13 +5,11 @@ is checked here too, and refused with one line that names the setting, the value
 What is rendered parses to the same.
 """
 
-import json
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from globaltable.errors import ConfigError
 from globaltable.server.config import (
@@ -25,8 +23,9 @@ from globaltable.server.config import (
     Placement,
     Timeouts,
 )
+from globaltable.server.config_security import SECTIONS, quoted, render_security, take_security
 from globaltable.server.geo_sections import render_geos, take_geos, take_leader
-from globaltable.server.toml_section import (
+from globaltable.toml_section import (
     Section,
     as_count,
     as_milliseconds,
@@ -37,10 +36,9 @@ from globaltable.server.toml_section import (
     as_text,
     as_weight,
     one_of,
+    parse_document,
 )
 from globaltable.topology import REPLICAS_ALLOWED, SLOTS_DEFAULT
-
-_NESTING_MAX: Final = 16
 
 
 def load(path: Path) -> Config:
@@ -57,24 +55,7 @@ def load(path: Path) -> Config:
 
 def parse(text: str, *, base_dir: Path) -> Config:
     """The configuration in TOML text. Relative paths are taken from `base_dir`."""
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        # Beside its own error: numbers of too many digits, and too deep a nesting.
-        raise ConfigError(f"not valid TOML: {error}") from error
-    _require_modest(document, _NESTING_MAX)
-    return _Parser(base_dir).config(document)
-
-
-def _require_modest(value: object, levels: int) -> None:
-    """Refuse what error messages could not show: huge integers, and deep nesting."""
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ConfigError("not valid TOML: an integer of more than 64 bits")
-    if isinstance(value, dict | list):
-        if levels == 0:
-            raise ConfigError(f"not a configuration: nested over {_NESTING_MAX} levels deep")
-        for inner in value.values() if isinstance(value, dict) else value:
-            _require_modest(inner, levels - 1)
+    return _Parser(base_dir).config(parse_document(text))
 
 
 class _Parser:
@@ -106,9 +87,10 @@ class _Parser:
         names = list(dict.fromkeys(node.region for node in nodes))
         injected = self._injected(root, names)
         placement = self._placement(root, names)
+        security = take_security(root, tables, self._base_dir)
         root.finish(
             "cluster, cluster_id, tables, data_dir, [groups], [geos.NAME], [log], [regions.NAME], "
-            "[timeouts], [limits], [injected_latency], [placement]"
+            f"[timeouts], [limits], [injected_latency], [placement], {SECTIONS}"
         )
         _check_replicas(replicas, len(names))
         if not count <= slots <= 65_536:
@@ -135,6 +117,7 @@ class _Parser:
             limits=limits,
             injected_latency=injected,
             placement=placement,
+            security=security,
             log_level=log_level,
             log_format=log_format,
             log_requests=log_requests,
@@ -176,22 +159,29 @@ class _Parser:
         peer = own.take("peer", lambda s, v: Address.parse(v, s))
         client = own.take("client", lambda s, v: Address.parse(v, s))
         directory = self._base_dir / own.take("data_dir", as_text, str(data_dir / name))
-        metrics = (
-            own.take("metrics", lambda s, v: Address.parse(v, s)) if "metrics" in own else None
-        )
-        own.finish("peer, client, metrics, data_dir")
+        listens = [
+            own.take(key, lambda s, v: Address.parse(v, s)) if key in own else None
+            for key in ("peer_listen", "client_listen", "metrics")
+        ]
+        own.finish("peer, client, data_dir, peer_listen, client_listen, metrics")
         if name in used:
             raise ConfigError(f"{used[name]} and {own.name} are both nodes named {name!r}")
         used[name] = own.name
-        places = (("peer", peer), ("client", client), ("metrics", metrics), ("data_dir", directory))
-        for what, value in places:
-            if value is None:
-                continue
+        for what, value in (("peer", peer), ("client", client), ("data_dir", directory)):
             setting = own.setting(what)
             if value in used:
                 raise ConfigError(f"{setting} = {str(value)!r} is {used[value]} already")
             used[value] = setting
-        return NodeConfig(name, region, peer, client, directory, metrics)
+        node = NodeConfig(name, region, peer, client, directory, *listens)
+        # Of other nodes it may be the same: they are on other machines.
+        if node.listens_for_peers_on == node.listens_for_clients_on:
+            raise ConfigError(
+                f"{own.name} listens on {node.listens_for_peers_on} for the other nodes and for "
+                "clients; give two ports"
+            )
+        if node.metrics in (node.listens_for_peers_on, node.listens_for_clients_on):
+            raise ConfigError(f"{own.name}: {node.metrics} is metrics, and another port already")
+        return node
 
     def _timeouts(self, section: Section) -> Timeouts:
         timeouts = Timeouts(
@@ -319,10 +309,15 @@ def render(config: Config) -> str:
             lines += [f'[regions."{node.region}"]']
         else:
             lines += [f'[regions."{node.region}".nodes."{node.name}"]']
-        lines += [f"peer = {_quoted(str(node.peer))}"]
-        lines += [f"client = {_quoted(str(node.client))}"]
-        lines += [f"metrics = {_quoted(str(node.metrics))}"] if node.metrics is not None else []
-        lines += [f"data_dir = {_quoted(str(node.data_dir))}", ""]
+        lines += [f"peer = {quoted(str(node.peer))}"]
+        lines += [f"client = {quoted(str(node.client))}"]
+        for key, listen in (
+            ("peer_listen", node.peer_listen),
+            ("client_listen", node.client_listen),
+            ("metrics", node.metrics),
+        ):
+            lines += [f"{key} = {quoted(str(listen))}"] if listen is not None else []
+        lines += [f"data_dir = {quoted(str(node.data_dir))}", ""]
     for title, values in (("timeouts", config.timeouts), ("limits", config.limits)):
         lines += [f"[{title}]"]
         lines += [f"{f.name} = {getattr(values, f.name)!r}" for f in fields(values)]
@@ -332,7 +327,8 @@ def render(config: Config) -> str:
         lines += ["[injected_latency]", f"round_trip_ms = {injected.round_trip_ms!r}", ""]
         lines += ["[injected_latency.pairs]", *_pair_lines(injected.pairs), ""]
     if config.placement is not None:
-        lines += [render_placement(config.placement)]
+        lines += [render_placement(config.placement), ""]
+    lines += [render_security(config.security)]
     return "\n".join(lines) + "\n"
 
 
@@ -348,8 +344,3 @@ def render_placement(placement: Placement) -> str:
 
 def _pair_lines(pairs: Mapping[frozenset[str], float]) -> list[str]:
     return [f'"{"-".join(sorted(pair))}" = {ms!r}' for pair, ms in pairs.items()]
-
-
-def _quoted(text: str) -> str:
-    # JSON escapes all that TOML must have escaped, but DEL.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -38,6 +38,8 @@ from globaltable.raft.journal import InvariantViolated
 from globaltable.raft.transfer import DiscardTable, Job, ReadChunk, StageChunk
 from globaltable.server.flushing import FlushSchedule
 from globaltable.server.outboxes import Outboxes, frames, post
+from globaltable.server.slot_routes import SlotRoutes
+from globaltable.slot_steps import Step
 from globaltable.store.log import HardState, LogImage, LogStore, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
 from globaltable.table import Flush, TableState
@@ -70,6 +72,8 @@ class Effects:
     jumped: list[int] = field(default_factory=list)
     """Groups whose table was replaced by a snapshot: changes were skipped."""
     jobs: list[GroupJob | FlushJob] = field(default_factory=list)
+    moved: list[int] = field(default_factory=list)
+    """Groups that came to hold more or less slots."""
     removed: list[int] = field(default_factory=list)
     """Groups that have removed their replica here: it may be discarded (`remove_replica`)."""
 
@@ -114,7 +118,8 @@ class NodeCore:
     ) -> None:
         """`founding` are the groups as this node founded them: none if it joined, and those of
         `topology` if they are not given."""
-        self.topology = topology
+        self._topology = topology
+        self.routes = SlotRoutes(topology)
         groups = topology.groups if founding is None else founding
         self._founders = {g.number: Members(g.replicas) for g in groups if node in g.replicas}
         self.node = node
@@ -150,6 +155,15 @@ class NodeCore:
 
     # --- replicas --------------------------------------------------------------------------------
 
+    @property
+    def topology(self) -> Topology:
+        return self._topology
+
+    @topology.setter
+    def topology(self, topology: Topology) -> None:
+        self._topology = topology
+        self.routes.set_topology(topology)
+
     def _start(self, log: LogStore) -> None:
         """The replicas that the topology puts here, and those that the disk has: what was added
         since may have promised something, too."""
@@ -180,7 +194,9 @@ class NodeCore:
             limits=self._limits,
             rng=random.Random(self._rng.getrandbits(128)),
             now=self._now,
+            deal=self.topology.deal_of(group.number),
         )
+        self.routes.learn(group.number, replica.table.holdings)
         for peer, same_plan in self._links.items():
             replica.set_connected(peer, True, same_plan=same_plan)
 
@@ -214,6 +230,7 @@ class NodeCore:
             )
         del self.replicas[number]
         self._ended += replica.stop()
+        self.routes.forget(number)
         self._awake.discard(number)
         self._told_removed.discard(number)
         self._installed = [group for group in self._installed if group != number]
@@ -255,6 +272,11 @@ class NodeCore:
         """Queue ops of one group; False if its queue is full. See `Replica.submit`."""
         self._awake.add(group)
         return self.replicas[group].submit(ops, ticket, deadline)
+
+    def submit_step(self, group: int, step: Step, ticket: Any, deadline: float) -> bool:
+        """Queue a step of a slot's move. See `Replica.submit_step`."""
+        self._awake.add(group)
+        return self.replicas[group].submit_step(step, ticket, deadline)
 
     def receive(self, peer: str, payload: bytes | memoryview) -> None:
         """One frame of a peer. Raises `ProtocolError` if no peer may send it."""
@@ -373,6 +395,9 @@ class NodeCore:
         effects.settled += completed.settled
         if completed.changed:
             effects.changed += [(number, changed) for changed in completed.changed]
+        if completed.moved:
+            self.routes.moved(number, replica.table.holdings, completed.moved)
+            effects.moved.append(number)
         if ready.jobs:
             effects.jobs += [GroupJob(number, job) for job in ready.jobs]
         if replica.is_removed:
@@ -499,6 +524,7 @@ class NodeCore:
             if group in self.replicas:
                 try:
                     effects.settled += self.replicas[group].snapshot_installed()
+                    self.routes.learn(group, self.replicas[group].table.holdings)
                 except (InvariantViolated, StorageError, AssertionError) as error:
                     self.fail(group, error)
         effects.jumped += jumped

@@ -23,6 +23,7 @@ from globaltable.store.frozen import FrozenRows
 from globaltable.store.table import RowSource
 from globaltable.table import SLOT_BYTES, Frozen
 from globaltable.v1 import admin_pb2 as pb
+from globaltable.wire.holdings import moves_fields
 from globaltable.wire.packing import pack
 
 DIGEST_BYTES: Final = 16
@@ -64,7 +65,7 @@ def history_digest(frozen: Frozen) -> bytes:
     """Of what decides how ops that come again are answered."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     # Who the members are decides no answer, and a founder that never wrote it down has it not here.
-    where = frozen.state._replace(members=None)
+    where = (*frozen.state[:3], None, *moves_fields(frozen.state.moves))
     digest.update(pack([where, frozen.history]))
     return digest.digest()
 

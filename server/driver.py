@@ -18,6 +18,7 @@ from globaltable.proposals import Settled
 from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore, ReplicaFailure, Turn
 from globaltable.server.measures import Measures, Ticket, Told
 from globaltable.server.watches import Watches
+from globaltable.slot_steps import Step
 
 __all__ = ["Clock", "Driver", "JobWorker", "Told", "TurnWriter", "tell"]
 
@@ -99,7 +100,7 @@ class Driver:
     def submit(self, ops: Sequence[Op], deadline: float, told: Told) -> None:
         """Have ops of any groups applied, and `told` of each, perhaps before this returns."""
         by_group: dict[int, list[int]] = {}
-        groups = self._core.topology.groups_of([op.name for op in ops])
+        groups = self._core.routes.groups_of([op.name for op in ops])
         for position, group in enumerate(groups):
             by_group.setdefault(group, []).append(position)
         for group, positions in by_group.items():
@@ -119,17 +120,37 @@ class Driver:
             told((), (refused,))
         self.wake()
 
+    def submit_step(self, group: int, step: Step, deadline: float, told: Told) -> None:
+        """Have a group take a step of a slot's move; `told` of one outcome
+        (`Replica.submit_step`)."""
+        refused = self._refusal(group)
+        ticket = Ticket(told, (0,), group, (), self._now)
+        if refused is None and not self._core.submit_step(group, step, ticket, deadline):
+            refused = _OVERLOADED
+        if refused is not None:
+            told((0,), (refused,))
+        self.wake()
+
+    def _refusal(self, group: int) -> Outcome | None:
+        refusal = self._core.refusal(group)
+        if not refusal:
+            return None
+        if self._core.holds(group):
+            return Outcome(OutcomeStatus.UNAVAILABLE, None, refusal)
+        return Outcome(OutcomeStatus.ELSEWHERE, None, refusal, group)
+
     def _submit_to(
         self, group: int, ops: Sequence[Op], told: Told, positions: Sequence[int], deadline: float
     ) -> Outcome | None:
-        refusal = self._core.refusal(group)
-        if refusal:
-            held = self._core.holds(group)
-            status = OutcomeStatus.UNAVAILABLE if held else OutcomeStatus.ELSEWHERE
-            return Outcome(status, None, refusal)
-        now = self._measures.now() if self._measures is not None else 0.0
-        ticket = Ticket(told, positions, group, ops, now)
+        refused = self._refusal(group)
+        if refused is not None:
+            return refused
+        ticket = Ticket(told, positions, group, ops, self._now)
         return None if self._core.submit(group, ops, ticket, deadline) else _OVERLOADED
+
+    @property
+    def _now(self) -> float:
+        return self._measures.now() if self._measures is not None else 0.0
 
     def met_damage(self, group: int, error: StorageError) -> NoQuorum:
         """A record that proves damaged as it is read puts the group's replica out of service. What
@@ -208,6 +229,8 @@ class Driver:
         for group in effects.jumped:
             self._watches.jumped(group)
             self._worker.sweep()
+        for group in effects.moved:
+            self._watches.moved(group)
         for group, changed in effects.changed:
             self._watches.publish(group, changed)
         tell(effects.settled)

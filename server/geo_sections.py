@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from globaltable.errors import ConfigError
 from globaltable.geo import Geo, require_apart
 from globaltable.server.config import GeoConfig, NodeConfig
-from globaltable.server.toml_section import Section, as_count, as_name, as_names
+from globaltable.toml_section import Section, as_count, as_name, as_names
 
 
 def take_geos(

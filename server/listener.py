@@ -6,8 +6,9 @@ It runs on threads of its own, so that it can say of the event loop that it does
 is not well. All else that is asked is asked on the loop's thread.
 
 Invariants: as many requests are answered at a time as `REQUESTS_MAX`, and each ends within
-`TIMEOUT_S`; more are closed unanswered. There is neither encryption nor authentication: it shows no
-key and no unit, but names, tables and numbers.
+`TIMEOUT_S`; more are closed unanswered. On loopback it is in the clear, for whoever is on this
+machine; beyond, with TLS, whoever asks shows a certificate as peers and clients do. It tells no key
+and no unit, but names, tables and numbers.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from globaltable.errors import StorageError
 from globaltable.server.config import Address
 from globaltable.server.health import Health
 from globaltable.server.metrics.collector import NodeCollector
+from globaltable.server.tls import Certificates
 
 REQUESTS_MAX: Final = 8
 TIMEOUT_S: Final = 5.0
@@ -52,6 +54,7 @@ class _Handler(WSGIRequestHandler):
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    certificates: Certificates | None = None
 
     def __init__(self, *args: Any, **named: Any) -> None:
         self._room = threading.BoundedSemaphore(REQUESTS_MAX)
@@ -62,7 +65,13 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
+            if self.certificates is not None:
+                request.settimeout(TIMEOUT_S)
+                request = self.certificates.accepting.wrap_socket(request, server_side=True)
             super().process_request_thread(request, client_address)
+        except OSError as error:
+            log.debug("http refused", client=str(client_address), reason=str(error))
+            self.shutdown_request(request)
         finally:
             self._room.release()
 
@@ -84,15 +93,17 @@ class Listener:
         loop: asyncio.AbstractEventLoop,
         health: Health,
         collector: NodeCollector,
+        certificates: Certificates | None = None,
     ) -> None:
         self._address = address
+        self._certificates = certificates
         self._loop = loop
         self._health = health
         registry = CollectorRegistry()
         registry.register(_OnLoop(collector, self._on_loop))
         ProcessCollector(registry=registry)
         self._metrics = make_wsgi_app(registry)
-        self._server: WSGIServer | None = None
+        self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -103,6 +114,8 @@ class Listener:
         kind = _Server6 if ":" in host else _Server
         try:
             self._server = make_server(host, port, self._answer, kind, _Handler)
+            if not self._address.is_loopback:
+                self._server.certificates = self._certificates
         except OSError as error:
             raise StorageError(
                 f"metrics address {self._address} cannot be listened on: {error}; is another "

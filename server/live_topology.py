@@ -8,18 +8,19 @@ Invariants: the version never goes back. That a group is settled by a version is
 and stays true: so it is passed on, and known wherever a change is asked for.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import structlog
 
-from globaltable.errors import ProtocolError
+from globaltable.members import Members
 from globaltable.server.directories import Directories
+from globaltable.server.slot_claims import Claim, SlotClaims
 from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
 from globaltable.store import known_topology
-from globaltable.store.known_topology import Known
+from globaltable.store.known_topology import LOST, Known
 from globaltable.topology import Topology
-from globaltable.topology_change import differences
+from globaltable.topology_change import differences, require_successor
 from globaltable.wire.topologies import decode_topology, encode_topology
 
 log = structlog.get_logger(__name__)
@@ -34,6 +35,7 @@ class LiveTopology:
         node: str,
         directory: Path,
         known: Known,
+        claims: SlotClaims,
         directories: Directories,
         tell: Callable[[str, bytes], None],
         peers: Callable[[], Iterable[str]],
@@ -47,6 +49,7 @@ class LiveTopology:
         self._node = node
         self._directory = directory
         self._known = known
+        self.claims = claims
         self._directories = directories
         self._on_lost = on_lost
         self._tell = tell
@@ -54,10 +57,19 @@ class LiveTopology:
         self._on_change = on_change
         self._on_plan = on_plan
         self._settled: dict[int, int] = {}
+        self._text = (-1, "")
+        """Of a version."""
 
     @property
     def newest(self) -> Topology:
         return self._known.newest
+
+    @property
+    def text(self) -> str:
+        """Of the newest."""
+        if self._text[0] != self.newest.version:
+            self._text = (self.newest.version, encode_topology(self.newest))
+        return self._text[1]
 
     @property
     def unsettled(self) -> set[int]:
@@ -66,6 +78,19 @@ class LiveTopology:
         if version == 0:
             return set()
         return {g.number for g in self.newest.groups if self.settled_by(g.number) < version}
+
+    def founders_of(self, group: int) -> Members | None:
+        """The first members of a group, if this node is one of them."""
+        for founded in self._known.founded:
+            if founded.number == group and self._node in founded.replicas:
+                return Members(founded.replicas)
+        return None
+
+    def is_current(self) -> None:
+        """What is known now is as new as anything that was decided before this process began."""
+        if self._known.founds_after == LOST:
+            self._known = self._known._replace(founds_after=self.newest.version)
+            known_topology.keep(self._directory, self._known)
 
     def settled_by(self, group: int) -> int:
         return self._settled.get(group, 0)
@@ -77,11 +102,7 @@ class LiveTopology:
         before = self.newest
         if topology.version <= before.version:
             return False
-        if topology.cluster != before.cluster or len(topology.groups) != len(before.groups):
-            raise ProtocolError(
-                f"topology {topology.version} is of cluster {topology.cluster!r} and "
-                f"{len(topology.groups)} groups; here are {before.cluster!r}, {len(before.groups)}"
-            )
+        require_successor(before, topology)
         self._known = self._known._replace(newest=topology)
         known_topology.keep(self._directory, self._known)
         for difference in differences(before, topology):
@@ -108,15 +129,16 @@ class LiveTopology:
         if lost:
             self._on_lost(lost)
             return
+        # The text comes first: what is settled may be groups that it adds.
+        news |= bool(word.text) and self.adopt(decode_topology(word.text))
         for group, version in word.settled.items():
             if version > self.settled_by(group) and group < len(self.newest.groups):
                 self._settled[group] = version
                 news = True
-        if word.text:
-            news = self.adopt(decode_topology(word.text)) or news
+        self.claims.hear(word.claims)
         self._on_plan(peer, word.plan)
         if word.version < self.newest.version:
-            self._tell(peer, self._word(encode_topology(self.newest)))
+            self._tell(peer, self._word(self.text))
         elif word.version > self.newest.version:
             self._tell(peer, self._word(""))
         elif news:
@@ -128,11 +150,19 @@ class LiveTopology:
         for peer in self._peers():
             self._tell(peer, self._word(""))
 
+    def tell_claims(self) -> None:
+        """What is new of where slots have come to, by this node's own replicas. What is heard of
+        the others' is not passed on: they tell it themselves."""
+        untold = self.claims.take_untold()
+        if untold:
+            for peer in self._peers():
+                self._tell(peer, self._word("", untold))
+
     def introduce(self, peer: str) -> None:
         """A link has come up."""
-        self._tell(peer, self._word(""))
+        self._tell(peer, self._word("", self.claims.all()))
 
-    def _word(self, text: str) -> bytes:
+    def _word(self, text: str, claims: Sequence[Claim] = ()) -> bytes:
         newest, met = self.newest, self._directories.met
-        word = TopologyWord(newest.version, newest.plan_digest, self._settled, text, met)
-        return encode_word(word)
+        plan = newest.plan_digest
+        return encode_word(TopologyWord(newest.version, plan, self._settled, text, met, claims))

@@ -14,7 +14,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -36,6 +36,7 @@ from globaltable.server.config import Address, Config
 from globaltable.server.core import NodeCore, ReplicaFailure, Turn
 from globaltable.server.directories import Directories, Shown
 from globaltable.server.driver import Driver, tell
+from globaltable.server.gate import Gate
 from globaltable.server.health import Health
 from globaltable.server.listener import Listener
 from globaltable.server.live_topology import LiveTopology
@@ -47,7 +48,11 @@ from globaltable.server.peers import Peer, PeerLinks
 from globaltable.server.persister import Persister
 from globaltable.server.requests import Requests
 from globaltable.server.service import GlobalTableService
+from globaltable.server.slot_claims import SlotClaims
+from globaltable.server.slot_groups import SlotGroups
+from globaltable.server.slot_mover import SlotMover
 from globaltable.server.starting import Start, begin, begin_joining
+from globaltable.server.tls import Certificates, certificates_of
 from globaltable.server.topology_changes import TOPOLOGY_GROUP
 from globaltable.server.topology_word import decode_word
 from globaltable.server.watches import Watches
@@ -66,6 +71,8 @@ TRANSFER_SHARE: Final = 0.25
 ASIDE_SHARE: Final = 0.125
 """What goes into backups and checks, for which nobody but an operator waits."""
 
+HANDSHAKE_TIMEOUT_MS: Final = 10_000
+
 _TOPOLOGY_PERIOD_S: Final = 0.1
 
 log = structlog.get_logger(__name__)
@@ -74,8 +81,11 @@ log = structlog.get_logger(__name__)
 class Node:
     """A running node. `start`, then `wait_failed` or `stop`."""
 
-    def __init__(self, config: Config, name: str, start: Start) -> None:
+    def __init__(
+        self, config: Config, name: str, start: Start, certificates: Certificates | None = None
+    ) -> None:
         self._config = config
+        self._certificates = certificates
         self._own = config.node(name)
         self._name = name
         self._may_be_needless = start.is_fresh
@@ -111,7 +121,7 @@ class Node:
             flush_interval_s=timeouts.flush_interval_s,
             rng=random.Random(rng.getrandbits(256)),
             now=self._loop.time(),
-            founding=start.known.founding.groups if start.known.founding is not None else (),
+            founding=start.known.founded,
         )
         since = next(n.since for n in (*topology.nodes, *topology.removed) if n.name == name)
         self._directories = Directories(directory, name, since, start.directory)
@@ -120,7 +130,7 @@ class Node:
             node=self._name,
             incarnation=rng.getrandbits(62),
             plan=topology.plan_digest,
-            listen=(self._own.peer.host, self._own.peer.port),
+            listen=(self._own.listens_for_peers_on.host, self._own.listens_for_peers_on.port),
             peers={},
             on_payload=self._on_payload,
             on_up=lambda peer: self._on_link(peer, True),
@@ -136,11 +146,14 @@ class Node:
             reconnect_min_s=timeouts.reconnect_min_s,
             reconnect_max_s=timeouts.reconnect_max_s,
             random=random.Random(rng.getrandbits(64)),
+            certificates=certificates,
         )
+        self._claims = SlotClaims()
         self._live = LiveTopology(
             node=name,
             directory=directory,
             known=start.known,
+            claims=self._claims,
             directories=self._directories,
             tell=self._links.tell_topology,
             peers=lambda: self._links.connections,
@@ -165,7 +178,7 @@ class Node:
             measures=self._measures,
         )
         self._backend = NodeBackend(
-            config, self._name, self._core, self._driver, watches, self._links
+            config, self._name, self._core, self._driver, watches, self._links, self._claims
         )
         self._persister = Persister(
             store=self._log_store,
@@ -185,7 +198,10 @@ class Node:
             aside_pace=Pace(ASIDE_SHARE, time.monotonic),
         )
         self._driver.attach(self._persister, self._worker)
+        self._groups = SlotGroups(self._core, self._driver, self._loop.time, certificates)
+        self._mover = SlotMover(self._core, self._groups, self._loop.time, self._driver.met_damage)
         self._server: grpc.aio.Server | None = None
+        self._gate = Gate(config, name) if certificates is not None else None
         self.requests = Requests(self._measures, lines=config.log_requests)
         self._service = GlobalTableService(self._backend, self.requests)
         self._admin = AdminService(
@@ -195,6 +211,7 @@ class Node:
             worker=self._worker,
             store=self._table_store,
             live=self._live,
+            steps=self._groups,
         )
         self._health = Health(self._core, self._measures, (SERVICE_NAME,))
         collector = NodeCollector(
@@ -207,9 +224,12 @@ class Node:
             store=self._table_store,
             health=self._health,
         )
-        self._listener = Listener(self._own.metrics, self._loop, self._health, collector)
+        self._listener = Listener(
+            self._own.metrics, self._loop, self._health, collector, certificates
+        )
         self._health_task: asyncio.Task[None] | None = None
         self._topology_task: asyncio.Task[None] | None = None
+        self._moving_task: asyncio.Task[None] | None = None
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -220,22 +240,29 @@ class Node:
         self._core.new_failures.clear()
         await self._links.start()
         self._server = grpc.aio.server(
+            interceptors=[self._gate] if self._gate is not None else [],
             options=[
                 ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
+                # Who connects and says nothing is not waited for.
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
+                *(self._gate.options if self._gate is not None else ()),
                 ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-            ]
+            ],
         )
         pb_grpc.add_GlobalTableServiceServicer_to_server(self._service, self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
         names = (SERVICE_NAME, ADMIN_SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        address = str(self._own.client)
+        address = str(self._own.listens_for_clients_on)
         try:
-            self._server.add_insecure_port(address)
+            if self._certificates is None:
+                self._server.add_insecure_port(address)
+            else:
+                self._server.add_secure_port(address, self._certificates.grpc_credentials())
         except RuntimeError as error:
             raise StorageError(
                 f"client address {address} of node {self._name} cannot be listened on; "
@@ -246,17 +273,31 @@ class Node:
         self._worker.sweep()
         self._health_task = asyncio.create_task(self._health.run())
         self._topology_task = asyncio.create_task(self._watch_topology())
+        self._moving_task = asyncio.create_task(self._move_slots())
         self._driver.wake()
         log.info(
             "node started",
             cluster=self._config.cluster,
             node=self._name,
             client=address,
-            peer=str(self._own.peer),
+            peer=str(self._own.listens_for_peers_on),
             groups=len(self._core.replicas),
             data=str(self._own.data_dir),
             pid=os.getpid(),
         )
+
+    def reread(self, load: Callable[[], Config]) -> None:
+        """Go by what the file says by now of permissions and allowances; the rest of it is for the
+        next start."""
+        if self._gate is None:
+            log.warning("nothing to read again: without TLS there are no permissions")
+            return
+        try:
+            self._gate.permit(load().security)
+        except ConfigError as error:
+            log.error("the file is not taken up, the earlier permissions stay", reason=str(error))
+        else:
+            log.info("permissions read again")
 
     async def wait_failed(self) -> None:
         """Return never; raise what made it impossible to go on."""
@@ -270,9 +311,10 @@ class Node:
         """Hand leadership over, finish what is under way, flush, and close."""
         drain_s = self._config.timeouts.drain_s
         log.info("node stopping", node=self._name, drain_s=drain_s)
-        for task in (self._health_task, self._topology_task):
+        for task in (self._health_task, self._topology_task, self._moving_task):
             if task is not None:
                 task.cancel()
+        await self._groups.close()
         await self._health.stop()
         deadline = self._loop.time() + drain_s
         if not self._failed.done():
@@ -298,6 +340,8 @@ class Node:
         if not self._failed.done():
             await self._flush()
         tell(self._core.stop())
+        if self._gate is not None:
+            self._gate.close()
         await self._listener.close()
         self._worker.close()
         self._persister.close()
@@ -470,8 +514,9 @@ class Node:
             replica = core.replicas.get(number)
             if self._name in group.holders:
                 if replica is None and number not in core.failures:
-                    log.info("replica joins", group=number)
-                    core.add_replica(group, None)
+                    founders = self._live.founders_of(number)
+                    log.info("replica joins" if founders is None else "group founded", group=number)
+                    core.add_replica(group, founders)
                     self._want_members()
             elif replica is not None and (replica.is_removed or replica.is_joining):
                 log.info("replica discarded", group=number)
@@ -531,8 +576,16 @@ class Node:
                 if self._live.newest.version:
                     self._live.settle(done)
                 self._reconcile()
+                self._claims.look(core.routes)
+                self._live.tell_claims()
                 await asyncio.sleep(_TOPOLOGY_PERIOD_S)
         except (ProtocolError, StorageError) as error:
+            self._fail(error)
+
+    async def _move_slots(self) -> None:
+        try:
+            await self._mover.run()
+        except Exception as error:
             self._fail(error)
 
     def _read_topology(self) -> None:
@@ -541,32 +594,50 @@ class Node:
         binding = self._core.replicas[TOPOLOGY_GROUP].table.get(TOPOLOGY_NAME)
         if binding is not None and binding.version > self._live.newest.version:
             self._live.read(binding.unit)
+        # A replica that serves has applied what was decided before it began (`raft.recovery`).
+        self._live.is_current()
 
     def _out_of_service(self, failure: ReplicaFailure) -> None:
         log.error("replica out of service", group=failure.group, reason=failure.reason)
 
 
-def run(config: Config, name: str, *, join: bool = False) -> None:
+def run(
+    config: Config,
+    name: str,
+    *,
+    join: bool = False,
+    reread: Callable[[], Config] | None = None,
+) -> None:
     """Run a node until SIGTERM or SIGINT, or until it is removed. `join`: it was added to a cluster
-    that exists, and founds nothing. Raises `ConfigError` or `StorageError` if it cannot."""
+    that exists, and founds nothing. `reread` is what SIGHUP has it go by. Raises `ConfigError` or
+    `StorageError` if it cannot."""
     configure_logs(config.log_level, config.log_format)
     config.node(name)
+    certificates = certificates_of(config, name)
     # Threads that wake from a disk need the interpreter at once, not after 5 ms of a busy loop.
     sys.setswitchinterval(0.0005)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(config, name, join))
+        runner.run(_run(config, name, join, certificates, reread))
 
 
-async def _run(config: Config, name: str, join: bool) -> None:
+async def _run(
+    config: Config,
+    name: str,
+    join: bool,
+    certificates: Certificates | None,
+    reread: Callable[[], Config] | None,
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     stopped = asyncio.create_task(stop.wait())
-    start = await _started(config, name, join, stopped)
+    start = await _started(config, name, join, certificates, stopped)
     if start is None:
         return
-    node = Node(config, name, start)
+    node = Node(config, name, start, certificates)
+    if reread is not None:
+        loop.add_signal_handler(signal.SIGHUP, node.reread, reread)
     await node.start()
     loop.add_signal_handler(signal.SIGUSR1, node.requests.toggle_lines)
     # What lives now lives for good: the collector need not walk it. Full collections are rare,
@@ -588,12 +659,16 @@ async def _run(config: Config, name: str, join: bool) -> None:
 
 
 async def _started(
-    config: Config, name: str, join: bool, stopped: "asyncio.Task[bool]"
+    config: Config,
+    name: str,
+    join: bool,
+    certificates: Certificates | None,
+    stopped: "asyncio.Task[bool]",
 ) -> Start | None:
     """What the node starts from; None if it is told to stop while it waits to be added."""
     if not join:
         return begin(config, name)
-    joining = asyncio.create_task(begin_joining(config, name))
+    joining = asyncio.create_task(begin_joining(config, name, certificates))
     await asyncio.wait({joining, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if not joining.done():
         joining.cancel()

@@ -190,7 +190,7 @@ def binding_message(binding: Binding) -> pb.Binding:
 
 
 def outcome_message(outcome: Outcome) -> pb.Outcome:
-    status, binding, detail = outcome
+    status, binding, detail, _ = outcome
     if binding is None:
         return pb.Outcome(status=int(status), detail=detail)  # type: ignore[arg-type]
     return pb.Outcome(status=int(status), binding=binding_message(binding))  # type: ignore[arg-type]
@@ -200,7 +200,7 @@ def part_message(
     number: int, positions: Sequence[int], outcomes: Sequence[Outcome]
 ) -> pb.WritePart:
     """At least one outcome."""
-    statuses, bindings, details = zip(*outcomes, strict=True)
+    statuses, bindings, details, _ = zip(*outcomes, strict=True)
     units, versions, revisions, _ = zip(*[b or _NO_BINDING for b in bindings], strict=True)
     return pb.WritePart(
         number=number,

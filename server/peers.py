@@ -1,7 +1,8 @@
 """The connections between the nodes: one for each pair, carrying all of its groups' messages.
 
 Of a pair, the node with the smaller name dials and the other accepts. A connection is up once the
-handshake has passed at both ends. What is sent while it is down is refused, for Raft sends again
+handshake has passed at both ends; with TLS, each end must be the node that its certificate names.
+What is sent while it is down is refused, for Raft sends again
 what matters. A later connection of the same peer replaces the earlier one, which its other end has
 given up. Peers come and go (`set_peers`): one that is no longer named is not dialled, and refused
 when it calls; a connection that it has stays as long as it keeps it. A node that nobody has spoken
@@ -21,6 +22,7 @@ import structlog
 
 from globaltable import limits
 from globaltable.errors import ProtocolError
+from globaltable.server.accepting import Listener
 from globaltable.server.delay import DelayLine
 from globaltable.server.directories import Shown
 from globaltable.server.frames import FrameKind, FrameParser, encode
@@ -32,7 +34,9 @@ from globaltable.server.handshake import (
     decode_hello,
     encode_hello,
 )
+from globaltable.server.identities import Kind, identity_in, uris_of
 from globaltable.server.round_trip import RoundTrip
+from globaltable.server.tls import Certificates
 from globaltable.store.identity import DirectoryId
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
@@ -68,6 +72,9 @@ class _Link(asyncio.Protocol):
         self.peer = ""
         self.incarnation = 0
         self.plan = 0
+        self._certified: str | None = ""
+        """The node that the other end's certificate names; None without TLS, and until it has been
+        looked at, nobody."""
         self.heard_at = time.monotonic()
         self.address: object = None
         self.closed = asyncio.get_running_loop().create_future()
@@ -83,6 +90,13 @@ class _Link(asyncio.Protocol):
             return
         loop = asyncio.get_running_loop()
         self._idle_timer = loop.call_later(HANDSHAKE_TIMEOUT_S, self._handshake_late)
+        try:
+            self._certified = self._peers.certified(transport)
+            if self._expected:
+                self._require_certified(self._expected)
+        except ProtocolError as error:
+            self.refuse(str(error))
+            return
         if self._expected:
             self._write(FrameKind.HELLO, self._peers.hello(self._expected))
 
@@ -90,9 +104,11 @@ class _Link(asyncio.Protocol):
         self.heard_at = time.monotonic()
         try:
             for kind, body in self._parser.feed(data):
-                self._on_frame(kind, body)
+                # A TLS connection goes on reading, too, after it was closed here, until the other
+                # end has closed it.
                 if self.closing:
                     return
+                self._on_frame(kind, body)
         except ProtocolError as error:
             self.refuse(str(error))
 
@@ -141,6 +157,7 @@ class _Link(asyncio.Protocol):
             raise ProtocolError(f"{kind.name} before the handshake")
         hello = decode_hello(body)
         self._peers.check(hello, self._expected)
+        self._require_certified(hello.node)
         if not self._expected:
             self._write(FrameKind.HELLO, self._peers.hello(hello.node))
         assert self._idle_timer is not None
@@ -148,6 +165,10 @@ class _Link(asyncio.Protocol):
         self._parser.frame_bytes_max = self._peers.frame_bytes_max
         self.peer, self.incarnation, self.plan = hello.node, hello.incarnation, hello.plan
         self._peers.established(self)
+
+    def _require_certified(self, name: str) -> None:
+        if self._certified not in (None, name):
+            raise ProtocolError(f"the certificate is of node {self._certified!r}, not {name!r}")
 
     def _handshake_late(self) -> None:
         self.refuse("the handshake took too long")
@@ -227,13 +248,12 @@ class PeerLinks:
         ping_interval_s: float = 1.0,
         idle_timeout_s: float = 5.0,
         frame_bytes_max: int = limits.FRAME_BYTES_MAX,
-        server_ssl: ssl.SSLContext | None = None,
-        client_ssl: ssl.SSLContext | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
         """`on_topology` is told of what a peer says of the topology; `on_removed` that a peer
         refuses this node for good, and why; `why_removed` is asked whether to do so. `directory` is
         shown to peers, `why_lost` asked of what they show, and `on_lost` told if one refuses this
-        node's."""
+        node's. Without `certificates` everything goes in the clear."""
         self._cluster = cluster
         self._node = node
         self._incarnation = incarnation
@@ -257,12 +277,11 @@ class PeerLinks:
         self._ping_interval_s = ping_interval_s
         self._idle_timeout_s = idle_timeout_s
         self.frame_bytes_max = frame_bytes_max
-        self._server_ssl = server_ssl
-        self._client_ssl = client_ssl
+        self._certificates = certificates
         self._links: dict[str, _Link] = {}
         self._unknown: set[_Link] = set()
         self._round_trips: dict[str, RoundTrip] = {}
-        self._server: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._dialling: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._alone_since = time.monotonic()
@@ -271,10 +290,12 @@ class PeerLinks:
 
     async def start(self) -> None:
         """Listen, and dial the nodes whose names are greater. Raises `OSError` if it cannot."""
-        loop = asyncio.get_running_loop()
-        host, port = self._listen
-        self._server = await loop.create_server(
-            lambda: _Link(self, ""), host, port, ssl=self._server_ssl
+        certificates = self._certificates
+        self._listener = await Listener.listen(
+            *self._listen,
+            lambda: _Link(self, ""),
+            context=lambda: certificates.accepting if certificates is not None else None,
+            handshake_timeout_s=HANDSHAKE_TIMEOUT_S,
         )
         self._started = True
         for name in self._addresses:
@@ -308,8 +329,8 @@ class PeerLinks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._server is not None:
-            self._server.close()
+        if self._listener is not None:
+            await self._listener.close()
         links = [*self._links.values(), *self._unknown]
         for link in links:
             link.close()
@@ -373,6 +394,21 @@ class PeerLinks:
             return False
         self._unknown.add(link)
         return True
+
+    def certified(self, transport: asyncio.BaseTransport) -> str | None:
+        """The node that the other end has shown a certificate of; None without TLS. Raises
+        `ProtocolError` if it has shown one of anything else."""
+        if self._certificates is None:
+            return None
+        shown = identity_in(
+            uris_of(transport.get_extra_info("peercert")), self._certificates.cluster
+        )
+        if shown.kind is not Kind.NODE:
+            raise ProtocolError(f"the certificate is of {shown}, which is no node")
+        return shown.name
+
+    def _context(self) -> ssl.SSLContext | None:
+        return self._certificates.dialling if self._certificates is not None else None
 
     def hello(self, to: str) -> bytes:
         return encode_hello(
@@ -451,7 +487,7 @@ class PeerLinks:
                 try:
                     async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                         _, link = await loop.create_connection(
-                            lambda name=name: _Link(self, name), host, port, ssl=self._client_ssl
+                            lambda name=name: _Link(self, name), host, port, ssl=self._context()
                         )
                         await link.closed
                 except (OSError, TimeoutError) as error:
@@ -466,7 +502,7 @@ class PeerLinks:
             try:
                 async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                     _, link = await loop.create_connection(
-                        lambda: _Link(self, peer), host, port, ssl=self._client_ssl
+                        lambda: _Link(self, peer), host, port, ssl=self._context()
                     )
             except (OSError, TimeoutError) as error:
                 log.debug("peer cannot be reached", peer=peer, reason=str(error))

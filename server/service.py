@@ -62,6 +62,7 @@ _CODES: Final = {
     "UnknownTable": (grpc.StatusCode.NOT_FOUND, pb.ErrorDetail.REASON_UNKNOWN_TABLE),
     "Overloaded": (grpc.StatusCode.RESOURCE_EXHAUSTED, pb.ErrorDetail.REASON_OVERLOADED),
     "NoQuorum": (grpc.StatusCode.UNAVAILABLE, pb.ErrorDetail.REASON_NO_QUORUM),
+    "SlotElsewhere": (grpc.StatusCode.FAILED_PRECONDITION, pb.ErrorDetail.REASON_ELSEWHERE),
     "Elsewhere": (grpc.StatusCode.FAILED_PRECONDITION, pb.ErrorDetail.REASON_ELSEWHERE),
     "Compacted": (grpc.StatusCode.OUT_OF_RANGE, pb.ErrorDetail.REASON_COMPACTED),
     "Lagged": (grpc.StatusCode.OUT_OF_RANGE, pb.ErrorDetail.REASON_LAGGED),
@@ -94,7 +95,9 @@ class Backend(WriteBackend, Protocol):
 
     def status(self) -> pb.StatusResponse: ...
 
-    def topology(self, table: str, known_version: int) -> pb.TopologyResponse: ...
+    def topology(self, table: str, known: tuple[int, int]) -> pb.TopologyResponse:
+        """`known`: version plus 1 and moves, as in `TopologyRequest`."""
+        ...
 
     def placement(self, table: str) -> pb.PlacementResponse: ...
 
@@ -287,7 +290,8 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
     async def Topology(  # noqa: N802
         self, request: pb.TopologyRequest, context: Context
     ) -> pb.TopologyResponse:
-        return self._backend.topology(request.table, request.known_version)
+        known = (request.known_version, request.known_moves)
+        return self._backend.topology(request.table, known)
 
     async def Placement(  # noqa: N802
         self, request: pb.PlacementRequest, context: Context

@@ -19,6 +19,7 @@ from globaltable.geo import geo_of
 from globaltable.server.config import Config, NodeConfig
 from globaltable.server.handshake import SINCE_UNKNOWN
 from globaltable.server.peers import Peer, PeerLinks
+from globaltable.server.tls import Certificates
 from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
 from globaltable.store import identity, known_topology
 from globaltable.store.identity import DirectoryId
@@ -128,7 +129,7 @@ def _claim(config: Config, own: NodeConfig, topology: Topology, *, founds: bool)
         own.data_dir,
         cluster=config.fence,
         node=own.name,
-        groups=len(topology.groups),
+        groups=topology.founding_groups,
         slots=topology.slots,
         fresh=DirectoryId(secrets.token_hex(_ID_BYTES), founds),
     )
@@ -140,19 +141,21 @@ def _directory_id(own: NodeConfig) -> DirectoryId:
     return found
 
 
-async def begin_joining(config: Config, name: str) -> Start:
+async def begin_joining(
+    config: Config, name: str, certificates: Certificates | None = None
+) -> Start:
     """Of a node that was added; returns once it has heard of itself. Raises as `begin`."""
     own = config.node(name)
     kept = known_topology.load(own.data_dir)
     if kept is not None:
         return begin(config, name)
     log.info("waiting for the word of the others", node=name, peer=str(own.peer))
-    topology = await _Joining(config, own).heard()
+    topology = await _Joining(config, own, certificates).heard()
     if topology.cluster != config.cluster:
         raise ConfigError(f"the others are cluster {topology.cluster!r}, not {config.cluster!r}")
     require_same_geos(topology, config)
     _require_present(topology, name, own)
-    known = Known(topology, None)
+    known = Known(topology, None, topology.version)
     lock = _claim(config, own, topology, founds=False)
     known_topology.keep(own.data_dir, known)
     return Start(known, lock, False, _directory_id(own))
@@ -161,14 +164,14 @@ async def begin_joining(config: Config, name: str) -> Start:
 class _Joining:
     """Links to whoever the file names, that carry nothing but words of the topology."""
 
-    def __init__(self, config: Config, own: NodeConfig) -> None:
+    def __init__(self, config: Config, own: NodeConfig, certificates: Certificates | None) -> None:
         self._name = own.name
         self._heard: asyncio.Future[Topology] = asyncio.get_running_loop().create_future()
         self._links = PeerLinks(
             cluster=config.fence,
             node=own.name,
             incarnation=random.SystemRandom().getrandbits(62),
-            listen=(own.peer.host, own.peer.port),
+            listen=(own.listens_for_peers_on.host, own.listens_for_peers_on.port),
             peers={
                 other.name: Peer(other.peer.host, other.peer.port, since=SINCE_UNKNOWN)
                 for other in config.nodes
@@ -182,6 +185,7 @@ class _Joining:
             reconnect_max_s=config.timeouts.reconnect_max_s,
             random=random.Random(),
             since=SINCE_UNKNOWN,
+            certificates=certificates,
             on_topology=self._on_topology,
         )
 

@@ -5,6 +5,7 @@ from globaltable.placement import RoundTripS, cheapest_groups
 from globaltable.raft.adaptor import Role
 from globaltable.raft.guard import Guard
 from globaltable.server.core import NodeCore
+from globaltable.server.slot_claims import SlotClaims
 from globaltable.topology import Topology
 from globaltable.v1 import globaltable_pb2 as pb
 
@@ -65,6 +66,7 @@ def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.
         first_log_index=guard.journal.first_index,
         last_log_index=guard.journal.last_index,
         rebuilding=replica.rebuilding,
+        slots=len(replica.table.holdings.held),
     )
 
 
@@ -93,17 +95,21 @@ def placement_response(
 
 
 def topology_response(
-    topology: Topology, node: str, table: str, known_version: int
+    topology: Topology, claims: SlotClaims, node: str, table: str, known: tuple[int, int]
 ) -> pb.TopologyResponse:
-    """The whole of it, or the version alone if the caller has it (`TopologyRequest`)."""
-    response = pb.TopologyResponse(version=topology.version, node=node)
-    if known_version == topology.version + 1:
+    """The whole of it, or what tells it from others alone if the caller has it
+    (`TopologyRequest`)."""
+    response = pb.TopologyResponse(version=topology.version, moves=claims.moves, node=node)
+    if known == (topology.version + 1, claims.moves):
         return response
     response.slots = topology.slots
-    response.owners.extend(topology.owners_of(table))
+    geo = topology.geo_of(table).name
+    owners = claims.owners(topology, geo) if claims.moves else topology.owners_of(table)
+    response.owners.extend(owners)
     for one in topology.nodes:
         response.nodes.add(name=one.name, region=one.region, address=one.client)
     place = {one.name: number for number, one in enumerate(topology.nodes)}
     for group in topology.groups:
-        response.groups.add(holders=[place[name] for name in group.holders])
+        holders = [place[name] for name in group.holders]
+        response.groups.add(holders=holders, of_others=group.geo != geo)
     return response

@@ -1,13 +1,16 @@
 """The admin API's messages about the topology, and the values they stand for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from globaltable.errors import ConfigError, InvalidArgument
 from globaltable.server.config import Address
 from globaltable.server.core import NodeCore
 from globaltable.server.live_topology import LiveTopology
 from globaltable.server.round_trip import RoundTrip
-from globaltable.server.toml_section import as_name
+from globaltable.server.slot_claims import Claim
+from globaltable.slot_change import deal_slots, grow, move_slots, undo_slots
+from globaltable.slot_ranges import parse_slots
+from globaltable.toml_section import as_name
 from globaltable.topology import Node, Topology
 from globaltable.topology_change import (
     Change,
@@ -20,7 +23,6 @@ from globaltable.topology_change import (
     with_replicas,
 )
 from globaltable.v1 import admin_pb2 as pb
-from globaltable.wire.topologies import encode_topology
 
 
 def change_asked(request: pb.ChangeTopologyRequest) -> Change:
@@ -41,6 +43,16 @@ def change_asked(request: pb.ChangeTopologyRequest) -> Change:
                 return with_replicas(topology, request.replicas)
             case "drain":
                 return drain(topology, request.drain.where, undo=request.drain.undo)
+            case "grow":
+                more = request.grow
+                return grow(topology, more.groups, geo=more.geo, empty=more.empty)
+            case "move_slots":
+                slots = parse_slots(request.move_slots.slots, topology.slots)
+                return move_slots(topology, slots, request.move_slots.to)
+            case "deal_slots":
+                return deal_slots(topology, geo=request.deal_slots.geo)
+            case "undo_slots":
+                return undo_slots(topology)
             case "geo_regions":
                 asked = request.geo_regions
                 return with_geo_regions(topology, asked.name, list(asked.regions))
@@ -71,13 +83,23 @@ def topology_standing(
 ) -> pb.TopologyStanding:
     return pb.TopologyStanding(
         node=core.node,
-        json=encode_topology(live.newest),
+        json=live.text,
         unsettled=sorted(live.unsettled),
         replicas=[_standing(core, number) for number in sorted({*core.replicas, *core.failures})],
         round_trips=[
             pb.RoundTrip(node=name, round_trip_s=one.smooth_s, samples=one.samples)
             for name, one in round_trips
         ],
+        claims=[_claims(geo, claims) for geo, claims in live.claims.by_geo().items()],
+    )
+
+
+def _claims(geo: str, claims: Sequence[Claim]) -> pb.SlotClaims:
+    return pb.SlotClaims(
+        geo=geo,
+        slots=[claim.slot for claim in claims],
+        orders=[claim.order for claim in claims],
+        groups=[claim.group for claim in claims],
     )
 
 

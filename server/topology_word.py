@@ -2,15 +2,21 @@
 
 A word without text says "this is what I know". Who knows more answers with the text, who knows less
 with its own version, whereupon it is told. Words are said when a link comes up, and when there is
-something new.
+something new. Where slots have come to is told along (`slot_claims`).
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 from globaltable import limits
 from globaltable.errors import ProtocolError
+from globaltable.server.slot_claims import Claim
 from globaltable.store.known_directories import Met, decode_met, encode_met
+from globaltable.topology import SLOTS_MAX
 from globaltable.wire.packing import pack, unpack
+
+_CLAIMS_MAX: Final = 4 * SLOTS_MAX
+"""Slots are of geos, of which there are few."""
 
 
 class TopologyWord(NamedTuple):
@@ -23,24 +29,41 @@ class TopologyWord(NamedTuple):
     """The topology, or empty."""
     met: dict[str, Met]
     """The data directories that nodes were met with (`directories`)."""
+    claims: Sequence[Claim] = ()
+    """Where slots have been moved to: what is new of it, or all."""
 
 
 def encode_word(word: TopologyWord) -> bytes:
-    met = encode_met(word.met)
-    return pack([word.version, word.plan, list(word.settled.items()), word.text, met])
+    met, claims = encode_met(word.met), list(word.claims)
+    return pack([word.version, word.plan, list(word.settled.items()), word.text, met, claims])
 
 
 def decode_word(body: bytes) -> TopologyWord:
     """Raises `ProtocolError` if it is none. The text is not looked at."""
     fields = unpack(body)
-    if type(fields) is not list or len(fields) != 5:
+    if type(fields) is not list or len(fields) != 6:
         raise ProtocolError("not a word of the topology")
-    version, plan, settled, text, met = fields
+    version, plan, settled, text, met, claims = fields
     if type(text) is not str or len(text) > limits.TOPOLOGY_BYTES_MAX:
         raise ProtocolError("the text of a topology is missing or too long")
     if type(settled) is not list or not all(_is_pair(item) for item in settled):
         raise ProtocolError("not the versions by which groups are settled")
-    return TopologyWord(_number(version), _number(plan), dict(settled), text, decode_met(met))
+    versions = (_number(version), _number(plan))
+    return TopologyWord(*versions, dict(settled), text, decode_met(met), _claims(claims))
+
+
+def _claims(value: Any) -> tuple[Claim, ...]:
+    if type(value) is not list or len(value) > _CLAIMS_MAX:
+        raise ProtocolError("not where slots have been moved to")
+    claims = []
+    for item in value:
+        if type(item) is not list or len(item) != 4 or type(item[0]) is not str:
+            raise ProtocolError("not where a slot has been moved to")
+        slot, order, group = map(_number, item[1:])
+        if slot >= SLOTS_MAX or group >= SLOTS_MAX:
+            raise ProtocolError(f"slot {slot} and group {group} are none that there could be")
+        claims.append(Claim(item[0], slot, order, group))
+    return tuple(claims)
 
 
 def _is_pair(item: Any) -> bool:

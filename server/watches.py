@@ -5,17 +5,22 @@ If it lets the queue fill up it goes back to the history; if what it has not see
 there too, it is told so. Nobody waits for a slow watcher, and its memory is bounded.
 
 Invariant: a watcher is given every matching change after its position once, in the order of each
-group's revisions. All of this happens on the loop's thread, between awaits.
+group's revisions; and of a slot that moves between two groups that it watches, what was changed in
+the one before what was changed in the other. All of this happens on the loop's thread, between
+awaits.
 """
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from globaltable.errors import Compacted, Lagged, StorageError
+from globaltable.errors import Compacted, Lagged, SlotElsewhere, StorageError, Unavailable
 from globaltable.group import Changed, Replica
+from globaltable.holdings import Adoption, Holding, HoldingState
 from globaltable.model import OpKind, OutcomeStatus
+from globaltable.store.table import ROOT_STATE
+from globaltable.topology import slot_of
 from globaltable.wire.rows import HistoryRow, decode_history
 
 QUEUE_CHANGES_MAX: Final = 2_048
@@ -52,6 +57,8 @@ class Watcher:
         self.position = position
         self.queue: deque[Change] = deque()
         self.live = False
+        self.adopted = 0
+        """Of an exact one, the hop at which its group adopted the slot."""
         self.awake = asyncio.Event()
 
     def wants(self, name: bytes) -> bool:
@@ -88,6 +95,11 @@ class Watches:
         """How many prefixes of each length there are: a name is looked up once for each length,
         however many are watched."""
         self._count = 0
+        self._published: dict[int, int] = {}
+        """By group that was ever watched, the last revision that was published."""
+        self._awaited: dict[int, Sequence[Adoption]] = {}
+        """By group, its adoptions of slots of which the release has not been published."""
+        self._any_held_back = False
 
     def __len__(self) -> int:
         return self._count
@@ -103,21 +115,56 @@ class Watches:
     ) -> Watcher:
         """Watch one name, or all that begin with `start`, in `groups`, after the given revisions.
 
-        A group that `after` does not name is watched from the present on. Raises `Compacted` if
-        what came after a revision is no longer kept.
+        A group that `after` does not name is watched from the present on; but one to which the slot
+        of the one name that is watched came from a group that `after` names, from where it came.
+        Raises `Compacted` if what came after a revision is no longer kept.
         """
         position = {}
         for group in groups:
-            table = self._replica(group).table
-            position[group] = after.get(group, table.applied)
+            applied = self._replica(group).table.applied
+            self._published.setdefault(group, applied)
+            # Nothing is changed by a log's root: who begins before it misses nothing.
+            position[group] = max(after.get(group, applied), ROOT_STATE.applied)
+        for group in position.keys() - after.keys():
+            position[group] = self._begins_at(group, position)
         watcher = Watcher(start, exact, position)
+        if exact:
+            self._place(watcher, after)
         self._require_kept(watcher, Compacted)
+        for group in position:
+            self._await_releases(group)
         if not exact and start not in self._by_prefix:
             self._prefixes_by_length[len(start)] += 1
         index = self._by_name if exact else self._by_prefix
         index.setdefault(start, set()).add(watcher)
         self._count += 1
         return watcher
+
+    def _begins_at(self, group: int, position: Mapping[int, int]) -> int:
+        """The present of a group; or where it adopted a slot, if the replica here of the group that
+        released it has not come as far: that is to be told of first."""
+        for adoption in self._replica(group).table.holdings.adoptions:
+            source = position.get(adoption.source)
+            if source is not None and source < adoption.released_at:
+                return min(position[group], adoption.revision)
+        return position[group]
+
+    def _place(self, watcher: Watcher, after: Mapping[int, int]) -> None:
+        """Where in its group a watcher of one key begins, that may have watched it in another."""
+        (group,) = watcher.position
+        holding = self._holding(watcher)
+        watcher.adopted = holding.adopted
+        came = holding.state is HoldingState.HELD and holding.adopted == holding.hop > 0
+        if not after or (group in after and not (came and after[group] < holding.revision)):
+            return
+        if came and group not in after and after.get(holding.group, -1) >= holding.released_at:
+            watcher.position[group] = holding.revision
+            return
+        raise Compacted(
+            "the slot of the key was in another group meanwhile, whose changes the position does "
+            "not cover; read it, and watch from the present",
+            {group: max(self._replica(group).table.history.floor, holding.revision)},
+        )
 
     def remove(self, watcher: Watcher) -> None:
         index = self._by_name if watcher.exact else self._by_prefix
@@ -133,6 +180,13 @@ class Watches:
         """A batch was applied."""
         if not self._count:
             return
+        if group in self._published:
+            self._published[group] = changed.revision
+        if self._any_held_back:
+            self._any_held_back = False
+            self.wake_all()
+        if self._awaited:
+            self._hold_back(group)
         lengths = list(self._prefixes_by_length)
         for row in changed.rows:
             watchers = [*self._by_name.get(row.name, ())]
@@ -150,8 +204,53 @@ class Watches:
         if position is not None and watcher.live and change.revision > position:
             watcher.offer(change)
 
+    def moved(self, group: int) -> None:
+        """The group came to hold more or less slots; to be told before what it applied is
+        published. Who watches a key of one looks about."""
+        self._await_releases(group)
+        for watchers in self._by_name.values():
+            for watcher in watchers:
+                if group in watcher.position:
+                    watcher.awake.set()
+
+    def _await_releases(self, group: int) -> None:
+        """A slot may have come to be held here before its release elsewhere has been published."""
+        awaited = [one for one in self._adoptions(group) if not self._is_released(one)]
+        if awaited:
+            self._awaited[group] = awaited
+        else:
+            self._awaited.pop(group, None)
+
+    def _adoptions(self, group: int) -> Sequence[Adoption]:
+        try:
+            return self._replica(group).table.holdings.adoptions
+        except Unavailable:
+            # Out of service: who watches it will be told so.
+            return ()
+
+    def _is_released(self, adoption: Adoption) -> bool:
+        published = self._published.get(adoption.source)
+        return published is None or published >= adoption.released_at
+
+    def _hold_back(self, group: int) -> None:
+        """What the group changed waits in the history, as long as what another changed before of a
+        slot that both have held is yet to come: there each watcher finds both in order."""
+        for number in list(self._awaited):
+            self._await_releases(number)
+        if group in self._awaited:
+            self._fall_back(group)
+
     def jumped(self, group: int) -> None:
         """The group's table was replaced by a snapshot: what was skipped is in its history."""
+        try:
+            if group in self._published:
+                self._published[group] = self._replica(group).table.applied
+        except Unavailable:
+            return  # out of service: who watches it will be told so
+        self.moved(group)
+        self._fall_back(group)
+
+    def _fall_back(self, group: int) -> None:
         for index in (self._by_name, self._by_prefix):
             for watchers in index.values():
                 for watcher in watchers:
@@ -161,8 +260,44 @@ class Watches:
     def take(self, watcher: Watcher) -> list[Change]:
         """What the watcher has not seen, or the first of it; its position moves along.
 
-        Raises `Lagged` if some of it is gone.
+        Raises `Lagged` if some of it is gone, `SlotElsewhere` if the one key that is watched is in
+        another group by now, and all that was changed here has been told: it is not raised before
+        a position has been taken that covers it, with which it is gone on from there.
         """
+        if watcher.exact:
+            self._require_stayed(watcher)
+        before = dict(watcher.position)
+        changes = self._take(watcher)
+        if watcher.exact and not self._holds(watcher):
+            if watcher.live and not changes and watcher.position == before:
+                (group,) = watcher.position
+                slot = slot_of(watcher.start, self._replica(group).table.slots)
+                raise SlotElsewhere(slot, self._replica(group).table.holdings.went_to(slot))
+            watcher.awake.set()
+        return changes
+
+    def _holding(self, watcher: Watcher) -> Holding:
+        """Of the one key that is watched, in the one group in which it is."""
+        (group,) = watcher.position
+        table = self._replica(group).table
+        return table.holdings.of(slot_of(watcher.start, table.slots))
+
+    def _holds(self, watcher: Watcher) -> bool:
+        return self._holding(watcher).state is HoldingState.HELD
+
+    def _require_stayed(self, watcher: Watcher) -> None:
+        """A slot that has left and come back meanwhile was changed elsewhere between."""
+        holding = self._holding(watcher)
+        if holding.adopted != watcher.adopted:
+            (group,) = watcher.position
+            floor = self._replica(group).table.history.floor
+            raise Lagged(
+                "the slot of the key was in another group meanwhile, where it may have changed; "
+                "read it, and watch from the present",
+                {group: max(floor, holding.revision)},
+            )
+
+    def _take(self, watcher: Watcher) -> list[Change]:
         if not watcher.live:
             return self._catch_up(watcher)
         changes = list(watcher.queue)
@@ -176,26 +311,58 @@ class Watches:
         self._require_kept(watcher, Lagged)
         changes: list[Change] = []
         budget = CATCH_UP_OPS
-        for group in watcher.position:
-            table = self._replica(group).table
-            position = watcher.position[group]
-            if watcher.exact and not self._has_changed(watcher, group):
-                # Its row says that there is nothing to be found in the history.
-                watcher.position[group] = max(position, table.applied)
-                continue
-            for record in table.history.records_after(position):
-                if budget <= 0 or len(changes) >= CATCH_UP_CHANGES:
+        before: dict[int, int] = {}
+        while watcher.position != before:
+            # What one group is held back for another may have brought meanwhile.
+            before = dict(watcher.position)
+            for group in watcher.position:
+                left = self._read_on(watcher, group, changes, budget)
+                if left is None:
                     watcher.awake.set()
                     return changes
-                budget -= record.ops
-                rows = decode_history(record.data)
-                found = _changes(group, record.revision, rows)
-                changes += [change for change in found if watcher.wants(change.name)]
-                watcher.position[group] = record.revision
-            watcher.position[group] = max(watcher.position[group], table.applied)
-        watcher.live = True
+                budget = left
         watcher.awake.clear()
+        watcher.live = all(self._limit(watcher, group) is None for group in watcher.position)
+        self._any_held_back |= not watcher.live
         return changes
+
+    def _read_on(
+        self, watcher: Watcher, group: int, changes: list[Change], budget: int
+    ) -> int | None:
+        """From the history of a group, as far as the watcher may be told. What is left of the
+        budget of ops; None if it did not last."""
+        table = self._replica(group).table
+        position = watcher.position[group]
+        if watcher.exact and not self._has_changed(watcher, group):
+            # Its row says that there is nothing to be found in the history.
+            watcher.position[group] = max(position, table.applied)
+            return budget
+        limit = self._limit(watcher, group)
+        for record in table.history.records_after(position):
+            if limit is not None and record.revision > limit:
+                break
+            if budget <= 0 or len(changes) >= CATCH_UP_CHANGES:
+                return None
+            budget -= record.ops
+            rows = decode_history(record.data)
+            found = _changes(group, record.revision, rows)
+            changes += [change for change in found if watcher.wants(change.name)]
+            watcher.position[group] = record.revision
+        end = table.applied if limit is None else limit
+        watcher.position[group] = max(watcher.position[group], end)
+        return budget
+
+    def _limit(self, watcher: Watcher, group: int) -> int | None:
+        """The revision of a group behind which a watcher is told nothing yet: there the group
+        adopted a slot, and the watcher has yet to be told of changes of it that the one that
+        released it made before. None: there is none."""
+        position = watcher.position
+        for adoption in self._replica(group).table.holdings.adoptions:
+            told = position.get(adoption.source)
+            is_ahead = adoption.revision >= position[group]
+            if is_ahead and told is not None and told < adoption.released_at:
+                return adoption.revision
+        return None
 
     def _has_changed(self, watcher: Watcher, group: int) -> bool:
         """Whether the one key that it watches has, since its position."""

@@ -8,6 +8,7 @@ who sends more is held up by the stream's own flow control.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, Protocol
@@ -15,6 +16,8 @@ from typing import Final, Protocol
 from globaltable import limits
 from globaltable.errors import InvalidArgument
 from globaltable.model import Op, Outcome, OutcomeStatus
+from globaltable.server.admission import admit
+from globaltable.server.callers import CALLER
 from globaltable.server.driver import Told
 from globaltable.server.ops import (
     OpColumns,
@@ -86,14 +89,23 @@ async def write(
         if remaining == 0 and not done.done():
             done.set_result(None)
 
+    retry_delay_ms = RETRY_DELAY_MS
     if outcomes:
-        submit(backend, columns_of_write(request), timeout_s, told)
+        columns = columns_of_write(request)
+        to_tell: Told = told
+        caller = CALLER.get()
+        if caller is not None:
+            now_s = asyncio.get_running_loop().time()
+            columns, to_tell, delay_s = admit(caller, columns, told, now_s)
+            retry_delay_ms = max(RETRY_DELAY_MS, math.ceil(delay_s * 1_000))
+        if columns.ops:
+            submit(backend, columns, timeout_s, to_tell)
         await done
     response = pb.WriteResponse()
     for outcome in outcomes:
         assert outcome is not None, "every op has been told of"
         if outcome.status is OutcomeStatus.OVERLOADED:
-            response.retry_delay_ms = RETRY_DELAY_MS
+            response.retry_delay_ms = retry_delay_ms
         response.outcomes.append(outcome_message(outcome))
     return response
 
@@ -114,11 +126,13 @@ class WriteStream:
     """One caller's stream: requests are read while earlier ones are under way."""
 
     def __init__(
-        self, backend: WriteBackend, requests: Requests | None = None, caller: str = ""
+        self, backend: WriteBackend, requests: Requests | None = None, address: str = ""
     ) -> None:
         self._backend = backend
         self._requests = requests
-        self._caller = caller
+        self._address = address
+        self._caller = CALLER.get()
+        self._retry_delay_ms = RETRY_DELAY_MS
         self._unsent: list[_Part] = []
         self._ops = 0
         """Under way or unsent."""
@@ -156,7 +170,7 @@ class WriteStream:
         if self._ops >= STREAM_OPS_MAX:
             self._room.clear()
         own = _Request(request.number, columns.ops)
-        told = partial(self._told, own)
+        told: Told = partial(self._told, own)
         whole = range(columns.ops)
         try:
             require_table(columns.table, self._backend.tables)
@@ -167,7 +181,14 @@ class WriteStream:
             told(whole, [_STOPPING] * columns.ops)
             return
         if self._requests is not None:
-            own.seen = self._requests.begin("WriteStream", columns.table, columns.ops, self._caller)
+            own.seen = self._requests.begin(
+                "WriteStream", columns.table, columns.ops, self._address
+            )
+        if self._caller is not None:
+            columns, told, delay_s = admit(self._caller, columns, told, self._loop.time())
+            self._retry_delay_ms = max(self._retry_delay_ms, math.ceil(delay_s * 1_000))
+            if not columns.ops:
+                return
         submit(self._backend, columns, request.timeout_ms / 1000 or None, told)
 
     def _told(
@@ -193,8 +214,9 @@ class WriteStream:
                 self._timer.cancel()
                 self._timer = None
             unsent, self._unsent = self._unsent, []
+            retry_delay_ms, self._retry_delay_ms = self._retry_delay_ms, RETRY_DELAY_MS
             for ops, parts in _messages(unsent):
-                yield stream_response(parts)
+                yield stream_response(parts, retry_delay_ms)
                 self._ops -= ops
                 if self._ops < STREAM_OPS_MAX:
                     self._room.set()
@@ -219,12 +241,12 @@ def _messages(parts: Sequence[_Part]) -> Iterator[tuple[int, Sequence[_Part]]]:
 
 
 def stream_response(
-    parts: Sequence[_Part],
+    parts: Sequence[_Part], retry_delay_ms: int = RETRY_DELAY_MS
 ) -> pb.WriteStreamResponse:
     response = pb.WriteStreamResponse()
     for number, positions, outcomes in parts:
         part = part_message(number, positions, outcomes)
         response.parts.append(part)
         if any(outcome.status is OutcomeStatus.OVERLOADED for outcome in outcomes):
-            response.retry_delay_ms = RETRY_DELAY_MS
+            response.retry_delay_ms = retry_delay_ms
     return response

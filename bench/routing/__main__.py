@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from globaltable.bench.routing import headers
+from globaltable.bench.routing import headers, moves, push, resolve
 
 
 class Command(Protocol):
@@ -23,7 +23,12 @@ class Command(Protocol):
     def run(self, options: Namespace) -> int: ...
 
 
-COMMANDS: Final[dict[str, Command]] = {"headers": headers}
+COMMANDS: Final[dict[str, Command]] = {
+    "headers": headers,
+    "moves": moves,
+    "push": push,
+    "resolve": resolve,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -52,7 +52,7 @@ class Loss:
 
     def end(self) -> None:
         if self.kind == KILL:
-            self.running.cluster.start_node(self.victim)
+            self.running.cluster.start(self.victim)
         else:
             for other in self._others():
                 self.network.heal(self.victim, other)

@@ -116,7 +116,7 @@ class Grown:
         self._cluster.kill(self._away)
         wanted = self._applied()
         began_s = time.monotonic()
-        self._cluster.start_node(self._away)
+        self._cluster.start(self._away)
         serving_s = self._wait(began_s, self._serves)
         return {
             "restart_serving_s": serving_s,
@@ -130,7 +130,7 @@ class Grown:
         self._discard()
         wanted = self._applied()
         began_s = time.monotonic()
-        self._cluster.start_node(self._away)
+        self._cluster.start(self._away)
         took_s: list[float] = []
         waiting = threading.Thread(
             target=lambda: took_s.append(self._wait(began_s, lambda: self._has(wanted))),

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 import grpc
 
 from globaltable.bench.network import Network
-from globaltable.client import GlobalTable
+from globaltable.client import GlobalTable, TlsConfig
 from globaltable.errors import GlobalTableError
 from globaltable.model import qualified_name
 from globaltable.server.config import InjectedLatency, Placement
@@ -23,6 +23,8 @@ from globaltable.testing import LocalCluster
 
 NAME: Final = "globaltable"
 TABLE: Final = "im.session"
+CLIENT_NAME: Final = "bench"
+"""Whose certificate callers show, if the nodes ask for one."""
 OP_TIMEOUT_S: Final = 10.0
 _WATCHES_STARTING_MAX: Final = 64
 _POLL_S: Final = 0.05
@@ -90,10 +92,11 @@ class GlobalTableTarget:
 
     addresses: tuple[str, ...]
     timeout_s: float = OP_TIMEOUT_S
+    tls: TlsConfig | None = None
 
     async def connect(self) -> GlobalTableClient:
         table = await GlobalTable.connect(
-            self.addresses, table=TABLE, timeout=self.timeout_s, discover=False
+            self.addresses, table=TABLE, timeout=self.timeout_s, discover=False, tls=self.tls
         )
         return GlobalTableClient(table)
 
@@ -111,7 +114,8 @@ class GlobalTableRunning:
     def target(self, region: str) -> GlobalTableTarget:
         """A client in that region, which asks no nodes but its own."""
         addresses = self.cluster.addresses
-        return GlobalTableTarget(tuple(addresses[node] for node in self.cluster.nodes_of(region)))
+        asked = tuple(addresses[node] for node in self.cluster.nodes_of(region))
+        return GlobalTableTarget(asked, tls=self.cluster.tls(CLIENT_NAME))
 
     @property
     def groups(self) -> range:

@@ -9,11 +9,12 @@ from typing import BinaryIO, NamedTuple
 
 import globaltable
 from globaltable.admin.nodes import Node, Nodes, asking
+from globaltable.admin.topology import look
 from globaltable.backup.contents import Tally
 from globaltable.backup.reading import BackupReader
 from globaltable.backup.records import FORMAT_VERSION, Begin, Header, Origin, Trailer
 from globaltable.backup.writing import BackupWriter
-from globaltable.errors import NoQuorum, ProtocolError
+from globaltable.errors import NoQuorum, ProtocolError, Unavailable
 from globaltable.v1 import admin_pb2 as pb
 
 Progress = Callable[[int, int], None]
@@ -47,24 +48,40 @@ def take(nodes: Nodes, file: BinaryIO, progress: Progress) -> Taken:
         successor_id="",
         tables=tuple(nodes.cluster.tables),
         slots=nodes.cluster.slots,
-        groups=nodes.cluster.groups,
+        groups=nodes.groups,
         begun_at_ms=int(time.time() * 1_000),
         made_by=globaltable.__version__,
     )
     shares = _shares(nodes)
+    moves = _moves(nodes)
     writer = BackupWriter(file.write, header)
     for node, groups in shares:
         with asking(node.address):
             _write(writer, node.stub.Backup(pb.BackupRequest(groups=groups)), progress)
+    if _moves(nodes) != moves:
+        raise Unavailable("slots were moved between groups meanwhile: take the backup again")
     trailer = writer.finish()
     contents = writer.contents
     return Taken(header, trailer, contents.tally, contents.heads, writer.bytes)
 
 
+def _moves(nodes: Nodes) -> int:
+    """Rises with each move of a slot. Raises `Unavailable` while there are any under way: what is
+    in a slot that moves would be in the backup twice, or not at all, for groups are not of one
+    time."""
+    now = look([node.address for node in nodes.nodes])
+    if now.slots_under_way:
+        raise Unavailable(
+            f"{len(now.slots_under_way)} slots are on their way between groups: take the backup "
+            "once they are there (globaltable slots wait)"
+        )
+    return now.moves
+
+
 def _shares(nodes: Nodes) -> list[tuple[Node, Sequence[int]]]:
     """Each group from the first node, in the order in which they were given, that serves it."""
     shares: dict[str, tuple[Node, list[int]]] = {}
-    for group in range(nodes.cluster.groups):
+    for group in range(nodes.groups):
         serving = nodes.serving(group)
         if not serving:
             why = [f"{n.name}: {refusal}" for n in nodes.nodes if (refusal := n.refusal(group))]

@@ -67,7 +67,7 @@ class Comparison(NamedTuple):
 
 def check(nodes: Nodes) -> Iterator[Comparison]:
     """Group by group."""
-    for group in range(nodes.cluster.groups):
+    for group in range(nodes.groups):
         yield _compare(nodes, group)
 
 

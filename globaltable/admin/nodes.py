@@ -1,13 +1,14 @@
 """The nodes of one cluster, as their admin API describes them, and what their errors mean here."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 import grpc
 
 from globaltable import limits
+from globaltable.client.tls import Credentials, TlsConfig, open_channel
 from globaltable.errors import (
     ConfigError,
     ConnectFailed,
@@ -16,6 +17,7 @@ from globaltable.errors import (
     InvalidArgument,
     NoQuorum,
     Overloaded,
+    PermissionDenied,
     ProtocolError,
     Rejected,
 )
@@ -48,6 +50,8 @@ def _error_of(address: str, error: grpc.RpcError) -> GlobalTableError:
             return Overloaded(text, _RETRY_DELAY_S)
         case grpc.StatusCode.DATA_LOSS:
             return Corrupt(text)
+        case grpc.StatusCode.PERMISSION_DENIED | grpc.StatusCode.UNAUTHENTICATED:
+            return PermissionDenied(text)
         case grpc.StatusCode.UNIMPLEMENTED:
             return ProtocolError(f"{address}: the node is of a version without this command")
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -63,6 +67,13 @@ def asking(address: str) -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         raise _error_of(address, error) from error
+
+
+def nobody_answers(refusals: Sequence[GlobalTableError]) -> GlobalTableError:
+    """What to raise of them all: that this client may not, if that is what each node said."""
+    if refusals and all(isinstance(one, PermissionDenied) for one in refusals):
+        return refusals[0]
+    return ConnectFailed("no node answers: " + "; ".join(map(str, refusals)))
 
 
 class Node(NamedTuple):
@@ -91,7 +102,13 @@ class Node(NamedTuple):
 class Nodes:
     """A cluster's nodes that could be reached. A context manager."""
 
-    def __init__(self, nodes: list[Node], missing: dict[str, GlobalTableError]) -> None:
+    def __init__(
+        self,
+        nodes: list[Node],
+        missing: dict[str, GlobalTableError],
+        tls: TlsConfig | None = None,
+    ) -> None:
+        self._credentials = Credentials(tls)
         self.nodes = nodes
         self.missing = missing
         """By address, why nothing was heard of a node."""
@@ -99,13 +116,13 @@ class Nodes:
         self._topologies: list[Topology] = []
 
     @classmethod
-    def connect(cls, addresses: Iterable[str]) -> Self:
+    def connect(cls, addresses: Iterable[str], tls: TlsConfig | None = None) -> Self:
         """All nodes that there are by the word of those at `addresses`, which need not be all, and
         may be of nodes that were removed.
 
         Raises `ConnectFailed` if none answers, `ConfigError` if they are of several clusters.
         """
-        connected = cls([], {})
+        connected = cls([], {}, tls)
         try:
             for address in dict.fromkeys(addresses):
                 connected._connect(address)
@@ -118,7 +135,7 @@ class Nodes:
         return connected
 
     def _connect(self, address: str) -> None:
-        channel = grpc.insecure_channel(address, options=_OPTIONS)
+        channel = open_channel(address, self._credentials.newest(), _OPTIONS)
         self._channels.append(channel)
         stub = pb_grpc.AdminServiceStub(channel)
         try:
@@ -142,8 +159,7 @@ class Nodes:
 
     def _require_one_cluster(self) -> None:
         if not self.nodes:
-            why = "; ".join(map(str, self.missing.values()))
-            raise ConnectFailed(f"no node answers: {why}")
+            raise nobody_answers(list(self.missing.values()))
         first = self.nodes[0]
         for node in self.nodes:
             if _shape(node.description) != _shape(first.description):
@@ -161,6 +177,11 @@ class Nodes:
     def cluster(self) -> pb.DescribeResponse:
         """What is said alike by all."""
         return self.nodes[0].description
+
+    @property
+    def groups(self) -> int:
+        """How many there are, by the word of who has heard of most."""
+        return max(node.description.groups for node in self.nodes)
 
     def serving(self, group: int) -> list[Node]:
         return [node for node in self.nodes if node.serves(group)]
@@ -192,10 +213,6 @@ def _topology(address: str, stub: pb_grpc.AdminServiceStub) -> Topology:
     return decode_topology(answer.json)
 
 
-def _shape(description: pb.DescribeResponse) -> tuple[str, str, int, int]:
-    return (
-        description.cluster,
-        description.cluster_id,
-        description.groups,
-        description.slots,
-    )
+def _shape(description: pb.DescribeResponse) -> tuple[str, str, int]:
+    # Not how many groups there are: one node hears of those that are added before the other.
+    return description.cluster, description.cluster_id, description.slots

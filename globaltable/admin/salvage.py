@@ -21,7 +21,7 @@ Invariant: nothing is changed in the directories but that, in the end, they are 
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack, closing
 from typing import BinaryIO, Final, NamedTuple, TypedDict
 
@@ -29,7 +29,9 @@ import globaltable
 from globaltable.admin.backup import Progress, Taken
 from globaltable.backup.records import FORMAT_VERSION, Begin, Header, Origin
 from globaltable.backup.writing import BackupWriter
+from globaltable.deal import Deal
 from globaltable.errors import ConfigError, Corrupt, StorageError
+from globaltable.holdings import Holdings, keepers
 from globaltable.model import Batch
 from globaltable.raft.journal import Journal, founders_in, is_no_op
 from globaltable.server.config import Config, NodeConfig
@@ -37,7 +39,7 @@ from globaltable.store import identity, known_topology
 from globaltable.store.frozen import FrozenRows
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
-from globaltable.table import Table, is_system_row
+from globaltable.table import Table, is_system_row, slot_of_row
 from globaltable.topology import Topology
 from globaltable.wire.batches import decode_batch
 from globaltable.wire.packing import pack
@@ -110,11 +112,11 @@ class _Survivor:
         voters = journal.members.voters if journal.members is not None else ()
         return Standing(name, journal.last_term, journal.last_index, state.applied, "", voters)
 
-    def replayed(self, group: int, slots: int) -> Table:
+    def replayed(self, group: int, slots: int, deal: Deal) -> Table:
         """The group's table, at the end of its log."""
         image = self.table.image(group)
         state = image.state
-        table = Table(slots, self.table.rows(group), state, image.history)
+        table = Table(slots, self.table.rows(group), state, image.history, deal)
         journal = Journal(group, self.log.load(group), state.applied, state.applied_term)
         for command, index, term in journal:
             if index <= table.applied:
@@ -222,17 +224,35 @@ class Salvage:
             made_by=globaltable.__version__,
         )
         writer = BackupWriter(file.write, header)
+        kept = self._kept(found)
         for group, chosen, _ in found:
             survivor = self._survivors[chosen.node]
-            table = survivor.replayed(group, config.slots)
+            table = self._replayed(group, chosen)
             writer.begin_group(Begin(group, table.applied, chosen.last_term, chosen.node))
-            for rows in _rows(survivor, group, table):
+            for rows in _rows(survivor, group, table, kept[group]):
                 writer.rows(pack(rows))
                 progress(writer.contents.tally.rows, 0)
             writer.end_group()
         trailer = writer.finish()
         contents = writer.contents
         return Taken(header, trailer, contents.tally, contents.heads, writer.bytes)
+
+    def _replayed(self, group: int, chosen: Standing) -> Table:
+        deal = self.topology.deal_of(group)
+        return self._survivors[chosen.node].replayed(group, self.config.slots, deal)
+
+    def _kept(self, found: Sequence[Found]) -> dict[int, set[int]]:
+        """By group, the slots that are taken from it. Each is taken once, though what the survivors
+        have of two groups between which it moved may be of different times."""
+        of_geos: dict[str, dict[int, Holdings]] = {}
+        for group, chosen, _ in found:
+            geo = self.topology.groups[group].geo
+            of_geos.setdefault(geo, {})[group] = self._replayed(group, chosen).holdings
+        kept: dict[int, set[int]] = {group: set() for group, _, _ in found}
+        for of_groups in of_geos.values():
+            for slot, group in keepers(of_groups).items():
+                kept[group].add(slot)
+        return kept
 
     def retire(self) -> None:
         """No node of the old cluster starts on these directories again."""
@@ -250,9 +270,12 @@ class Salvage:
         self.close()
 
 
-def _rows(survivor: _Survivor, group: int, table: Table) -> Iterator[list[tuple[bytes, bytes]]]:
+def _rows(
+    survivor: _Survivor, group: int, table: Table, slots: Set[int]
+) -> Iterator[list[tuple[bytes, bytes]]]:
     with closing(survivor.table.open_rows(group)) as source:
         rows = FrozenRows(source, table.freeze())
         while chunk := rows.next_rows(_CHUNK_BYTES):
-            if callers := [row for row in chunk if not is_system_row(row[0])]:
+            own = [row for row in chunk if slot_of_row(row[0]) in slots]
+            if callers := [row for row in own if not is_system_row(row[0])]:
                 yield callers

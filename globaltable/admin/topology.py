@@ -9,12 +9,15 @@ from typing import Final, NamedTuple
 
 import grpc
 
+from globaltable.admin.nodes import nobody_answers
+from globaltable.client.tls import Credentials, TlsConfig, open_channel
 from globaltable.errors import (
     ConnectFailed,
     GlobalTableError,
     InvalidArgument,
     NoQuorum,
     OutcomeUnknown,
+    PermissionDenied,
     Rejected,
 )
 from globaltable.topology import Group, Node, Topology
@@ -42,12 +45,26 @@ class ClusterProgress(NamedTuple):
     groups: Sequence[GroupProgress]
     silent: Sequence[str]
     """Nodes that did not answer."""
+    holders: Mapping[str, Sequence[int]]
+    """By geo, the group that holds each slot now, or to which it is just being handed over."""
+    moves: int
+    """Rises with each move of a slot."""
     round_trips: Mapping[tuple[str, str], pb.RoundTrip]
     """By who measured it, and to which node."""
 
     @property
     def is_settled(self) -> bool:
         return not any(group.waits_for for group in self.groups)
+
+    @property
+    def slots_under_way(self) -> list[tuple[str, int]]:
+        """Slots, each with its geo, that are not yet held by the group that is to hold them."""
+        return [
+            (geo, slot)
+            for geo, holders in self.holders.items()
+            for slot, wanted in enumerate(self.topology.assignment(geo))
+            if holders[slot] != wanted
+        ]
 
     def led_by_others(self) -> list[int]:
         """Groups whose leader is not who should lead them, though that node answers."""
@@ -84,13 +101,13 @@ class ClusterProgress(NamedTuple):
         ]
 
 
-def look(addresses: Sequence[str]) -> ClusterProgress:
+def look(addresses: Sequence[str], tls: TlsConfig | None = None) -> ClusterProgress:
     """Ask the nodes at these addresses, and all that they know of. Raises `ConnectFailed` if none
     answers."""
     answers: dict[str, pb.TopologyStanding] = {}
     asked: set[str] = set()
     waiting = list(addresses)
-    reasons = []
+    refusals: list[GlobalTableError] = []
     while waiting:
         address = waiting.pop(0)
         if address in asked:
@@ -103,14 +120,15 @@ def look(addresses: Sequence[str]) -> ClusterProgress:
                     pb.GetTopologyRequest(), timeout=timeout_s
                 ),
                 ASK_TIMEOUT_S,
+                tls,
             )
         except GlobalTableError as error:
-            reasons.append(str(error))
+            refusals.append(error)
             continue
         answers[answer.node] = answer
         waiting += [node.client for node in decode_topology(answer.json).nodes]
     if not answers:
-        raise ConnectFailed("no node answers: " + "; ".join(reasons))
+        raise nobody_answers(refusals)
     newest = max(map(decode_topology, (a.json for a in answers.values())), key=lambda t: t.version)
     silent = [name for name in newest.node_by_name if name not in answers]
     unsettled = {g.number for g in newest.groups}
@@ -121,7 +139,23 @@ def look(addresses: Sequence[str]) -> ClusterProgress:
     round_trips = {
         (name, one.node): one for name, answer in answers.items() for one in answer.round_trips
     }
-    return ClusterProgress(newest, groups, silent, round_trips)
+    holders, moves = _holders(newest, answers)
+    return ClusterProgress(newest, groups, silent, holders, moves, round_trips)
+
+
+def _holders(
+    topology: Topology, answers: dict[str, pb.TopologyStanding]
+) -> tuple[dict[str, list[int]], int]:
+    latest: dict[tuple[str, int], tuple[int, int]] = {}
+    for claim in (claim for answer in answers.values() for claim in answer.claims):
+        for slot, order, group in zip(claim.slots, claim.orders, claim.groups, strict=True):
+            at = (claim.geo, slot)
+            latest[at] = max(latest.get(at, (0, 0)), (order, group))
+    holders = {}
+    for geo in ("", *(geo.name for geo in topology.geos)):
+        dealt = topology.dealt_to(geo)
+        holders[geo] = [latest.get((geo, at), (0, group))[1] for at, group in enumerate(dealt)]
+    return holders, sum(order for order, _ in latest.values())
 
 
 def _progress(
@@ -165,11 +199,14 @@ def _waits_for(
 
 
 def change(
-    addresses: Sequence[str], request: pb.ChangeTopologyRequest, timeout_s: float
+    addresses: Sequence[str],
+    request: pb.ChangeTopologyRequest,
+    timeout_s: float,
+    tls: TlsConfig | None = None,
 ) -> Topology:
     """Change the topology: asked of the nodes that hold group 0, the first that can. Raises
     `Rejected` with the node's reason, or `OutcomeUnknown` if it may have happened."""
-    now = look(addresses)
+    now = look(addresses, tls)
     nodes = now.topology.node_by_name
     progress = now.groups[_TOPOLOGY_GROUP]
     holders = [
@@ -184,6 +221,7 @@ def change(
                 nodes[name].client,
                 lambda stub, left_s: stub.ChangeTopology(request, timeout=left_s),
                 timeout_s,
+                tls,
             )
             return decode_topology(answer.json)
         except (NoQuorum, ConnectFailed) as refused:
@@ -195,8 +233,9 @@ def _call(
     address: str,
     ask: Callable[[pb_grpc.AdminServiceStub, float], pb.TopologyStanding],
     timeout_s: float,
+    tls: TlsConfig | None,
 ) -> pb.TopologyStanding:
-    with grpc.insecure_channel(address) as channel:
+    with open_channel(address, Credentials(tls).newest()) as channel:
         try:
             return ask(pb_grpc.AdminServiceStub(channel), timeout_s)
         except grpc.RpcError as error:
@@ -210,6 +249,8 @@ def _error_of(error: grpc.RpcError, address: str) -> GlobalTableError:
             return Rejected(details)
         case grpc.StatusCode.INVALID_ARGUMENT:
             return InvalidArgument(details)
+        case grpc.StatusCode.PERMISSION_DENIED | grpc.StatusCode.UNAUTHENTICATED:
+            return PermissionDenied(f"{address}: {details}")
         case grpc.StatusCode.UNAVAILABLE:
             return ConnectFailed(f"{address}: {details}")
         case grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -14,6 +14,7 @@ from rich.table import Table
 from globaltable.cli.exits import ExitStatus
 from globaltable.cli.options import addresses_of
 from globaltable.cli.progress import bar
+from globaltable.cli.tls import tls
 from globaltable.errors import ConfigError, Corrupt
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def backup(
 
     began = time.monotonic()
     with (
-        Nodes.connect(addresses(config, node)) as nodes,
+        Nodes.connect(addresses(config, node), tls()) as nodes,
         created(file, force=force) as out,
         bar("backup") as progress,
     ):
@@ -112,7 +113,7 @@ def restore(
     from globaltable.admin.restore import restore as bring_in
 
     began = time.monotonic()
-    with Nodes.connect(addresses(config, node)) as nodes, opened(file) as source:
+    with Nodes.connect(addresses(config, node), tls()) as nodes, opened(file) as source:
         with bar("restore") as progress:
             restored = bring_in(source, nodes, progress)
         cluster = nodes.cluster.cluster

@@ -7,6 +7,7 @@ import typer
 
 from globaltable.cli.backup import AsJson, ConfigFile, NodeAddresses, addresses
 from globaltable.cli.exits import ExitStatus
+from globaltable.cli.tls import tls
 from globaltable.model import split_name
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def check(
     from globaltable.admin.check import check as compare
     from globaltable.admin.nodes import Nodes
 
-    with Nodes.connect(addresses(config, node)) as nodes:
+    with Nodes.connect(addresses(config, node), tls()) as nodes:
         comparisons = []
         for one in compare(nodes):
             comparisons.append(one)

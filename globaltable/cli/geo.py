@@ -10,6 +10,7 @@ from rich.table import Table
 
 from globaltable.cli.member import AsJson, NoWait, Timeout, carry_out
 from globaltable.cli.options import ENDPOINTS_DEFAULT, Endpoints, addresses_of
+from globaltable.cli.tls import tls
 
 geo = typer.Typer(
     name="geo",
@@ -27,7 +28,7 @@ def list_geos(endpoints: Endpoints = ENDPOINTS_DEFAULT, as_json: AsJson = False)
     """
     from globaltable.admin.topology import look
 
-    now = look(addresses_of(endpoints))
+    now = look(addresses_of(endpoints), tls())
     region_of = now.topology.region_of
     records: list[dict[str, Any]] = []
     everywhere = tuple(dict.fromkeys(node.region for node in now.topology.nodes))

@@ -9,20 +9,26 @@ import typer
 import globaltable
 from globaltable.cli import (
     backup,
+    cert,
     check,
     demo,
     drain,
     geo,
+    groups,
     header_keys,
     member,
     node,
     plan,
     rebuild,
     recover,
+    route_move,
+    router,
+    routes,
     sessions,
     status,
 )
 from globaltable.cli.exits import ExitStatus, status_of
+from globaltable.cli.tls import Ca, Cert, CertKey, remember
 from globaltable.errors import GlobalTableError
 
 EPILOG = (
@@ -55,8 +61,13 @@ def _root(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: CertKey = None,
 ) -> None:
-    pass
+    # What gRPC would print of handshakes that fail, errors tell.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    remember(ca, cert, key)
 
 
 for _command in (
@@ -78,9 +89,18 @@ for _command in (
     check.check,
     recover.recover,
     drain.drain,
+    router.router,
+    router.agent,
+    routes.resolve,
+    cert.cert,
 ):
     app.command()(_command)
 app.add_typer(member.member)
+app.add_typer(groups.groups)
+app.add_typer(groups.slots)
+app.add_typer(routes.policy)
+app.add_typer(routes.unit)
+app.add_typer(route_move.route)
 app.add_typer(header_keys.keys)
 app.add_typer(geo.geo)
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from globaltable.cli.exits import ExitStatus
 from globaltable.cli.options import ENDPOINTS_DEFAULT, Endpoints, addresses_of
+from globaltable.cli.tls import tls
 
 if TYPE_CHECKING:
     from globaltable.admin.topology import ClusterProgress
@@ -56,7 +57,7 @@ def list_members(endpoints: Endpoints = ENDPOINTS_DEFAULT, as_json: AsJson = Fal
     """
     from globaltable.admin.topology import look
 
-    now = look(addresses_of(endpoints))
+    now = look(addresses_of(endpoints), tls())
     if as_json:
         print(json.dumps(record(now)))
     else:
@@ -163,7 +164,7 @@ def carry_out(
         raise typer.BadParameter(f"{timeout_s} is not a number of seconds above 0")
     addresses = addresses_of(endpoints)
     began = time.monotonic()
-    topology = change(addresses, request, min(timeout_s, 30.0))
+    topology = change(addresses, request, min(timeout_s, 30.0), tls())
     addresses += [node.client for node in topology.nodes if node.client not in addresses]
     if not as_json:
         print(f"decided: version {topology.version} of the topology")
@@ -174,7 +175,7 @@ def carry_out(
     told: dict[int, str] = {}
     while True:
         try:
-            now: ClusterProgress | None = look(addresses)
+            now: ClusterProgress | None = look(addresses, tls())
         except ConnectFailed:
             now = None
         if now is not None and now.topology.version >= topology.version:

@@ -32,15 +32,19 @@ def node(
     """Run one node of a region.
 
     It serves until SIGTERM or SIGINT, then hands its leadership over, finishes what is under way,
-    and ends. Logs go to stderr. See config.example.toml for the configuration.
+    and ends. On SIGHUP it reads permissions and allowances anew. Logs go to stderr. See
+    config.example.toml for the configuration.
     """
     from globaltable.server import config_file
 
     loaded = config_file.load(config)
     own = loaded.node(name)
     if check:
+        from globaltable.server.tls import certificates_of
+
+        certificates_of(loaded, name)
         print(f"{config}: node {own.name} of cluster {loaded.cluster} is well configured")
         return
     from globaltable.server.node import run
 
-    run(loaded, name, join=join)
+    run(loaded, name, join=join, reread=lambda: config_file.load(config))

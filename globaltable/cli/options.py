@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from globaltable.cli.tls import tls
+
 if TYPE_CHECKING:
     from globaltable.client import SyncGlobalTable
 
@@ -56,5 +58,7 @@ def connected(endpoints: str, table: str, timeout_s: float) -> "Iterator[SyncGlo
 
     if not (timeout_s > 0 and math.isfinite(timeout_s)):
         raise typer.BadParameter(f"{timeout_s} is not a number of seconds above 0")
-    with SyncGlobalTable.connect(addresses_of(endpoints), table=table, timeout=timeout_s) as client:
+    with SyncGlobalTable.connect(
+        addresses_of(endpoints), table=table, timeout=timeout_s, tls=tls()
+    ) as client:
         yield client

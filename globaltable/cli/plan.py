@@ -17,6 +17,7 @@ from rich.table import Table
 
 from globaltable.cli.options import ENDPOINTS_DEFAULT, Endpoints, addresses_of
 from globaltable.cli.status import ask
+from globaltable.cli.tls import tls
 from globaltable.errors import ConfigError, GlobalTableError, Unavailable
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _of_cluster(
     from globaltable.admin.plan import make_plan
     from globaltable.admin.topology import look
 
-    now = look(addresses)
+    now = look(addresses, tls())
     topology = now.topology
     regions = {node.region for node in topology.nodes}
     measured_ms, settled = _measured_between(now)

@@ -136,11 +136,13 @@ def _discard(loaded: "Config", own: "NodeConfig", named: Collection[int]) -> Non
 
 
 def _discard_all(loaded: "Config", own: "NodeConfig") -> None:
-    from globaltable.store import identity, replacement
+    from globaltable.store import identity, known_topology, replacement
 
     lock = _claim(loaded, own, if_damaged=True)
+    groups = _groups(loaded, own)
     try:
-        replacement.discard_all(own.data_dir, _groups(loaded, own))
+        known_topology.note_loss(own.data_dir, loaded.topology())
+        replacement.discard_all(own.data_dir, groups)
         identity.write(
             own.data_dir,
             cluster=loaded.fence,
@@ -151,7 +153,7 @@ def _discard_all(loaded: "Config", own: "NodeConfig") -> None:
         )
     finally:
         os.close(lock)
-    _tell(own.name, list(range(_groups(loaded, own))))
+    _tell(own.name, list(range(groups)))
 
 
 def _tell(region: str, discarded: list[int]) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from globaltable.cli.exits import ExitStatus
 from globaltable.cli.member import state_of
 from globaltable.cli.options import ENDPOINTS_DEFAULT, AsJson, Endpoints, addresses_of
+from globaltable.cli.tls import tls
 from globaltable.errors import GlobalTableError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def status(
             print(json.dumps({"address": address, **_plain(one)}))
     elif statuses:
         console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-        now = look([*statuses])
+        now = look([*statuses], tls())
         console.print(_nodes(statuses, now))
         console.print()
         console.print(_groups(statuses))
@@ -60,7 +61,7 @@ def ask(address: str, timeout_s: float) -> "Status":
 
     # Any valid name does: a status is of the node, not of a table.
     with SyncGlobalTable.connect(
-        [address], table="status", timeout=timeout_s, discover=False
+        [address], table="status", timeout=timeout_s, discover=False, tls=tls()
     ) as client:
         return client.status(address)
 
@@ -125,6 +126,7 @@ def _groups(statuses: "dict[str, Status]") -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for title in ("GROUP", "LEADER", "TERM"):
         table.add_column(title)
+    table.add_column("SLOTS", justify="right")
     for one in statuses.values():
         table.add_column(f"APPLIED ON {one.node}", justify="right")
     by_group: dict[int, dict[str, GroupStatus]] = {}
@@ -134,5 +136,8 @@ def _groups(statuses: "dict[str, Status]") -> Table:
     for number, replicas in sorted(by_group.items()):
         latest = max(replicas.values(), key=lambda replica: (replica.term, replica.leader_region))
         applied = [_standing(replicas[at]) if at in replicas else "" for at in statuses]
-        table.add_row(str(number), latest.leader_region or "none", str(latest.term), *applied)
+        # Of the replica that has applied most.
+        slots = max(replicas.values(), key=lambda replica: replica.applied_revision).slots
+        known = (latest.leader_region or "none", str(latest.term), str(slots))
+        table.add_row(str(number), *known, *applied)
     return table

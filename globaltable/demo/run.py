@@ -100,7 +100,7 @@ class _Demo:
         figures.resumed_led_by_others_s = resumption.led_by_others
         wanted = self._applied(cluster.regions[1])
         began = time.perf_counter()
-        cluster.start_node(killed)
+        cluster.start(killed)
         await asyncio.to_thread(cluster.wait_ready)
         while (took := time.perf_counter() - began) < _TIMEOUT_S:
             applied = self._applied(killed)

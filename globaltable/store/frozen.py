@@ -28,6 +28,14 @@ class FrozenRows:
 
     def next_rows(self, bytes_max: int) -> list[tuple[bytes, bytes]]:
         """About so many bytes of them; none behind the last."""
+        while True:
+            rows = self._next_rows(bytes_max)
+            present = [row for row in rows if row[1]]
+            if present or not rows:
+                return present
+
+    def _next_rows(self, bytes_max: int) -> list[tuple[bytes, bytes]]:
+        """With those that have been deleted in memory, which are empty."""
         flushed = self._source.next_rows(bytes_max)
         if flushed:
             end = bisect_right(self._keys, flushed[-1][0], self._at)

@@ -2,19 +2,24 @@
 
 A node without a replica of group 0 starts with what it kept here. What it founded is kept because
 the groups that have never changed say nowhere else who their members are, and a file may be edited.
+And it is kept which of the groups that are added later it may found: one that it may have founded
+before, and voted in, it must not.
 
 Invariant: what is found is one that was written, whole: it is replaced by a rename, and carries a
 checksum.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
 
 from globaltable.errors import Corrupt, ProtocolError, StorageError
-from globaltable.topology import Topology
+from globaltable.topology import Group, Topology
 from globaltable.wire.topologies import decode_topology, encode_topology
+
+LOST: Final = -1
 
 _FILE: Final = "topology"
 _NOTHING: Final = "null"
@@ -25,6 +30,18 @@ class Known(NamedTuple):
 
     newest: Topology
     founding: Topology | None
+    founds_after: int = 0
+    """Of the groups that were added, the node founds those of later versions only: a node that
+    joined first heard of itself in this one. `LOST` if it had its data discarded, and may have
+    founded groups that it has not heard of since."""
+
+    @property
+    def founded(self) -> list[Group]:
+        """The groups as they were founded, of which this node may be a founder."""
+        founding = self.founding.groups if self.founding is not None else ()
+        after = self.founds_after
+        added = [group for group in self.newest.groups if after != LOST and group.since > after]
+        return [*founding, *(replace(group, replicas=group.founders) for group in added)]
 
 
 def load(directory: Path) -> Known | None:
@@ -40,24 +57,25 @@ def load(directory: Path) -> Known | None:
         raise StorageError(f"{path} cannot be read: {error}") from error
     checksum, _, body = text.partition("\n")
     lines = body.splitlines()
-    if checksum != _checksum(body) or len(lines) != 2:
+    if checksum != _checksum(body) or len(lines) not in (2, 3):
         raise Corrupt(
             f"{path} is damaged: its checksum is wrong; take it from the newest backup of this "
             "directory, or have the node rebuilt under another name (globaltable member replace)"
         )
-    newest, founding = lines
     try:
-        return Known(
-            decode_topology(newest), None if founding == _NOTHING else decode_topology(founding)
-        )
-    except ProtocolError as error:
+        newest = decode_topology(lines[0])
+        founding = None if lines[1] == _NOTHING else decode_topology(lines[1])
+        # Who wrote two lines knew of no groups that are added.
+        before = newest.version if founding is None else 0
+        return Known(newest, founding, int(lines[2]) if len(lines) == 3 else before)
+    except (ProtocolError, ValueError) as error:
         raise Corrupt(f"{path} is damaged: {error}") from error
 
 
 def keep(directory: Path, known: Known) -> None:
     """Durable when it returns. Raises `StorageError` if it cannot be."""
     founding = _NOTHING if known.founding is None else encode_topology(known.founding)
-    body = f"{encode_topology(known.newest)}\n{founding}\n"
+    body = f"{encode_topology(known.newest)}\n{founding}\n{known.founds_after}\n"
     path = directory / _FILE
     partial = path.with_suffix(".new")
     try:
@@ -73,6 +91,16 @@ def keep(directory: Path, known: Known) -> None:
             os.close(descriptor)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+def note_loss(directory: Path, founded: Topology) -> None:
+    """The node's data are being discarded, `founded` being the topology that its file has: unless
+    it has kept what it knew, nobody knows which groups it has taken part in."""
+    try:
+        known = load(directory)
+    except Corrupt:
+        known = None
+    keep(directory, (known or Known(founded, founded))._replace(founds_after=LOST))
 
 
 def forget(directory: Path) -> None:

@@ -21,9 +21,11 @@ import lmdb
 from globaltable import limits
 from globaltable.errors import Corrupt, ProtocolError, StorageError
 from globaltable.history import HistoryRecord
+from globaltable.holdings import NO_MOVES
 from globaltable.model import is_name
 from globaltable.store.table import ROOT_STATE, SnapshotChunk, TableImage
 from globaltable.table import SLOT_BYTES, Flush, TableState
+from globaltable.wire.holdings import moves_fields, moves_of
 from globaltable.wire.members import fields_of, members_of
 from globaltable.wire.packing import pack, unpack
 from globaltable.wire.rows import decode_history, decode_row
@@ -83,18 +85,21 @@ class _Pointer:
 
     def encoded(self) -> bytes:
         state: list[Any] = list(self.state[:3])
-        members = self.state.members
-        if members is not None:
-            state.append(fields_of(members))
+        members, moves = self.state.members, self.state.moves
+        if members is not None or moves.moved:
+            state.append(None if members is None else fields_of(members))
+        if moves.moved:
+            state.append(moves_fields(moves))
         return pack([self.generation, state])
 
     @classmethod
     def decoded(cls, key: bytes, value: bytes) -> "_Pointer":
         try:
             generation, state = unpack(_unseal(key, value, "state of group"))
-            members = members_of(state[3]) if len(state) == 4 else None
-            applied, applied_term, floor = state[:3]
-            return cls(generation, TableState(applied, applied_term, floor, members))
+            applied, applied_term, floor, *rest = state
+            members = members_of(rest[0]) if rest and rest[0] is not None else None
+            moves = moves_of(rest[1]) if len(rest) > 1 else NO_MOVES
+            return cls(generation, TableState(applied, applied_term, floor, members, moves))
         except (ProtocolError, TypeError, ValueError) as error:
             raise Corrupt(f"group {key.hex()} of table/ does not decode: {error}") from error
 
@@ -208,7 +213,13 @@ class LmdbTableStore:
         pointer = self._pointer(transaction, group)
         assert flush.state.applied >= pointer.state.applied, (group, flush.state, pointer.state)
         prefix = _prefix(pointer.generation)
-        self._put_rows(transaction, prefix, sorted(flush.rows.items()))
+        rows = sorted(flush.rows.items())
+        if not all(flush.rows.values()):
+            for key, row in rows:
+                if not row:
+                    transaction.delete(prefix + key, db=self.rows_db)
+            rows = [(key, row) for key, row in rows if row]
+        self._put_rows(transaction, prefix, rows)
         for record in flush.history:
             # Records that the history forgot again before this flush are not written at all.
             if record.revision > flush.state.floor:

@@ -2,10 +2,13 @@
 
 ::
 
-    with LocalCluster(round_trip_ms=10) as cluster:
+    with LocalCluster(link_faults=True) as cluster:
         with SyncGlobalTable.connect(cluster.addresses.values(), table="im.session") as sessions:
             sessions.bind("cid:1", unit="A")
             cluster.kill("a")
+            cluster.cut("b", "c")
+
+With pytest it is the fixture `globaltable_cluster` (`pytest_plugin`). Needs `globaltable[server]`.
 """
 
 from globaltable.testing.cluster import ClusterError, LocalCluster

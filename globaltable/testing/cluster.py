@@ -23,15 +23,31 @@ from typing import Any, Final, Self
 
 import grpc
 
+from globaltable.admin.certificates import make_set, pair_of
+from globaltable.client.tls import Credentials, TlsConfig, open_channel
 from globaltable.errors import GlobalTableError
 from globaltable.server.config import Address, Config, InjectedLatency, NodeConfig
 from globaltable.server.config_file import render
+from globaltable.server.security import (
+    ALL_TABLES,
+    EVERYBODY,
+    NODE_PLACEHOLDER,
+    Permission,
+    Right,
+    Security,
+    TlsFiles,
+)
+from globaltable.testing.relay import Detour, PeerRelay
+from globaltable.testing.socket_owner import owner_of
+from globaltable.testing.ways import Pair, both
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 
 READY_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 10.0
 _POLL_S: Final = 0.02
+_OBSERVER: Final = "observer"
+"""The client that a secured cluster itself is."""
 
 
 class ClusterError(GlobalTableError):
@@ -61,20 +77,27 @@ class LocalCluster:
         nodes_per_region: int = 1,
         tables: Sequence[str] = ("im.session",),
         round_trip_ms: float = 0.0,
+        link_faults: bool = False,
         directory: Path | None = None,
         hosts: Mapping[str, str] | None = None,
         wrappers: Mapping[str, Sequence[str]] | None = None,
         seen_by: Callable[[str, Config], Config] | None = None,
+        secure: Security | None = None,
         **overrides: Any,
     ) -> None:
         """`overrides` replace fields of `Config` (`groups=2`, `limits=Limits(...)`). Data goes to
         `directory`, or to a temporary one that is removed at the end. With several
-        `nodes_per_region`, those of region a are named a-1, a-2 and so on.
+        `nodes_per_region`, those of region a are named a-1, a-2 and so on. `round_trip_ms` between
+        regions is added by the nodes. With `link_faults` what they send each other passes through
+        this process, so that it can be cut and delayed.
 
         For faults that are put around a node: `hosts` are addresses other than 127.0.0.1 to listen
         on, by region; `wrappers` are words before the command of a region's nodes, of a program
         that executes the rest in its own place (`ip netns exec`, `env`); `seen_by` makes of the
         configuration what a node reads, so that it reaches the others by a detour.
+
+        `secure` has all links go over TLS, with certificates made in the directory: of the nodes,
+        and of the clients that it names (`tls`).
         """
         self._own_directory = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="globaltable-"))
@@ -82,7 +105,7 @@ class LocalCluster:
         self._seen_by = seen_by
         hosts = hosts or {}
         names = [(name, region) for region in regions for name in _names(region, nodes_per_region)]
-        ports = iter(free_ports(2 * len(names)))
+        ports = iter(free_ports(3 * len(names)))
         self.config = replace(
             Config(
                 cluster="local",
@@ -94,6 +117,7 @@ class LocalCluster:
                         peer=Address(hosts.get(region, "127.0.0.1"), next(ports)),
                         client=Address(hosts.get(region, "127.0.0.1"), next(ports)),
                         data_dir=self.directory / name,
+                        peer_listen=Address("127.0.0.1", next(ports)) if link_faults else None,
                     )
                     for name, region in names
                 ),
@@ -103,8 +127,16 @@ class LocalCluster:
             ),
             **overrides,
         )
+        if secure is not None:
+            self.config = self._secured(secure)
+        elif hosts:
+            plaintext = replace(self.config.security, plaintext_beyond_loopback=True)
+            self.config = replace(self.config, security=plaintext)
         self._config_path = self.directory / "cluster.toml"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._is_written = False
+        self._link_faults = link_faults
+        self._links: PeerRelay | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -122,6 +154,25 @@ class LocalCluster:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+    # --- who may -------------------------------------------------------------------------------
+
+    def _secured(self, secure: Security) -> Config:
+        """Certificates are made, and one client more may look at the nodes: this cluster itself."""
+        own = Permission((_OBSERVER,), frozenset((Right.READ,)), (ALL_TABLES,))
+        permissions = (*secure.permissions, own)
+        clients = {name for one in permissions for name in one.clients} | {*secure.allowances}
+        directory = self.directory / "tls"
+        make_set(directory, self.config, sorted(clients - {EVERYBODY}))
+        files = TlsFiles(directory / "ca.pem", *pair_of(directory, f"node-{NODE_PLACEHOLDER}"))
+        return replace(self.config, security=replace(secure, tls=files, permissions=permissions))
+
+    def tls(self, client: str) -> TlsConfig | None:
+        """What a client shows; None if this cluster is not secured."""
+        files = self.config.security.tls
+        if files is None:
+            return None
+        return TlsConfig(files.ca, *pair_of(files.ca.parent, f"client-{client}"))
 
     # --- what there is ---------------------------------------------------------------------------
 
@@ -167,24 +218,37 @@ class LocalCluster:
 
     def status(self, node: str, timeout_s: float = 2.0) -> pb.StatusResponse:
         """What the node says of itself. Raises `grpc.RpcError` if it does not answer."""
-        with grpc.insecure_channel(self.addresses[node]) as channel:
+        credentials = Credentials(self.tls(_OBSERVER)).newest()
+        with open_channel(self.addresses[node], credentials) as channel:
             stub = pb_grpc.GlobalTableServiceStub(channel)
             return stub.Status(pb.StatusRequest(), timeout=timeout_s)
 
     # --- life ------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start every node."""
+    def start(self, *nodes: str, options: Sequence[str] = ()) -> None:
+        """Start these nodes, or all that do not run; it returns before they serve. `options` are of
+        the command that starts them."""
+        if not self._is_written:
+            self._write_configuration()
+        if self._link_faults and self._links is None:
+            detours = {
+                node.name: Detour(node.peer, node.listens_for_peers_on)
+                for node in self.config.nodes
+            }
+            self._links = PeerRelay(detours, self._node_at)
+        for node in nodes or [node for node in self.nodes if not self.is_running(node)]:
+            self._start(node, options)
+
+    def _write_configuration(self) -> None:
+        self._is_written = True
         self.directory.mkdir(parents=True, exist_ok=True)
         self._config_path.write_text(render(self.config), encoding="utf-8")
-        for node in self.nodes:
-            if self._seen_by is not None:
+        if self._seen_by is not None:
+            for node in self.nodes:
                 own = render(self._seen_by(node, self.config))
                 self._read_by(node).write_text(own, encoding="utf-8")
-            self.start_node(node)
 
-    def start_node(self, node: str, *options: str) -> None:
-        """Start one node; it returns before the node serves."""
+    def _start(self, node: str, options: Sequence[str]) -> None:
         assert not self.is_running(node), f"{node} is running"
         wrapper = self._wrappers.get(self.config.node(node).region, ())
         command = [*wrapper, sys.executable, "-m", "globaltable", "node"]
@@ -207,6 +271,9 @@ class LocalCluster:
             except subprocess.TimeoutExpired:
                 self.kill(node)
         self._processes.clear()
+        if self._links is not None:
+            self._links.close()
+            self._links = None
         if self._own_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -270,6 +337,54 @@ class LocalCluster:
 
     def resume(self, node: str) -> None:
         self._signal(node, signal.SIGCONT)
+
+    def cut(self, a: str, b: str | None = None, *, one_way: bool = False) -> None:
+        """Let nothing pass between two nodes, or between the nodes of two regions; without `b`
+        between `a` and all others. `one_way`: from `a` to `b` alone. Clients reach every node."""
+        self.links.ways.change(self._between(a, b, one_way), lambda way: replace(way, cut=True))
+
+    def delay(self, a: str, b: str | None = None, *, round_trip_ms: float) -> None:
+        """Have the links between them take so long, to there and back, beside what they take."""
+        delay_s = round_trip_ms / 2_000
+        self.links.ways.change(self._between(a, b), lambda way: replace(way, delay_s=delay_s))
+
+    def heal(self) -> None:
+        """Undo all that `cut` and `delay` have done."""
+        self.links.ways.open_all()
+
+    def mend(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Heal, resume and start whatever needs it, and wait until the cluster is ready."""
+        if self._link_faults:
+            self.heal()
+        for node in self.nodes:
+            self.resume(node)
+        self.start()
+        self.wait_ready(timeout_s)
+
+    @property
+    def links(self) -> PeerRelay:
+        """What carries the links. Raises `ClusterError` without `link_faults`, or before start."""
+        if self._links is None:
+            raise ClusterError(
+                "the nodes are connected directly: give LocalCluster link_faults=True, and start it"
+            )
+        return self._links
+
+    def _between(self, a: str, b: str | None, one_way: bool = False) -> list[Pair]:
+        near = self._named(a)
+        far = self._named(b) if b is not None else [n for n in self.nodes if n not in near]
+        pairs = [(one, other) for one in near for other in far if one != other]
+        return pairs if one_way else both(pairs)
+
+    def _named(self, name: str) -> Sequence[str]:
+        """The nodes of a region, or the node of that name."""
+        return self.nodes_of(name) or (self.config.node(name).name,)
+
+    def _node_at(self, near_port: int, far_port: int) -> str | None:
+        """The node whose socket is connected so."""
+        nodes = {process.pid: node for node, process in list(self._processes.items())}
+        pid = owner_of(near_port, far_port, nodes)
+        return nodes[pid] if pid is not None else None
 
     def _signal(self, node: str, number: int) -> None:
         if self.is_running(node):

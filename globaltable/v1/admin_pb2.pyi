@@ -6,6 +6,36 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class GetHoldingRequest(_message.Message):
+    __slots__ = ("group", "slot")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    slot: int
+    def __init__(self, group: _Optional[int] = ..., slot: _Optional[int] = ...) -> None: ...
+
+class HoldingStanding(_message.Message):
+    __slots__ = ("holding",)
+    HOLDING_FIELD_NUMBER: _ClassVar[int]
+    holding: bytes
+    def __init__(self, holding: _Optional[bytes] = ...) -> None: ...
+
+class TakeStepRequest(_message.Message):
+    __slots__ = ("group", "step")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    step: bytes
+    def __init__(self, group: _Optional[int] = ..., step: _Optional[bytes] = ...) -> None: ...
+
+class StepOutcome(_message.Message):
+    __slots__ = ("status", "detail")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    status: int
+    detail: str
+    def __init__(self, status: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
+
 class DescribeRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -252,18 +282,32 @@ class RoundTrip(_message.Message):
     def __init__(self, node: _Optional[str] = ..., round_trip_s: _Optional[float] = ..., samples: _Optional[int] = ...) -> None: ...
 
 class TopologyStanding(_message.Message):
-    __slots__ = ("node", "json", "unsettled", "replicas", "round_trips")
+    __slots__ = ("node", "json", "unsettled", "replicas", "round_trips", "claims")
     NODE_FIELD_NUMBER: _ClassVar[int]
     JSON_FIELD_NUMBER: _ClassVar[int]
     UNSETTLED_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     ROUND_TRIPS_FIELD_NUMBER: _ClassVar[int]
+    CLAIMS_FIELD_NUMBER: _ClassVar[int]
     node: str
     json: str
     unsettled: _containers.RepeatedScalarFieldContainer[int]
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStanding]
     round_trips: _containers.RepeatedCompositeFieldContainer[RoundTrip]
-    def __init__(self, node: _Optional[str] = ..., json: _Optional[str] = ..., unsettled: _Optional[_Iterable[int]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStanding, _Mapping]]] = ..., round_trips: _Optional[_Iterable[_Union[RoundTrip, _Mapping]]] = ...) -> None: ...
+    claims: _containers.RepeatedCompositeFieldContainer[SlotClaims]
+    def __init__(self, node: _Optional[str] = ..., json: _Optional[str] = ..., unsettled: _Optional[_Iterable[int]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStanding, _Mapping]]] = ..., round_trips: _Optional[_Iterable[_Union[RoundTrip, _Mapping]]] = ..., claims: _Optional[_Iterable[_Union[SlotClaims, _Mapping]]] = ...) -> None: ...
+
+class SlotClaims(_message.Message):
+    __slots__ = ("geo", "slots", "orders", "groups")
+    GEO_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    geo: str
+    slots: _containers.RepeatedScalarFieldContainer[int]
+    orders: _containers.RepeatedScalarFieldContainer[int]
+    groups: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, geo: _Optional[str] = ..., slots: _Optional[_Iterable[int]] = ..., orders: _Optional[_Iterable[int]] = ..., groups: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class MemberNode(_message.Message):
     __slots__ = ("name", "region", "peer", "client", "learner")
@@ -301,6 +345,34 @@ class Leaders(_message.Message):
     nodes: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class Growth(_message.Message):
+    __slots__ = ("groups", "geo", "empty")
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    GEO_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_FIELD_NUMBER: _ClassVar[int]
+    groups: int
+    geo: str
+    empty: bool
+    def __init__(self, groups: _Optional[int] = ..., geo: _Optional[str] = ..., empty: bool = ...) -> None: ...
+
+class MoveSlots(_message.Message):
+    __slots__ = ("slots", "to")
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    slots: str
+    to: int
+    def __init__(self, slots: _Optional[str] = ..., to: _Optional[int] = ...) -> None: ...
+
+class DealSlots(_message.Message):
+    __slots__ = ("geo",)
+    GEO_FIELD_NUMBER: _ClassVar[int]
+    geo: str
+    def __init__(self, geo: _Optional[str] = ...) -> None: ...
+
+class UndoSlots(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class GeoRegions(_message.Message):
     __slots__ = ("name", "regions")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -310,7 +382,7 @@ class GeoRegions(_message.Message):
     def __init__(self, name: _Optional[str] = ..., regions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ChangeTopologyRequest(_message.Message):
-    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders", "geo_regions")
+    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders", "geo_regions", "grow", "move_slots", "deal_slots", "undo_slots")
     ADD_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
@@ -318,6 +390,10 @@ class ChangeTopologyRequest(_message.Message):
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     LEADERS_FIELD_NUMBER: _ClassVar[int]
     GEO_REGIONS_FIELD_NUMBER: _ClassVar[int]
+    GROW_FIELD_NUMBER: _ClassVar[int]
+    MOVE_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    DEAL_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    UNDO_SLOTS_FIELD_NUMBER: _ClassVar[int]
     add: MemberNode
     remove: str
     replace: ReplaceNode
@@ -325,4 +401,8 @@ class ChangeTopologyRequest(_message.Message):
     drain: Drain
     leaders: Leaders
     geo_regions: GeoRegions
-    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ..., geo_regions: _Optional[_Union[GeoRegions, _Mapping]] = ...) -> None: ...
+    grow: Growth
+    move_slots: MoveSlots
+    deal_slots: DealSlots
+    undo_slots: UndoSlots
+    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ..., geo_regions: _Optional[_Union[GeoRegions, _Mapping]] = ..., grow: _Optional[_Union[Growth, _Mapping]] = ..., move_slots: _Optional[_Union[MoveSlots, _Mapping]] = ..., deal_slots: _Optional[_Union[DealSlots, _Mapping]] = ..., undo_slots: _Optional[_Union[UndoSlots, _Mapping]] = ...) -> None: ...

@@ -84,6 +84,16 @@ class AdminServiceStub(object):
                 request_serializer=globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.SerializeToString,
                 response_deserializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
                 _registered_method=True)
+        self.GetHolding = channel.unary_unary(
+                '/globaltable.v1.AdminService/GetHolding',
+                request_serializer=globaltable_dot_v1_dot_admin__pb2.GetHoldingRequest.SerializeToString,
+                response_deserializer=globaltable_dot_v1_dot_admin__pb2.HoldingStanding.FromString,
+                _registered_method=True)
+        self.TakeStep = channel.unary_unary(
+                '/globaltable.v1.AdminService/TakeStep',
+                request_serializer=globaltable_dot_v1_dot_admin__pb2.TakeStepRequest.SerializeToString,
+                response_deserializer=globaltable_dot_v1_dot_admin__pb2.StepOutcome.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -172,6 +182,22 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetHolding(self, request, context):
+        """--- what nodes ask of each other when slots move
+
+        What the node's replica of a group holds of a slot.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TakeStep(self, request, context):
+        """Has a group, of which the node holds a replica, take a step of a slot's move.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -224,6 +250,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ChangeTopology,
                     request_deserializer=globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.FromString,
                     response_serializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.SerializeToString,
+            ),
+            'GetHolding': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHolding,
+                    request_deserializer=globaltable_dot_v1_dot_admin__pb2.GetHoldingRequest.FromString,
+                    response_serializer=globaltable_dot_v1_dot_admin__pb2.HoldingStanding.SerializeToString,
+            ),
+            'TakeStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeStep,
+                    request_deserializer=globaltable_dot_v1_dot_admin__pb2.TakeStepRequest.FromString,
+                    response_serializer=globaltable_dot_v1_dot_admin__pb2.StepOutcome.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -496,6 +532,60 @@ class AdminService(object):
             '/globaltable.v1.AdminService/ChangeTopology',
             globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.SerializeToString,
             globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHolding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/globaltable.v1.AdminService/GetHolding',
+            globaltable_dot_v1_dot_admin__pb2.GetHoldingRequest.SerializeToString,
+            globaltable_dot_v1_dot_admin__pb2.HoldingStanding.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/globaltable.v1.AdminService/TakeStep',
+            globaltable_dot_v1_dot_admin__pb2.TakeStepRequest.SerializeToString,
+            globaltable_dot_v1_dot_admin__pb2.StepOutcome.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,6 +26,7 @@ class OutcomeStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTCOME_STATUS_OVERLOADED: _ClassVar[OutcomeStatus]
     OUTCOME_STATUS_UNKNOWN: _ClassVar[OutcomeStatus]
     OUTCOME_STATUS_ELSEWHERE: _ClassVar[OutcomeStatus]
+    OUTCOME_STATUS_PERMISSION_DENIED: _ClassVar[OutcomeStatus]
 
 class ChangeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -54,6 +55,7 @@ OUTCOME_STATUS_UNAVAILABLE: OutcomeStatus
 OUTCOME_STATUS_OVERLOADED: OutcomeStatus
 OUTCOME_STATUS_UNKNOWN: OutcomeStatus
 OUTCOME_STATUS_ELSEWHERE: OutcomeStatus
+OUTCOME_STATUS_PERMISSION_DENIED: OutcomeStatus
 CHANGE_KIND_UNSPECIFIED: ChangeKind
 CHANGE_KIND_BOUND: ChangeKind
 CHANGE_KIND_MOVED: ChangeKind
@@ -268,7 +270,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GroupStatus(_message.Message):
-    __slots__ = ("group", "role", "term", "leader_region", "preferred_region", "commit_revision", "applied_revision", "first_log_index", "last_log_index", "failed", "failure", "rebuilding")
+    __slots__ = ("group", "role", "term", "leader_region", "preferred_region", "commit_revision", "applied_revision", "first_log_index", "last_log_index", "failed", "failure", "rebuilding", "slots")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
@@ -281,6 +283,7 @@ class GroupStatus(_message.Message):
     FAILED_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     REBUILDING_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
     group: int
     role: Role
     term: int
@@ -293,7 +296,8 @@ class GroupStatus(_message.Message):
     failed: bool
     failure: str
     rebuilding: str
-    def __init__(self, group: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., term: _Optional[int] = ..., leader_region: _Optional[str] = ..., preferred_region: _Optional[str] = ..., commit_revision: _Optional[int] = ..., applied_revision: _Optional[int] = ..., first_log_index: _Optional[int] = ..., last_log_index: _Optional[int] = ..., failed: bool = ..., failure: _Optional[str] = ..., rebuilding: _Optional[str] = ...) -> None: ...
+    slots: int
+    def __init__(self, group: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., term: _Optional[int] = ..., leader_region: _Optional[str] = ..., preferred_region: _Optional[str] = ..., commit_revision: _Optional[int] = ..., applied_revision: _Optional[int] = ..., first_log_index: _Optional[int] = ..., last_log_index: _Optional[int] = ..., failed: bool = ..., failure: _Optional[str] = ..., rebuilding: _Optional[str] = ..., slots: _Optional[int] = ...) -> None: ...
 
 class PeerStatus(_message.Message):
     __slots__ = ("node", "region", "connected", "round_trip_s")
@@ -330,12 +334,14 @@ class StatusResponse(_message.Message):
     def __init__(self, cluster: _Optional[str] = ..., node: _Optional[str] = ..., region: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., tables: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[_Union[GroupStatus, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[PeerStatus, _Mapping]]] = ..., slots: _Optional[int] = ...) -> None: ...
 
 class TopologyRequest(_message.Message):
-    __slots__ = ("table", "known_version")
+    __slots__ = ("table", "known_version", "known_moves")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     KNOWN_VERSION_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_MOVES_FIELD_NUMBER: _ClassVar[int]
     table: str
     known_version: int
-    def __init__(self, table: _Optional[str] = ..., known_version: _Optional[int] = ...) -> None: ...
+    known_moves: int
+    def __init__(self, table: _Optional[str] = ..., known_version: _Optional[int] = ..., known_moves: _Optional[int] = ...) -> None: ...
 
 class TopologyNode(_message.Message):
     __slots__ = ("name", "region", "address")
@@ -348,26 +354,30 @@ class TopologyNode(_message.Message):
     def __init__(self, name: _Optional[str] = ..., region: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class TopologyGroup(_message.Message):
-    __slots__ = ("holders",)
+    __slots__ = ("holders", "of_others")
     HOLDERS_FIELD_NUMBER: _ClassVar[int]
+    OF_OTHERS_FIELD_NUMBER: _ClassVar[int]
     holders: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, holders: _Optional[_Iterable[int]] = ...) -> None: ...
+    of_others: bool
+    def __init__(self, holders: _Optional[_Iterable[int]] = ..., of_others: bool = ...) -> None: ...
 
 class TopologyResponse(_message.Message):
-    __slots__ = ("version", "node", "slots", "owners", "nodes", "groups")
+    __slots__ = ("version", "node", "moves", "slots", "owners", "nodes", "groups")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
+    MOVES_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     OWNERS_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     version: int
     node: str
+    moves: int
     slots: int
     owners: _containers.RepeatedScalarFieldContainer[int]
     nodes: _containers.RepeatedCompositeFieldContainer[TopologyNode]
     groups: _containers.RepeatedCompositeFieldContainer[TopologyGroup]
-    def __init__(self, version: _Optional[int] = ..., node: _Optional[str] = ..., slots: _Optional[int] = ..., owners: _Optional[_Iterable[int]] = ..., nodes: _Optional[_Iterable[_Union[TopologyNode, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[TopologyGroup, _Mapping]]] = ...) -> None: ...
+    def __init__(self, version: _Optional[int] = ..., node: _Optional[str] = ..., moves: _Optional[int] = ..., slots: _Optional[int] = ..., owners: _Optional[_Iterable[int]] = ..., nodes: _Optional[_Iterable[_Union[TopologyNode, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[TopologyGroup, _Mapping]]] = ...) -> None: ...
 
 class PlacementRequest(_message.Message):
     __slots__ = ("table",)
@@ -396,6 +406,7 @@ class ErrorDetail(_message.Message):
         REASON_COMPACTED: _ClassVar[ErrorDetail.Reason]
         REASON_LAGGED: _ClassVar[ErrorDetail.Reason]
         REASON_ELSEWHERE: _ClassVar[ErrorDetail.Reason]
+        REASON_PERMISSION_DENIED: _ClassVar[ErrorDetail.Reason]
     REASON_UNSPECIFIED: ErrorDetail.Reason
     REASON_INVALID_ARGUMENT: ErrorDetail.Reason
     REASON_LIMIT_EXCEEDED: ErrorDetail.Reason
@@ -405,6 +416,7 @@ class ErrorDetail(_message.Message):
     REASON_COMPACTED: ErrorDetail.Reason
     REASON_LAGGED: ErrorDetail.Reason
     REASON_ELSEWHERE: ErrorDetail.Reason
+    REASON_PERMISSION_DENIED: ErrorDetail.Reason
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RETRY_DELAY_MS_FIELD_NUMBER: _ClassVar[int]

@@ -1,4 +1,4 @@
-"""One log entry: a batch of ops.
+"""One log entry: a batch of ops, or a step of a slot's move.
 
 The bytes are part of the log's and the wire's format. `decode_batch` accepts only what
 `encode_batch` can have made from valid values, so that a batch which was once admitted to the log
@@ -11,6 +11,7 @@ from globaltable import limits
 from globaltable.errors import ProtocolError
 from globaltable.model import TOPOLOGY_NAME, Batch, Op, OpKind, is_name
 from globaltable.wire.packing import pack, shown, unpack
+from globaltable.wire.slot_steps import step_fields, step_of
 
 BATCH_ID_BYTES = 16
 _KINDS: dict[int, OpKind] = {int(kind): kind for kind in OpKind}
@@ -20,20 +21,27 @@ _ID_LIMIT = 2**64
 
 def encode_batch(batch: Batch) -> bytes:
     """The bytes of a log entry."""
-    return pack(batch)
+    if batch.step is None:
+        return pack(batch[:3])
+    return pack([*batch[:3], step_fields(batch.step)])
 
 
 def decode_batch(data: bytes) -> Batch:
     """The batch of a log entry; `ProtocolError` if the bytes are not one."""
     value = unpack(data)
     try:
-        batch_id, as_of, rows = value
+        batch_id, as_of, rows, *steps = value
         if type(batch_id) is not bytes or len(batch_id) != BATCH_ID_BYTES:
             raise ProtocolError(f"batch id {shown(batch_id)} is not {BATCH_ID_BYTES} bytes")
         if type(as_of) is not int or not 0 <= as_of < _ID_LIMIT:
             raise ProtocolError(f"as_of {shown(as_of)} is not a revision")
         if type(rows) is not list or len(rows) > limits.BATCH_OPS_MAX:
             raise ProtocolError(f"a batch holds at most {limits.BATCH_OPS_MAX} ops")
+        if steps:
+            (fields,) = steps
+            if rows:
+                raise ProtocolError("a step of a slot's move is a batch of its own")
+            return Batch(batch_id, as_of, (), step_of(fields))
         return Batch(batch_id, as_of, tuple([_decode_op(*row) for row in rows]))
     except (TypeError, ValueError) as error:
         raise ProtocolError(f"not a batch: {error}") from error

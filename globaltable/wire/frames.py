@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from globaltable import limits
 from globaltable.errors import ProtocolError
+from globaltable.holdings import NO_MOVES
 from globaltable.members import MEMBERS_MAX
 from globaltable.raft.journal import MEMBERS
 from globaltable.raft.messages import (
@@ -35,6 +36,7 @@ from globaltable.raft.messages import (
 )
 from globaltable.store.log import Entry
 from globaltable.table import TableState
+from globaltable.wire.holdings import moves_fields, moves_of
 from globaltable.wire.members import decode_members, fields_of, members_of
 from globaltable.wire.packing import pack, shown, unpack
 
@@ -155,16 +157,19 @@ def _decode_names(names: list[Any]) -> tuple[str, ...]:
 
 def _encode_state(state: TableState) -> list[Any]:
     members = state.members
-    return [*state[:3], None if members is None else fields_of(members)]
+    known = None if members is None else fields_of(members)
+    moves = [moves_fields(state.moves)] if state.moves.moved else []
+    return [*state[:3], known, *moves]
 
 
 def _decode_state(fields: list[Any]) -> TableState:
-    numbers, members = fields[:3], fields[3:]
-    if len(fields) != 4 or any(type(v) is not int or not 0 <= v < 2**63 for v in numbers):
+    numbers, rest = fields[:3], fields[3:]
+    if len(rest) not in (1, 2) or any(type(v) is not int or not 0 <= v < 2**63 for v in numbers):
         raise ProtocolError(f"not the state of a table: {shown(fields)}")
     applied, applied_term, floor = numbers
-    known = None if members[0] is None else members_of(members[0])
-    state = TableState(applied, applied_term, floor, known)
+    known = None if rest[0] is None else members_of(rest[0])
+    moves = moves_of(rest[1]) if len(rest) == 2 else NO_MOVES
+    state = TableState(applied, applied_term, floor, known, moves)
     if state.floor > state.applied:
         raise ProtocolError(f"a table's history begins behind its end: {state}")
     return state

@@ -83,7 +83,7 @@ def outcomes_of(rows: Sequence[HistoryRow]) -> list[Outcome]:
     kinds, _, _, _, _, units, versions, revisions = zip(*rows, strict=True)
     created = [kind is OpKind.BIND for kind in kinds]
     bindings = from_columns(Binding, units, versions, revisions, created)
-    return from_columns(Outcome, repeat(OutcomeStatus.APPLIED), bindings, repeat(""))
+    return from_columns(Outcome, repeat(OutcomeStatus.APPLIED), bindings, repeat(""), repeat(-1))
 
 
 def encode_history(rows: list[HistoryRow]) -> bytes:
@@ -93,9 +93,14 @@ def encode_history(rows: list[HistoryRow]) -> bytes:
 def decode_history(data: bytes) -> list[HistoryRow]:
     """`Corrupt` if the bytes are not a history record."""
     try:
-        return [_history_row(*fields) for fields in unpack(data)]
+        return history_rows_of(unpack(data))
     except (ProtocolError, KeyError, TypeError, ValueError) as error:
         raise Corrupt(f"not a history record: {data[:64]!r} ({error})") from error
+
+
+def history_rows_of(rows: Any) -> list[HistoryRow]:
+    """Of plain values; raises one of several errors if they are not rows of a history."""
+    return [_history_row(*fields) for fields in rows]
 
 
 def _history_row(

@@ -15,7 +15,7 @@ import pytest
 
 from globaltable.bench import emulator
 from globaltable.bench.emulator import Carried, Emulator, EmulatorError, Place, compiler
-from globaltable.bench.way import OPEN, Way
+from globaltable.testing.ways import OPEN, Way
 
 needs_compiler = pytest.mark.skipif(not compiler(), reason="there is no C compiler")
 A, B, C = range(3)

@@ -17,7 +17,7 @@ import pytest
 from globaltable.bench import namespaces
 from globaltable.bench.namespaces import HERE, Namespaces
 from globaltable.bench.network import NetworkError, RoundTrips, open_network, ping_ms
-from globaltable.bench.way import Way
+from globaltable.testing.ways import Way
 
 WHY_NOT: Final = namespaces.why_not()
 needs_namespaces = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "possible")

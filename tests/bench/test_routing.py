@@ -25,3 +25,27 @@ def test_headers_are_measured_and_written_down(
     assert found["bytes"] == {"HMAC": 71, "Ed25519": 119}
     for row in found["rows"]:
         assert row["what"] in printed and 0 < row["p50_us"] <= row["p99_us"]
+
+
+def test_resolving_is_measured_and_written_down(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "resolve.json"
+    assert main(["resolve", "--seconds", "0.01", "--routes", "50", "--json", str(path)]) == 0
+    found = json.loads(path.read_text())["per_second"]
+    printed = capsys.readouterr().out
+    assert all(what in printed and per_second > 0 for what, per_second in found.items())
+    assert (
+        found["L2, known in this process"] > found["from an agent in the same process, 1 at a time"]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_push_is_measured_and_written_down(tmp_path: Path) -> None:
+    path = tmp_path / "push.json"
+    few = ["--clients", "20", "--processes", "2", "--moves", "3", "--pause", "0.3"]
+    assert main(["push", *few, "--json", str(path)]) == 0
+    found = json.loads(path.read_text())["push"]
+    assert 10.0 <= found["push_p50_ms"] <= found["push_p99_ms"] <= found["push_max_ms"]
+    assert found["router_us_per_message"] > 0

@@ -109,23 +109,22 @@ class ScriptedNode(pb_grpc.GlobalTableServiceServicer):
 
     # --- life ------------------------------------------------------------------------------------
 
-    async def start(self, credentials: grpc.ServerCredentials | None = None) -> None:
+    async def start(
+        self, credentials: grpc.ServerCredentials | None = None, address: str = "127.0.0.1:0"
+    ) -> None:
         self._server = grpc.aio.server()
         pb_grpc.add_GlobalTableServiceServicer_to_server(self, self._server)
         port = (
-            self._server.add_secure_port("127.0.0.1:0", credentials)
+            self._server.add_secure_port(address, credentials)
             if credentials is not None
-            else self._server.add_insecure_port("127.0.0.1:0")
+            else self._server.add_insecure_port(address)
         )
         self.address = f"127.0.0.1:{port}"
         await self._server.start()
 
-    async def restart(self) -> None:
+    async def restart(self, credentials: grpc.ServerCredentials | None = None) -> None:
         """Come back, at the same address."""
-        self._server = grpc.aio.server()
-        pb_grpc.add_GlobalTableServiceServicer_to_server(self, self._server)
-        self._server.add_insecure_port(self.address)
-        await self._server.start()
+        await self.start(credentials, self.address)
 
     async def stop(self) -> None:
         """Break every connection, as a node that dies does."""

@@ -2,15 +2,19 @@
 
 import asyncio
 import itertools
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from globaltable import limits
-from globaltable.client import Binding, ClientClosed
+from globaltable.admin.certificates import pair_of
+from globaltable.client import Binding, ClientClosed, GlobalTable, TlsConfig
 from globaltable.errors import (
+    ConfigError,
     ConnectFailed,
     GlobalTableError,
     InvalidArgument,
@@ -19,7 +23,9 @@ from globaltable.errors import (
     ProtocolError,
     VersionConflict,
 )
+from globaltable.server.identities import Identity, Kind
 from globaltable.v1 import globaltable_pb2 as pb
+from tests.certificates import Pki
 from tests.client.asking import ASKING, SLACK_S, connect
 from tests.client.desk import TABLE
 from tests.client.scripted_node import ScriptedNode, hang, say
@@ -108,12 +114,58 @@ class TestLife:
         with pytest.raises(ClientClosed):
             await client.get("k")
 
-    async def test_with_credentials_the_channel_is_a_secure_one(self) -> None:
+    async def test_with_tls_both_ends_show_who_they_are(self, tmp_path: Path) -> None:
+        pki = Pki(tmp_path)
         node = ScriptedNode()
-        await node.start(grpc.local_server_credentials())
+        await node.start(pki.certificates("a").grpc_credentials())
         try:
-            async with connect(node, credentials=grpc.local_channel_credentials()) as client:
+            async with connect(node, tls=pki.client("web")) as client:
                 assert (await client.bind("k", "A")).unit == "A"
+        finally:
+            await node.stop()
+
+    async def test_a_clients_certificate_serves_nobody(self, tmp_path: Path) -> None:
+        """Not even with the right host name: it is good for clients only."""
+        pki = Pki(tmp_path)
+        identity = Identity("im", Kind.CLIENT, "evil")
+        files = pair_of(tmp_path, "evil")
+        pki.authority.issue(files, identity, ["127.0.0.1"])
+        pair = (files.key.read_bytes(), files.cert.read_bytes())
+        node = ScriptedNode()
+        await node.start(grpc.ssl_server_credentials([pair], pki.ca.read_bytes(), True))
+        try:
+            with pytest.raises(ConnectFailed, match="CERTIFICATE_VERIFY_FAILED"):
+                await connect(node, tls=pki.client("web"), timeout=0.3)
+        finally:
+            await node.stop()
+
+    async def test_files_that_are_not_there_are_named_at_once(self, tmp_path: Path) -> None:
+        missing = TlsConfig(tmp_path / "ca.pem", tmp_path / "c.pem", tmp_path / "c-key.pem")
+        with pytest.raises(ConfigError, match=r"ca\.pem cannot be read: No such file"):
+            GlobalTable.connect(["127.0.0.1:1"], table="t", tls=missing)
+
+    async def test_files_that_have_changed_are_shown_once_a_node_refuses_what_was(
+        self, tmp_path: Path
+    ) -> None:
+        before, after = Pki(tmp_path / "before"), Pki(tmp_path / "after")
+        shown = before.client("web")
+        node = ScriptedNode()
+        await node.start(before.certificates("a").grpc_credentials())
+        try:
+            async with connect(node, tls=shown) as client:
+                await client.bind("k", "A")
+                await node.stop()
+                await node.restart(after.certificates("a").grpc_credentials())
+                with pytest.raises(ConnectFailed):
+                    await client.bind("l", "A", timeout=0.3)
+                renewed = after.client("web")
+                for new, old in (
+                    (renewed.ca, shown.ca),
+                    (renewed.cert, shown.cert),
+                    (renewed.key, shown.key),
+                ):
+                    os.replace(new, old)
+                assert (await client.bind("l", "A")).unit == "A"
         finally:
             await node.stop()
 

@@ -195,6 +195,7 @@ class TestWhatIsExported:
             "Status",
             "SyncGlobalTable",
             "SyncWatch",
+            "TlsConfig",
             "UseClientDefault",
             "Watch",
         ]

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -23,6 +24,7 @@ from globaltable.errors import (
     VersionConflict,
 )
 from globaltable.v1 import globaltable_pb2 as pb
+from tests.certificates import Pki
 from tests.client.asking import ASKING_SYNC, SLACK_S, connect_sync
 from tests.client.desk import TABLE
 from tests.client.node_thread import NodeThread
@@ -86,11 +88,34 @@ class TestLife:
         assert dead in str(failed.value) and "refused" in str(failed.value)
         assert not _clients_threads()
 
-    def test_with_credentials_the_channel_is_a_secure_one(self, nodes: NodeThread) -> None:
+    def test_with_tls_both_ends_show_who_they_are(self, nodes: NodeThread, tmp_path: Path) -> None:
+        pki = Pki(tmp_path)
         nodes.run(nodes.near.stop())
-        nodes.run(nodes.near.start(grpc.local_server_credentials()))
-        with connect_sync(nodes.near, credentials=grpc.local_channel_credentials()) as client:
+        nodes.run(nodes.near.start(pki.certificates("a").grpc_credentials()))
+        with connect_sync(nodes.near, tls=pki.client("web")) as client:
             assert client.bind("k", "A").unit == "A"
+
+    def test_files_that_have_changed_are_shown_once_a_node_refuses_what_was(
+        self, nodes: NodeThread, tmp_path: Path
+    ) -> None:
+        before, after = Pki(tmp_path / "before"), Pki(tmp_path / "after")
+        shown = before.client("web")
+        nodes.run(nodes.near.stop())
+        nodes.run(nodes.near.start(before.certificates("a").grpc_credentials()))
+        with connect_sync(nodes.near, tls=shown) as client:
+            client.bind("k", "A")
+            nodes.run(nodes.near.stop())
+            nodes.run(nodes.near.restart(after.certificates("a").grpc_credentials()))
+            with pytest.raises(ConnectFailed):
+                client.bind("l", "A", timeout=0.3)
+            renewed = after.client("web")
+            for new, old in (
+                (renewed.ca, shown.ca),
+                (renewed.cert, shown.cert),
+                (renewed.key, shown.key),
+            ):
+                Path(new).replace(old)
+            assert client.bind("l", "A").unit == "A"
 
 
 class TestCalls:

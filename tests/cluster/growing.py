@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -74,14 +74,14 @@ class Ended(NamedTuple):
     stderr: str
 
 
-def ask(cluster: LocalCluster, *words: str, regions: str = "abc") -> list[dict[str, Any]]:
+def ask(cluster: LocalCluster, *words: str, regions: Sequence[str] = "abc") -> list[dict[str, Any]]:
     """A command of the shell that prints JSON lines; it must succeed."""
     ended = run(cluster, *words, "--json", regions=regions)
     assert ended.status == 0, ended
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
-def run(cluster: LocalCluster, *words: str, regions: str = "abc") -> Ended:
+def run(cluster: LocalCluster, *words: str, regions: Sequence[str] = "abc") -> Ended:
     """A command of the shell, in this process: its imports would take longer than what it does."""
     endpoints = ",".join(cluster.addresses[region] for region in regions)
     out, err = io.StringIO(), io.StringIO()

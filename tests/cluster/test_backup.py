@@ -178,7 +178,7 @@ def test_a_restore_that_was_broken_off_goes_on(old: LocalCluster) -> None:
             restored = restore(file, nodes, lambda *_: None)
         # What was imported behind the last note stood there already.
         assert imported <= restored.present + restored.imported <= rows
-        new.start_node("c")
+        new.start("c")
         new.wait_ready()
         found = wait_equal(new)
     with connect(old) as client:

@@ -126,7 +126,7 @@ def test_a_peer_of_another_cluster_is_refused_and_told_why(
             render(replace(config, cluster="mistaken", nodes=(stranger, *config.nodes[1:])))
         )
         other._config_path = path
-        other.start_node("a")
+        other.start("a")
         deadline = time.monotonic() + 10
         while "mistaken" not in (text := cluster.log_path("b").read_text()):
             assert time.monotonic() < deadline, text[-500:]

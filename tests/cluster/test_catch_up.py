@@ -33,7 +33,7 @@ def test_by_snapshot_under_load() -> None:
         threads = [threading.Thread(target=writer.run) for writer in writers]
         for thread in threads:
             thread.start()
-        cluster.start_node(away)
+        cluster.start(away)
         cluster.wait_ready()
         time.sleep(2.0)
         for writer in writers:

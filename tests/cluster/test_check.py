@@ -90,7 +90,7 @@ def test_a_wrong_row_is_named_and_who_holds_it(cluster: LocalCluster) -> None:
 
     alone = command("check", "--config", cluster.config_path)
     assert alone.returncode == 3 and "was not compared" in alone.stdout
-    cluster.start_node("b")
+    cluster.start("b")
     cluster.wait_ready()
     found = _checked(cluster)
     differing = [one for one in found if not one.same]

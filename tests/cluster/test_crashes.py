@@ -36,7 +36,7 @@ def test_a_node_is_killed_under_load_and_comes_back(victim: str) -> None:
         cluster.kill(killed)
         time.sleep(3.0)
         before = {writer: len(writer.acknowledged) for writer in writers}
-        cluster.start_node(killed)
+        cluster.start(killed)
         cluster.wait_ready()
         time.sleep(1.0)
         for writer in writers:
@@ -66,7 +66,7 @@ def test_all_nodes_are_killed_at_once_and_restarted() -> None:
             for writer in writers:
                 writer.stopping = True
             for region in "abc":
-                cluster.start_node(region)
+                cluster.start(region)
             cluster.wait_ready()
             for thread in threads:
                 thread.join(30)

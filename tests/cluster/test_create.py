@@ -94,7 +94,7 @@ def test_creates_go_on_when_the_nearest_node_is_lost(cluster: LocalCluster) -> N
         held = client.get_many([key for key, _ in made], linearizable=True)
     assert len(held) == 25
     assert all(held[key] == binding._replace(created=False) for key, binding in made)
-    cluster.start_node("a")
+    cluster.start("a")
     cluster.wait_ready()
 
 

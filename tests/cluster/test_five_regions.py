@@ -25,7 +25,7 @@ def test_any_two_of_five_may_be_lost(lost: str) -> None:
             with connect(cluster, region) as client:
                 assert client.bind(f"from {region}", region).created
         for region in killed:
-            cluster.start_node(region)
+            cluster.start(region)
         cluster.wait_ready()
         holding = wait_equal(cluster)
         told = first | second

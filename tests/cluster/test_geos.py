@@ -144,5 +144,5 @@ def test_a_geo_moves_to_another_region_while_it_serves(cluster: LocalCluster) ->
         until(lambda: not {2, 3} & {g.group for g in cluster.status("a").groups})
         # The file is older than that, and no reason to refuse it.
         cluster.terminate("a")
-        cluster.start_node("a")
+        cluster.start("a")
         cluster.wait_ready()

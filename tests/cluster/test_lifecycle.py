@@ -36,7 +36,7 @@ def test_sigterm_hands_leadership_over_before_the_node_ends() -> None:
             assert time.monotonic() - began < 0.45, "an election timeout passed: nothing was handed"
         after = {g.group: g.term for g in cluster.status(others[0]).groups}
         assert any(after[group] == term + 1 for group, term in terms.items())
-        cluster.start_node(leader)
+        cluster.start(leader)
         cluster.wait_ready()
         assert len(wait_equal(cluster)) == 31
 
@@ -95,7 +95,7 @@ def test_one_region_of_three_is_enough_to_read_and_not_to_write() -> None:
                 client.bind("new", "A")
             with pytest.raises((Unavailable, DeadlineExceeded)):
                 client.get("k", linearizable=True)
-        cluster.start_node("b")
+        cluster.start("b")
         cluster.wait_ready()
         with connect(cluster, "a") as client:
             assert client.bind("newer", "A").created

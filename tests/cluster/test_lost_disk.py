@@ -44,16 +44,16 @@ def test_a_founder_with_an_empty_disk_ends_and_is_rebuilt() -> None:
         cluster.kill("a")
         _lose_disk(cluster, "c")
         cluster.resume("b")
-        cluster.start_node("c")
+        cluster.start("c")
         until(lambda: not cluster.is_running("c"))
         said = cluster.log_path("c").read_text()
         assert "has served from another data directory before" in said and "rebuild --all" in said
         config = ("--config", cluster.config_path, "--node", "c")
         rebuilt = command("rebuild", *config, "--all")
         assert rebuilt.returncode == 0, rebuilt
-        cluster.start_node("c")
+        cluster.start("c")
         _wait_until_all_of_c_wait(cluster, "waits for an answer of a")
-        cluster.start_node("a")
+        cluster.start("a")
         cluster.wait_ready()
         assert wait_equal(cluster).keys() >= keys
 
@@ -67,7 +67,7 @@ def test_a_voter_that_joins_with_an_empty_disk_asks_first() -> None:
         cluster.pause("b")
         keys |= _bound(cluster, "four", "a", "c")
         _lose_disk(cluster, "c")
-        cluster.start_node("c", "--join")
+        cluster.start("c", options=["--join"])
         # The others go on. To b it may have promised anything.
         _wait_until_all_of_c_wait(cluster, "waits for an answer of b")
         keys |= _bound(cluster, "three", "a", "d")

@@ -39,14 +39,14 @@ def test_a_region_is_replaced_under_load_and_old_files_are_no_matter_afterwards(
         refused = run(cluster, "member", "remove", "b", regions="c")
         assert refused.status == 1 and "add a node in another region first" in refused.stderr
         # Its name is gone for good, and its data do not come back.
-        cluster.start_node("a")
+        cluster.start("a")
         until(lambda: not cluster.is_running("a"))
         # All at once, with the files of before.
         for region in "bc":
             cluster.kill(region)
         d.kill()
         for region in "bc":
-            cluster.start_node(region)
+            cluster.start(region)
         d.start(join=False)
         with connect(cluster, "b", "c") as client:
             client.bind("after", "X")
@@ -116,7 +116,7 @@ def test_a_region_comes_and_another_goes_while_leaders_are_killed() -> None:
                     victim = now["groups"][1]["leader"]
                     if victim in "bc":
                         cluster.kill(victim)
-                        cluster.start_node(victim)
+                        cluster.start(victim)
                     until(lambda: _is_settled(cluster), 60.0)
                 assert all(held == {"b", "c", "d"} for held in _holders(cluster, "bc"))
                 until(lambda: not cluster.is_running("a"))

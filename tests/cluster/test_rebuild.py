@@ -128,7 +128,7 @@ def test_a_damaged_replica_refuses_says_why_and_is_rebuilt(
     assert _rebuild(cluster, "--check").returncode == 0
     record = damage(cluster.data_dir("b"))
 
-    cluster.start_node("b")
+    cluster.start("b")
     _wait("b does not say what is wrong", lambda: _group(cluster, "b").failed)
     assert record in _group(cluster, "b").failure
     assert f"globaltable rebuild --node b --group {GROUP}" in _group(cluster, "b").failure
@@ -150,7 +150,7 @@ def test_a_damaged_replica_refuses_says_why_and_is_rebuilt(
     assert f"group {1 - GROUP}: discarded" not in rebuilt.stdout
     assert f"group {GROUP}: is being rebuilt" in _rebuild(cluster, "--check").stdout
 
-    cluster.start_node("b")
+    cluster.start("b")
     cluster.wait_ready()
     _assert_kept(cluster, wanted)
     assert cluster.terminate("b") == 0
@@ -162,7 +162,7 @@ def test_a_damaged_row_is_met_when_it_is_read(cluster: LocalCluster) -> None:
     assert cluster.terminate("b") == 0
     key, _ = _flip(cluster.data_dir("b") / "table", b"rows", lambda *_: True)
     session = key[6:].partition(b"\0")[2].decode()
-    cluster.start_node("b")
+    cluster.start("b")
     cluster.wait_ready()
     named = f"row 'im.session {session}' .* its checksum"
     with connect(cluster, "b", timeout=2.0) as client, pytest.raises(Unavailable, match=named):
@@ -173,7 +173,7 @@ def test_a_damaged_row_is_met_when_it_is_read(cluster: LocalCluster) -> None:
     assert cluster.terminate("b") == 0
 
     assert f"'im.session {session}'" in _rebuild(cluster).stdout
-    cluster.start_node("b")
+    cluster.start("b")
     cluster.wait_ready()
     _assert_kept(cluster, wanted)
 
@@ -183,7 +183,7 @@ def test_it_serves_nobody_until_all_others_were_heard(cluster: LocalCluster) -> 
     for region in "bc":
         assert cluster.terminate(region) == 0
     assert _rebuild(cluster, "--group", str(GROUP)).returncode == 0
-    cluster.start_node("b")
+    cluster.start("b")
     _wait("b does not ask", lambda: _group(cluster, "b").rebuilding == "waits for an answer of c")
     assert not _serving(cluster, "b")
     said = f"group {GROUP} is being rebuilt on b"
@@ -199,9 +199,9 @@ def test_it_serves_nobody_until_all_others_were_heard(cluster: LocalCluster) -> 
     assert "rebuilding: waits" in shown.stdout
     # A crash on the way asks again.
     cluster.kill("b")
-    cluster.start_node("b")
+    cluster.start("b")
     _wait("b does not ask", lambda: _group(cluster, "b").rebuilding == "waits for an answer of c")
-    cluster.start_node("c")
+    cluster.start("c")
     cluster.wait_ready()
     _assert_kept(cluster, wanted)
 
@@ -232,6 +232,6 @@ def test_what_cannot_be_opened_is_replaced_wholesale(cluster: LocalCluster, ruin
         assert failed.returncode == 5
         assert "globaltable rebuild --all" in failed.stderr
     assert _rebuild(cluster, "--all").returncode == 0
-    cluster.start_node("b")
+    cluster.start("b")
     cluster.wait_ready()
     _assert_kept(cluster, wanted)

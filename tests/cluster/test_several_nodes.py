@@ -119,7 +119,7 @@ def test_a_node_is_killed_and_its_groups_go_on_from_other_regions(cluster: Local
         while not acknowledged.keys() <= {*seen}:
             seen.append(next(watch).key)
         assert len(seen) == len({*seen}), "every change once"
-    cluster.start_node("a-1")
+    cluster.start("a-1")
     cluster.wait_ready()
     for node in ("a-1", "b-1", "c-2"):
         with _client(cluster, node) as client:

@@ -166,7 +166,7 @@ def test_a_node_that_has_lost_its_majority_lives_and_is_not_ready(cluster: Local
     assert _of(samples, "ready") == 0
     assert _of(samples, "peer_connected") == 0
     for node in ("b", "c"):
-        cluster.start_node(node)
+        cluster.start(node)
     assert _within(15, lambda: _get(cluster, "a", "/readyz")[0] == 200)
     assert _within(5, lambda: _health(cluster, "a", "group/0") == SERVING)
     assert _of(_samples(cluster, "a"), "group_leader_changes_total") >= 1

@@ -19,12 +19,18 @@ ROOT: Final = Path(globaltable.__file__).parent
 LAYERS: Final = (
     ("deal", "limits", "model"),
     ("errors",),
-    ("members", "validation"),
+    ("holdings", "members", "slot_deal", "slot_ranges", "validation"),
     ("geo",),
-    ("topology", "wire", "wire.packing"),
-    ("rebalance", "wire.batches", "wire.members", "wire.rows", "wire.topologies"),
+    ("toml_section", "topology", "wire", "wire.packing"),
+    ("rebalance", "wire.holdings", "wire.members", "wire.rows", "wire.topologies"),
+    ("slot_steps",),
+    ("slot_rows", "wire.slot_steps"),
+    ("wire.batches",),
     ("history", "topology_change"),
+    ("slot_change",),
     ("table",),
+    ("slot_history",),
+    ("slot_moves",),
     ("backup", "backup.records"),
     ("backup.contents",),
     ("backup.reading", "backup.writing"),
@@ -115,8 +121,17 @@ ONLY_IN: Final = {
 
 MAY_IMPORT: Final = {
     "client": {"client", "v1", "errors", "limits", "model", "topology", "validation"},
-    "routing": {"routing", "client", "errors", "limits", "model", "v1", "validation"},
     "server": {"server", "v1", *(name.partition(".")[0] for name in LAYER_OF)},
+    "routing": {
+        "routing",
+        "client",
+        "errors",
+        "limits",
+        "model",
+        "toml_section",
+        "v1",
+        "validation",
+    },
     "v1": {"v1"},
 }
 """First names under `globaltable` that a package above the core may use."""

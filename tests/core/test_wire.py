@@ -16,6 +16,7 @@ from hypothesis import given
 
 from globaltable import limits
 from globaltable.errors import Corrupt, ProtocolError
+from globaltable.holdings import NO_MOVES, Adoption, Holding, HoldingState, Moves
 from globaltable.members import Members
 from globaltable.model import Batch, Op, OpKind, OutcomeStatus, qualified_name
 from globaltable.raft.messages import (
@@ -41,6 +42,18 @@ from globaltable.raft.messages import (
     Vote,
     Whole,
 )
+from globaltable.slot_steps import (
+    COPY_OPS_MAX,
+    COPY_ROWS_MAX,
+    Adopt,
+    CopiedRow,
+    Copy,
+    Drop,
+    Reclaim,
+    Refuse,
+    Release,
+    Step,
+)
 from globaltable.store.log import Entry
 from globaltable.table import TableState
 from globaltable.wire.batches import BATCH_ID_BYTES, decode_batch, encode_batch
@@ -54,11 +67,13 @@ from globaltable.wire.rows import (
     encode_history,
     encode_row,
 )
+from globaltable.wire.slot_steps import decode_step, encode_step
 
 DECODERS: dict[str, tuple[Callable[[bytes], Any], type[Exception]]] = {
     "packing": (unpack, ProtocolError),
     "batch": (decode_batch, ProtocolError),
     "frame": (decode_frame, ProtocolError),
+    "step": (decode_step, ProtocolError),
     "row": (decode_row, Corrupt),
     "history": (decode_history, Corrupt),
 }
@@ -72,12 +87,6 @@ callers_kinds = st.sampled_from([OpKind.BIND, OpKind.MOVE, OpKind.UNBIND])
 callers_ops = st.builds(Op, callers_kinds, names, units.filter(bool), versions, u64, u64)
 imports = st.builds(Op, st.just(OpKind.IMPORT), names, units, versions.filter(bool), u64, u64)
 ops = callers_ops | imports
-batches = st.builds(
-    Batch,
-    st.binary(min_size=BATCH_ID_BYTES, max_size=BATCH_ID_BYTES),
-    u64,
-    st.lists(ops, max_size=5).map(tuple),
-)
 rows = st.builds(Row, st.none() | units, versions, u64, u64, u64)
 history_rows = st.builds(
     HistoryRow,
@@ -90,13 +99,55 @@ history_rows = st.builds(
     versions,
     u64,
 )
+copied_rows = st.builds(
+    CopiedRow, names, st.none() | units.filter(bool), versions.filter(bool), u64, u64
+)
+steps = st.one_of(
+    st.builds(Release, u63, u63, u63),
+    st.builds(
+        lambda slot, hop, source, place, rows, ops: Copy(
+            slot, hop, source, place[0], place[1], rows, ops
+        ),
+        u63,
+        u63,
+        u63,
+        st.tuples(u63, u63).map(sorted),
+        st.lists(copied_rows, max_size=3).map(tuple),
+        st.lists(history_rows, max_size=3).map(tuple),
+    ),
+    st.builds(Adopt, u63, u63, u63, u63, u63, st.binary(min_size=16, max_size=16)),
+    st.builds(Drop, u63, u63),
+    st.builds(Refuse, u63, u63, u63),
+    st.builds(Reclaim, u63, u63),
+)
+batch_ids = st.binary(min_size=BATCH_ID_BYTES, max_size=BATCH_ID_BYTES)
+batches = st.one_of(
+    st.builds(Batch, batch_ids, u64, st.lists(ops, max_size=5).map(tuple), st.none()),
+    st.builds(Batch, batch_ids, u64, st.just(()), steps),
+)
+holdings = st.builds(
+    Holding,
+    st.sampled_from(HoldingState),
+    u63,
+    st.integers(-1, 2**16),
+    u63,
+    u63,
+    u63,
+    u63,
+    u63,
+    st.just(b"") | st.binary(min_size=16, max_size=16),
+    st.booleans(),
+)
 node_names = st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=9, unique=True)
 members = st.builds(
     lambda names, voters: Members(tuple(names[:voters]), tuple(names[voters:])),
     node_names,
     st.integers(1, 9),
 )
-states = st.builds(TableState, u63, u63, u63, st.none() | members).filter(
+adoptions = st.lists(st.builds(Adoption, u63, u63, u63, u63), max_size=3).map(tuple)
+moved = st.dictionaries(st.integers(0, 2**16), holdings, min_size=1, max_size=3)
+moves = st.just(NO_MOVES) | st.builds(Moves, moved, adoptions)
+states = st.builds(TableState, u63, u63, u63, st.none() | members, moves).filter(
     lambda state: state.floor <= state.applied
 )
 
@@ -169,6 +220,10 @@ class TestWhatIsEncodedComesBack:
     def test_a_batch(self, batch: Batch) -> None:
         assert decode_batch(encode_batch(batch)) == batch
 
+    @given(steps)
+    def test_a_step(self, step: Step) -> None:
+        assert decode_step(encode_step(step)) == step
+
     @given(rows)
     def test_a_row(self, row: Row) -> None:
         assert decode_row(encode_row(row)) == row
@@ -197,6 +252,18 @@ class TestWhatIsEncodedComesBack:
         op = Op(OpKind.MOVE, name, "u" * limits.UNIT_BYTES_MAX, 2**63 - 1, 2**64 - 1, 2**64 - 1)
         batch = Batch(bytes(16), 2**64 - 1, (op,) * limits.BATCH_OPS_MAX)
         assert len(encode_batch(batch)) <= limits.BATCH_BYTES_MAX < limits.APPEND_BYTES_MAX
+
+    def test_the_largest_copy_is_within_the_bound_of_an_entry(self) -> None:
+        name = qualified_name("t" * limits.TABLE_BYTES_MAX, "k" * limits.KEY_BYTES_MAX)
+        unit, most = "u" * limits.UNIT_BYTES_MAX, 2**64 - 1
+        row = CopiedRow(name, unit, limits.VERSION_MAX, most, most)
+        op = HistoryRow(
+            OpKind.MOVE, name, most, most, OutcomeStatus.APPLIED, unit, limits.VERSION_MAX, most
+        )
+        copy = Copy(1, 2, 3, 4, 5, (row,) * COPY_ROWS_MAX, (op,) * COPY_OPS_MAX)
+        batch = Batch(bytes(16), 2**64 - 1, (), copy)
+        assert len(encode_batch(batch)) <= limits.BATCH_BYTES_MAX
+        assert decode_batch(encode_batch(batch)) == batch
 
 
 @pytest.mark.parametrize("what", DECODERS)

@@ -12,7 +12,7 @@ from globaltable.bench.namespaces import HERE as HERE
 from globaltable.bench.namespaces import Namespaces
 from globaltable.bench.namespaces import why_not as why_not
 from globaltable.bench.round_trips import RoundTrips
-from tests.faults.ways import OPEN, Way, Ways
+from globaltable.testing.ways import OPEN, Way, Ways
 
 
 class _Told(Ways):

@@ -3,9 +3,9 @@
 Each fault sets ways, waits, and opens them all again; so there is one at a time.
 """
 
-from tests.faults.relay import PeerRelay
+from globaltable.testing.relay import PeerRelay
+from globaltable.testing.ways import Way, around, both
 from tests.faults.scene import Scene
-from tests.faults.ways import Way, around, both
 
 Pairs = list[tuple[str, str]]
 

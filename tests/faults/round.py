@@ -29,7 +29,6 @@ from tests.faults.judge import Judgement, judge
 from tests.faults.mix import OF_NODES, OF_THE_NETWORK, Mix
 from tests.faults.recorder import Recorder
 from tests.faults.recovery import wait_recovered
-from tests.faults.relay import PeerRelay
 from tests.faults.scene import Fault, FaultKind, Scene
 from tests.faults.workload import TABLE, Plan, run
 
@@ -103,22 +102,24 @@ def _set_up(mix: Mix, directory: Path, stack: contextlib.ExitStack) -> Scene:
     settings: dict[str, Any] = {"groups": 3, "timeouts": Timeouts(flush_interval_s=0.5)}
     if mix.has(FaultKind.SNAPSHOT):
         settings["limits"] = _SMALL
-    network: PeerRelay | Emulator
+    emulated: Emulator | None = None
     wrappers: dict[str, tuple[str, ...]] = dict.fromkeys(REGIONS, ())
     if mix.packets:
-        network = stack.enter_context(Emulator(REGIONS, mix.seed))
-        settings["hosts"] = network.hosts
-        wrappers |= network.wrappers
-    else:
-        network = stack.enter_context(PeerRelay(REGIONS))
-        settings["seen_by"] = network.seen_by
+        emulated = stack.enter_context(Emulator(REGIONS, mix.seed))
+        settings["hosts"] = emulated.hosts
+        wrappers |= emulated.wrappers
     clock_file = None
     if mix.has(FaultKind.CLOCK):
         clock_file = directory / "clock"
         faked = tuple(clocks.wrapper(clock_file))
         wrappers = {region: (*words, *faked) for region, words in wrappers.items()}
     cluster = LocalCluster(
-        REGIONS, tables=[TABLE], directory=directory, wrappers=wrappers, **settings
+        REGIONS,
+        tables=[TABLE],
+        link_faults=emulated is None,
+        directory=directory,
+        wrappers=wrappers,
+        **settings,
     )
     on_small_disk = ""
     if mix.has(FaultKind.DISK):
@@ -126,7 +127,7 @@ def _set_up(mix: Mix, directory: Path, stack: contextlib.ExitStack) -> Scene:
         if stack.enter_context(small_disk(cluster.data_dir(region))):
             on_small_disk = region
     stack.enter_context(cluster)
-    return Scene(cluster, network, rng, 0.0, on_small_disk, clock_file)
+    return Scene(cluster, emulated or cluster.links, rng, 0.0, on_small_disk, clock_file)
 
 
 async def _under_load(mix: Mix, scene: Scene, seconds: float, recorder: Recorder) -> None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from globaltable.testing import LocalCluster
+from globaltable.testing.relay import PeerRelay
 from tests.faults.emulator import Emulator
-from tests.faults.relay import PeerRelay
 from tests.faults.workload import Lives
 
 
@@ -81,7 +81,7 @@ class Scene:
 
     def start(self, *regions: str) -> None:
         for region in regions:
-            self.cluster.start_node(region)
+            self.cluster.start(region)
 
     def measure(self) -> None:
         """Look how much memory the nodes take."""

@@ -2,35 +2,31 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from globaltable.client import SyncGlobalTable
 from globaltable.errors import DeadlineExceeded, Unavailable
 from globaltable.testing import LocalCluster
+from globaltable.testing.ways import Way, both
 from tests.cluster.sessions import connect, leader_of, race, wait_equal
 from tests.faults import emulator
 from tests.faults.emulator import Emulator
 from tests.faults.recovery import wait_recovered
-from tests.faults.relay import PeerRelay
-from tests.faults.ways import Way, around, both
 
 pytestmark = pytest.mark.cluster
-
-CUT: Final = Way(cut=True)
 
 
 class Relayed(NamedTuple):
     cluster: LocalCluster
-    relay: PeerRelay
     numbers: Iterator[int]
 
 
 @pytest.fixture(scope="module")
 def relayed() -> Iterator[Relayed]:
-    with PeerRelay("abc") as relay, LocalCluster(groups=1, seen_by=relay.seen_by) as cluster:
-        yield Relayed(cluster, relay, itertools.count())
+    with LocalCluster(groups=1, link_faults=True) as cluster:
+        yield Relayed(cluster, itertools.count())
 
 
 def _bind_in_time(client: SyncGlobalTable, key: str, tries: int = 10) -> None:
@@ -49,19 +45,19 @@ def test_a_majority_goes_on_without_who_is_cut_off_which_refuses(
     relayed: Relayed, who: str
 ) -> None:
     """Neither writes nor linearizable reads are served by a minority, the old leader included."""
-    cluster, relay, numbers = relayed
+    cluster, numbers = relayed
     leader = leader_of(cluster)
     alone = leader if who == "leader" else next(r for r in "abc" if r != leader)
     others = [region for region in "abc" if region != alone]
     key = f"cut:{next(numbers)}"
-    relay.ways.set(both(around(alone, "abc")), CUT)
+    cluster.cut(alone)
     with connect(cluster, *others) as majority, connect(cluster, alone) as minority:
         _bind_in_time(majority, key)
         with pytest.raises((Unavailable, DeadlineExceeded)):
             minority.get(key, linearizable=True, timeout=1.0)
         with pytest.raises((Unavailable, DeadlineExceeded)):
             minority.bind(f"{key}:alone", "A", timeout=1.0)
-        relay.ways.open_all()
+        cluster.heal()
         _bind_in_time(minority, f"{key}:healed")
         assert minority.get(key, linearizable=True) == majority.get(key, linearizable=True)
     wait_recovered(cluster)
@@ -71,24 +67,25 @@ def test_a_majority_goes_on_without_who_is_cut_off_which_refuses(
 def test_a_majority_goes_on_beside_a_link_that_works_one_way(
     relayed: Relayed, direction: str
 ) -> None:
-    cluster, relay, numbers = relayed
+    cluster, numbers = relayed
     half = leader_of(cluster)
     others = [region for region in "abc" if region != half]
-    out = around(half, "abc")
-    relay.ways.set(out if direction == "is not heard" else [(b, a) for a, b in out], CUT)
+    for other in others:
+        out = (half, other) if direction == "is not heard" else (other, half)
+        cluster.cut(*out, one_way=True)
     with connect(cluster, *others) as majority:
         _bind_in_time(majority, f"half:{next(numbers)}")
-    relay.ways.open_all()
+    cluster.heal()
     wait_recovered(cluster)
 
 
 def test_connections_that_break_in_the_midst_of_writes_cost_none_of_them(relayed: Relayed) -> None:
-    cluster, relay, numbers = relayed
+    cluster, numbers = relayed
     run = next(numbers)
     broken = 0
     for part in range(4):
         keys = [f"reset:{run}:{part}:{number}" for number in range(50)]
-        broken += relay.reset()
+        broken += cluster.links.reset()
         told = race(cluster, keys)
         for bindings in told.values():
             assert len({(binding.unit, binding.version) for binding in bindings}) == 1

@@ -28,7 +28,7 @@ async def _with_a_kill(cluster: LocalCluster, plan: Plan, killed: str) -> list[E
         cluster.kill(killed)
         lives.begin(killed)
         await asyncio.sleep(plan.seconds / 5)
-        cluster.start_node(killed)
+        cluster.start(killed)
     return recorder.history()
 
 

@@ -8,12 +8,11 @@ import pytest
 from globaltable.errors import DeadlineExceeded, Unavailable
 from globaltable.server.config import Limits, Timeouts
 from globaltable.testing import LocalCluster
+from globaltable.testing.ways import Way, around, both
 from tests.cluster.sessions import connect, leader_of, race
 from tests.faults import full_disk
 from tests.faults.kills import applied, is_needed
 from tests.faults.recovery import held, wait_recovered
-from tests.faults.relay import PeerRelay
-from tests.faults.ways import Way, around, both
 
 pytestmark = pytest.mark.cluster
 
@@ -48,7 +47,7 @@ def test_a_node_without_room_ends_and_says_so_and_goes_on_with_room(tmp_path: Pa
         cluster.kill("a")
         assert client.bind("without a", "B", timeout=10.0).created
         full_disk.make_room(directory)
-        cluster.start_node("a")
+        cluster.start("a")
         wait_recovered(cluster)
         holding = held(cluster, "a")
         assert {key: holding[key].unit for key in acknowledged} == acknowledged
@@ -59,15 +58,9 @@ def test_a_node_without_room_ends_and_says_so_and_goes_on_with_room(tmp_path: Pa
 )
 def test_a_kill_during_a_snapshot_leaves_neither_half_a_table(victim: str) -> None:
     """What was staged is not believed; the next attempt succeeds."""
-    with (
-        PeerRelay("abc") as relay,
-        LocalCluster(
-            groups=1,
-            limits=SMALL,
-            timeouts=Timeouts(flush_interval_s=0.2),
-            seen_by=relay.seen_by,
-        ) as cluster,
-    ):
+    with LocalCluster(
+        groups=1, limits=SMALL, timeouts=Timeouts(flush_interval_s=0.2), link_faults=True
+    ) as cluster:
         leader = leader_of(cluster)
         away, other = [region for region in "abc" if region != leader]
         stood_at = applied(cluster, away)
@@ -79,16 +72,16 @@ def test_a_kill_during_a_snapshot_leaves_neither_half_a_table(victim: str) -> No
             assert time.monotonic() < deadline, "the log is never cut"
             time.sleep(0.05)
         # So slow that the kill falls into the transfer on any machine.
-        relay.ways.set(both(around(away, "abc")), Way(bytes_per_s=20_000))
-        before = relay.carried_bytes[leader, away]
-        cluster.start_node(away)
-        while relay.carried_bytes[leader, away] - before < WELL_UNDER_WAY_BYTES:
+        cluster.links.ways.set(both(around(away, "abc")), Way(bytes_per_s=20_000))
+        before = cluster.links.carried_bytes[leader, away]
+        cluster.start(away)
+        while cluster.links.carried_bytes[leader, away] - before < WELL_UNDER_WAY_BYTES:
             assert time.monotonic() < deadline + 20, "no snapshot is sent"
             time.sleep(0.02)
         killed = away if victim == "the receiver" else leader
         cluster.kill(killed)
-        relay.ways.open_all()
-        cluster.start_node(killed)
+        cluster.heal()
+        cluster.start(killed)
         wait_recovered(cluster)
         holding = held(cluster, away)
         assert {key: holding[key].unit for key in keys} == {k: b[0].unit for k, b in told.items()}

@@ -6,7 +6,7 @@ fault can be put beside it::
     recorder, lives = Recorder(), Lives()
     async with asyncio.TaskGroup() as group:
         group.create_task(run(Plan(seed=7, seconds=4), cluster.addresses, recorder, lives))
-        ...  # lives.end("a"); cluster.kill("a"); lives.begin("a"); cluster.start_node("a")
+        ...  # lives.end("a"); cluster.kill("a"); lives.begin("a"); cluster.start("a")
     judgement = judge(recorder.history())
 
 A seed fixes the luck of each client, not how clients interleave: for that the history is kept.

@@ -24,6 +24,7 @@ from globaltable.server.core import NodeCore
 from globaltable.server.driver import Driver, Told
 from globaltable.server.peers import PeerLinks
 from globaltable.server.service import GlobalTableService
+from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.watches import Watches
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.store.log import Entry, HardState
@@ -107,7 +108,7 @@ async def _service() -> GlobalTableService:
         on_out_of_service=lambda _: None, on_failure=lambda _: None,
     )  # fmt: skip
     driver.stop()
-    return GlobalTableService(_Backend(_CONFIG, node, core, driver, watches, links))
+    return GlobalTableService(_Backend(_CONFIG, node, core, driver, watches, links, SlotClaims()))
 
 
 class _Answering:

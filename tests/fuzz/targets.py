@@ -5,6 +5,7 @@ from typing import Final
 from tests.fuzz import (
     client_targets,
     core_targets,
+    routing_config_targets,
     routing_targets,
     service_targets,
     store_targets,
@@ -19,6 +20,7 @@ TARGETS: Final[tuple[Target, ...]] = (
     *service_targets.TARGETS,
     *client_targets.TARGETS,
     *routing_targets.TARGETS,
+    *routing_config_targets.TARGETS,
 )
 BY_NAME: Final = {target.name: target for target in TARGETS}
 assert len(BY_NAME) == len(TARGETS)

@@ -53,7 +53,7 @@ MUTANTS = (
     Mutant("store.lmdb_table", "is_name", lambda _: True, "snapshot chunk", ""),
     Mutant("server.handshake", "unpack", _unpack_untyped, "handshake", ""),
     Mutant("server.ops", "require_key", lambda _: None, "request Write", ""),
-    Mutant("server.config_file", "_require_modest", lambda *_: None, "configuration", "ValueError"),
+    Mutant("toml_section", "_require_modest", lambda *_: None, "configuration", "ValueError"),
     Mutant("client._lanes", "DecodeError", KeyError, "answer to Read", "DecodeError"),
     Mutant("client._watching", "DecodeError", KeyError, "message of Watch", "DecodeError"),
 )

@@ -6,7 +6,8 @@ which a transcript first met them: batch `#1`, transfer `1`.
 
 from collections.abc import Sequence
 
-from globaltable.model import Op, OpKind, Outcome, split_name
+from globaltable.holdings import NO_GROUP, Holding, HoldingState
+from globaltable.model import Op, OpKind, Outcome, OutcomeStatus, split_name
 from globaltable.raft.adaptor import Role
 from globaltable.raft.journal import is_members, is_no_op, members_in
 from globaltable.raft.messages import (
@@ -33,6 +34,7 @@ from globaltable.raft.messages import (
     Whole,
 )
 from globaltable.raft.transfer import GIVE_UP
+from globaltable.slot_steps import Adopt, Copy, Drop, Reclaim, Refuse, Release, Step
 from globaltable.store.log import Entry, LogWrite
 from globaltable.wire.batches import decode_batch
 from globaltable.wire.packing import unpack
@@ -63,7 +65,45 @@ def op(op: Op) -> str:
 def outcome(op: Op, outcome: Outcome) -> str:
     binding, key = outcome.binding, split_name(op.name)[1]
     at = f" {key}={binding.unit} version:{binding.version}" if binding is not None else ""
+    if outcome.status is OutcomeStatus.ELSEWHERE:
+        at = f", in group {outcome.group}"
     return f"op{op.sequence} {outcome.status.name.lower()}{at}"
+
+
+def step(step: Step) -> str:
+    match step:
+        case Release(slot, hop, to):
+            return f"release slot {slot} at hop {hop} to group {to}"
+        case Copy(slot, hop, source, after, through, rows, ops):
+            copied = [f"{split_name(row.name)[1]}={row.unit} version:{row.version}" for row in rows]
+            remembered = [f"op{op.sequence} {op.status.name.lower()}" for op in ops]
+            carried = ", ".join([*copied, *remembered]) or "nothing new"
+            span = f"{after}..{through}"
+            return f"copy slot {slot} at hop {hop} from group {source} {span}: {carried}"
+        case Adopt(slot, hop, source, released_at, rows, _):
+            origin = f"from group {source}, released at {released_at}"
+            return f"adopt slot {slot} at hop {hop} {origin}, rows:{rows}"
+        case Drop(slot, hop):
+            return f"drop slot {slot} at hop {hop}"
+        case Refuse(slot, hop, source):
+            return f"refuse slot {slot} at hop {hop} from group {source}"
+        case Reclaim(slot, hop):
+            return f"reclaim slot {slot} at hop {hop}"
+
+
+def step_outcome(asked: Step, outcome: Outcome) -> str:
+    taken = outcome.status is OutcomeStatus.APPLIED
+    name = f"{type(asked).__name__.lower()} slot {asked.slot} at hop {asked.hop}"
+    return f"{name}: {'taken' if taken else f'refused, {outcome.detail}'}"
+
+
+def holding(slot: int, holding: Holding) -> str:
+    group = f" group:{holding.group}" if holding.group != NO_GROUP else ""
+    copying = holding.state is HoldingState.COPYING
+    staged = f" through:{holding.through} rows:{holding.rows}" if copying else ""
+    emptied = " emptied" if holding.emptied else ""
+    since = f" since:{holding.revision}"
+    return f"slot {slot} {holding.state.name} hop:{holding.hop}{group}{since}{staged}{emptied}"
 
 
 class Notation:
@@ -77,6 +117,8 @@ class Notation:
     def batch(self, payload: bytes) -> str:
         batch = decode_batch(payload)
         number = self._batches.setdefault(batch.batch_id, len(self._batches) + 1)
+        if batch.step is not None:
+            return f"#{number}({step(batch.step)})"
         return f"#{number}({', '.join(map(op, batch.ops)) or 'read barrier'})"
 
     def entry(self, entry: Entry) -> str:

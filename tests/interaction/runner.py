@@ -13,6 +13,10 @@ Commands (links are written `from->to`):
     tick SECONDS             the clock moves once, for all
     bind NODE KEY UNIT · move NODE KEY UNIT VERSION · unbind NODE KEY VERSION · read NODE
     retry NODE OP            the same op once more
+    release NODE KEY HOP GROUP · adopt NODE KEY HOP GROUP REVISION [rows:N] · drop-rows NODE KEY HOP
+    refuse NODE KEY HOP GROUP · reclaim NODE KEY HOP         steps of a move of the key's slot
+    copy NODE KEY HOP GROUP AFTER THROUGH [KEY=UNIT@VERSION ...] [opN ...]   rows, and known ops
+    holdings NODE            of slots that were moved
     deliver [LINK]           what is in flight now (on that link), and no answers to it
     stabilize [NODE ...]     deliver (among these nodes) until nothing is in flight
     drop LINK                lose what is in flight
@@ -32,16 +36,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from globaltable import limits
+from globaltable.errors import SlotElsewhere
 from globaltable.group import Replica, ReplicaLimits
+from globaltable.holdings import NO_ROWS_DIGEST
 from globaltable.members import Members
-from globaltable.model import Op, OpKind, qualified_name
+from globaltable.model import Op, OpKind, OutcomeStatus, qualified_name
 from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Role, Timing
 from globaltable.raft.messages import Message
 from globaltable.raft.transfer import EndRead, InstallSnapshot, Job, ReadChunk, StageChunk
+from globaltable.slot_steps import Adopt, CopiedRow, Copy, Drop, Reclaim, Refuse, Release, Step
 from globaltable.store.log import HardState
 from globaltable.store.table import SnapshotSource
-from globaltable.topology import Group
+from globaltable.topology import Group, slot_of
+from globaltable.wire.rows import HistoryRow
 from tests.interaction import notation
 from tests.interaction.notation import Notation
 from tests.simulation.disk import Platter, SimLog, SimTable
@@ -50,6 +58,8 @@ TIMING: Final = Timing(heartbeat_s=0.1, election_min_s=1.0, election_max_s=2.0)
 TABLE: Final = "t"
 GROUP: Final = 0
 CLIENT: Final = 1
+OTHER_CLIENT: Final = 2
+"""Whose ops were applied in another group."""
 SLOTS: Final = 16
 _PATIENCE_S: Final = 3_600.0
 _DELIVERIES_MAX: Final = 500
@@ -107,6 +117,13 @@ class Conversation:
             "unbind": self._unbind,
             "read": self._read,
             "retry": self._retry,
+            "release": self._release,
+            "copy": self._copy,
+            "adopt": self._adopt,
+            "drop-rows": self._drop_rows,
+            "refuse": self._refuse,
+            "reclaim": self._reclaim,
+            "holdings": self._holdings,
             "deliver": self._deliver,
             "stabilize": self._stabilize,
             "drop": self._drop,
@@ -305,8 +322,10 @@ class Conversation:
             if op is None:
                 at = self._lives[name].replica.table.applied
                 self._say(f"  {name} may read: it holds all up to {at}")
-            else:
+            elif isinstance(op, Op):
                 self._say(f"  {name} tells {notation.outcome(op, outcomes[0])}")
+            else:
+                self._say(f"  {name} tells {notation.step_outcome(op, outcomes[0])}")
 
     def _carry_out(self, name: str, job: Job) -> None:
         life = self._lives[name]
@@ -373,6 +392,59 @@ class Conversation:
     def _read(self, node: str) -> None:
         assert self._lives[node].replica.submit([], None, self._now + _PATIENCE_S)
         self._turn(node)
+
+    # --- moves of slots --------------------------------------------------------------------------
+
+    def _release(self, node: str, key: str, hop: str, group: str) -> None:
+        self._take_step(node, Release(_slot(key), int(hop), int(group)))
+
+    def _copy(
+        self, node: str, key: str, hop: str, group: str, after: str, through: str, *words: str
+    ) -> None:
+        rows = [self._row(word) for word in words if "=" in word]
+        ops = [self._known(word) for word in words if "=" not in word]
+        place = (int(after), int(through))
+        copy = Copy(_slot(key), int(hop), int(group), *place, tuple(rows), tuple(ops))
+        self._take_step(node, copy)
+
+    def _row(self, word: str) -> CopiedRow:
+        key, _, rest = word.partition("=")
+        unit, _, version = rest.partition("@")
+        name = qualified_name(TABLE, key)
+        return CopiedRow(name, unit, int(version), OTHER_CLIENT, int(version))
+
+    def _known(self, word: str) -> HistoryRow:
+        """The op as it would have ended where it was applied."""
+        op = self._ops[int(word.removeprefix("op")) - 1]
+        applied = (OutcomeStatus.APPLIED, op.unit, op.version + 1, 0)
+        return HistoryRow(op.kind, op.name, op.client_id, op.sequence, *applied)
+
+    def _adopt(
+        self, node: str, key: str, hop: str, group: str, revision: str, rows: str = ""
+    ) -> None:
+        """With the rows that are staged on the node, unless it is said that there were others."""
+        staged = self._lives[node].replica.table.holdings.of(_slot(key))
+        count = int(rows.removeprefix("rows:")) if rows else staged.rows
+        place = (int(group), int(revision), count)
+        digest = staged.digest or NO_ROWS_DIGEST
+        self._take_step(node, Adopt(_slot(key), int(hop), *place, digest))
+
+    def _drop_rows(self, node: str, key: str, hop: str) -> None:
+        self._take_step(node, Drop(_slot(key), int(hop)))
+
+    def _refuse(self, node: str, key: str, hop: str, group: str) -> None:
+        self._take_step(node, Refuse(_slot(key), int(hop), int(group)))
+
+    def _reclaim(self, node: str, key: str, hop: str) -> None:
+        self._take_step(node, Reclaim(_slot(key), int(hop)))
+
+    def _take_step(self, node: str, step: Step) -> None:
+        assert self._lives[node].replica.submit_step(step, step, self._now + _PATIENCE_S)
+        self._turn(node)
+
+    def _holdings(self, node: str) -> None:
+        for slot, holding in self._lives[node].replica.table.holdings.moved.items():
+            self._say(f"{node} {notation.holding(slot, holding)}")
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -460,9 +532,17 @@ class Conversation:
             self._say(f"{name} {self._notation.entries(committed)}{tail}")
 
     def _get(self, node: str, key: str) -> None:
-        binding = self._lives[node].replica.get(qualified_name(TABLE, key))
+        try:
+            binding = self._lives[node].replica.get(qualified_name(TABLE, key))
+        except SlotElsewhere as error:
+            self._say(f"{key}: {error}")
+            return
         bound = f"={binding.unit} version:{binding.version}" if binding else " is not bound"
         self._say(f"{key}{bound}")
+
+
+def _slot(key: str) -> int:
+    return slot_of(qualified_name(TABLE, key), SLOTS)
 
 
 def _standing(replica: Replica) -> Standing:

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
+from globaltable.deal import EVERYTHING, NOTHING, Deal
 from globaltable.group import Changed, Replica
 from globaltable.model import Batch, Op, OpKind, Outcome, qualified_name
 from globaltable.server.watches import Watches
+from globaltable.slot_steps import Step
 from globaltable.store.table import ROOT_STATE
 from globaltable.table import Table, TableState
 from globaltable.topology import SLOTS_DEFAULT
@@ -32,17 +34,29 @@ class _Held(NamedTuple):
 class Tables:
     """The tables of some groups, and the watches of their node."""
 
-    def __init__(self, groups: int = 1) -> None:
-        self.by_group = {group: _empty(ROOT_STATE) for group in range(groups)}
+    def __init__(self, groups: int = 1, *, dealt: bool = True) -> None:
+        """Each group holds all slots, for no caller asks two of them; or, if slots were `dealt` to
+        the first one only, that does."""
+        deals = [EVERYTHING if dealt or not group else NOTHING for group in range(groups)]
+        self.by_group = {group: _empty(ROOT_STATE, deal) for group, deal in enumerate(deals)}
         self.watches = Watches(lambda group: cast(Replica, _Held(self.by_group[group])))
         self._batches = 0
 
     def apply(self, ops: Sequence[Op], group: int = 0) -> list[Outcome]:
         """One batch: applied, and told to the watchers."""
+        return self.apply_batch(self.batch(ops, group), group)
+
+    def batch(self, ops: Sequence[Op], group: int, step: Step | None = None) -> Batch:
+        """One that is made now."""
         self._batches += 1
+        as_of = self.by_group[group].applied
+        return Batch(self._batches.to_bytes(16, "big"), as_of, tuple(ops), step)
+
+    def apply_batch(self, batch: Batch, group: int) -> list[Outcome]:
         table = self.by_group[group]
-        batch = Batch(self._batches.to_bytes(16, "big"), table.applied, tuple(ops))
         applied = table.apply(table.applied + 1, 1, batch)
+        if batch.step is not None:
+            self.watches.moved(group)
         self.watches.publish(group, Changed(applied.revision, applied.rows))
         return applied.outcomes
 
@@ -64,5 +78,5 @@ class Tables:
         self.watches.jumped(group)
 
 
-def _empty(state: TableState) -> Table:
-    return Table(SLOTS_DEFAULT, _NoRows(), state, [])
+def _empty(state: TableState, deal: Deal = EVERYTHING) -> Table:
+    return Table(SLOTS_DEFAULT, _NoRows(), state, [], deal)

@@ -77,6 +77,14 @@ BAD = {
     "a table twice": (_with('["im.session"]', '["t", "t"]'), ["tables = ['t', 't']", "twice"]),
     "a table with a slash": (_with('["im.session"]', '["a/b"]'), ["tables", "'a/b'"]),
     "a table that is a number": (_with('["im.session"]', "[1]"), ["tables", "int", "1"]),
+    "one address to listen on for both": (
+        GOOD + 'peer_listen = "0.0.0.0:7"\nclient_listen = "0.0.0.0:7"',
+        ["regions.c", "0.0.0.0:7", "two ports"],
+    ),
+    "an address to listen on without a port": (
+        GOOD + 'peer_listen = "0.0.0.0"',
+        ["regions.c.peer_listen = '0.0.0.0'", "host:port"],
+    ),
     "an address twice": (
         _with("10.0.0.2:7101", "10.0.0.1:7001"),
         ["regions.b.client = '10.0.0.1:7001'", "regions.a.peer already"],
@@ -424,6 +432,8 @@ def _configs(draw: st.DrawFn) -> Config:
                 peer=Address(draw(_HOSTS), next(ports)),
                 client=Address(draw(_HOSTS), next(ports)),
                 data_dir=Path("/", draw(st.text("aλ '\"\\", min_size=1)), name),
+                peer_listen=draw(st.none() | st.just(Address("0.0.0.0", 7201))),
+                client_listen=draw(st.none() | st.just(Address("::", 7101))),
             )
             for name in regions
         ),

@@ -21,6 +21,7 @@ from globaltable.server.config import Address, Config, NodeConfig
 from globaltable.server.core import FlushJob, GroupJob, NodeCore
 from globaltable.server.driver import Driver
 from globaltable.server.peers import PeerLinks
+from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.watches import Watches
 from globaltable.server.worker import TableWorker
 from globaltable.store.lmdb_table import LmdbTableStore
@@ -223,7 +224,7 @@ def _backend(desk: _Desk, links: PeerLinks) -> NodeBackend:
         on_failure=lambda error: None,
     )
     driver.stop()
-    return NodeBackend(CONFIG, "a", desk.core, driver, watches, links)
+    return NodeBackend(CONFIG, "a", desk.core, driver, watches, links, SlotClaims())
 
 
 class TestTheBackend:
@@ -240,7 +241,7 @@ class TestTheBackend:
             lambda backend: backend.read([_name(1)]),
             lambda backend: backend.scan(TABLE, "", b"", 100),
             lambda backend: backend.watches.take(backend.open_watch(_name(1), True, {})),
-            lambda backend: backend.open_watch(_name(1), True, {1: 0}),
+            lambda backend: backend.watches.take(backend.open_watch(_name(1), True, {1: 0})),
         ],
         ids=["get", "scan", "watch", "watch that resumes"],
     )

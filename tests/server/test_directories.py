@@ -111,7 +111,7 @@ class TestFile:
     )
     def test_what_is_none_is_refused(self, rows: object) -> None:
         with pytest.raises(ProtocolError):
-            decode_word(pack([3, 7, [], "", rows]))
+            decode_word(pack([3, 7, [], "", rows, []]))
 
 
 class TestIdentity:

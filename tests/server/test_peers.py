@@ -14,13 +14,14 @@ from globaltable.errors import ProtocolError
 from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import HELLO_BYTES_MAX, decode_hello, encode_hello
 from globaltable.server.peers import UNKNOWN_CONNECTIONS_MAX, Peer, PeerLinks
+from globaltable.server.tls import Certificates
 from globaltable.testing.cluster import free_ports
 
 TIMEOUT_S = 5.0
 POISON = b"what the core refuses"
 
 
-class _Wire:
+class Wire:
     """One node's links, and what they have told it."""
 
     def __init__(
@@ -33,6 +34,7 @@ class _Wire:
         buffer_bytes_max: int = 1 << 20,
         idle_timeout_s: float = 5.0,
         plan: int = 0,
+        certificates: Certificates | None = None,
     ) -> None:
         self.name = name
         self.received: list[tuple[str, bytes]] = []
@@ -57,6 +59,7 @@ class _Wire:
             plan=plan,
             ping_interval_s=0.05,
             idle_timeout_s=idle_timeout_s,
+            certificates=certificates,
         )
 
     def _on_payload(self, peer: str, payload: bytes) -> None:
@@ -87,28 +90,28 @@ async def running() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-async def _start(running: AsyncExitStack, *wires: _Wire) -> None:
+async def start(running: AsyncExitStack, *wires: Wire) -> None:
     for wire in wires:
         await wire.links.start()
         running.push_async_callback(wire.links.close)
 
 
-def _ports(names: str) -> dict[str, int]:
+def ports_of(names: str) -> dict[str, int]:
     return dict(zip(names, free_ports(len(names)), strict=True))
 
 
-async def _pair(running: AsyncExitStack, **settings: float) -> tuple[_Wire, _Wire]:
+async def _pair(running: AsyncExitStack, **settings: float) -> tuple[Wire, Wire]:
     """Nodes `a` and `b`, connected."""
-    ports = _ports("ab")
-    a = _Wire("a", ports, **settings)  # type: ignore[arg-type]
-    b = _Wire("b", ports)
-    await _start(running, a, b)
+    ports = ports_of("ab")
+    a = Wire("a", ports, **settings)  # type: ignore[arg-type]
+    b = Wire("b", ports)
+    await start(running, a, b)
     await a.connected("b")
     await b.connected("a")
     return a, b
 
 
-class _Stranger:
+class Stranger:
     """A bare connection to a peer port."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -116,7 +119,7 @@ class _Stranger:
         self.writer = writer
 
     @classmethod
-    async def dial(cls, running: AsyncExitStack, port: int) -> "_Stranger":
+    async def dial(cls, running: AsyncExitStack, port: int) -> "Stranger":
         stranger = cls(*await asyncio.open_connection("127.0.0.1", port))
         running.push_async_callback(stranger.close)
         return stranger
@@ -126,7 +129,7 @@ class _Stranger:
         cls,
         running: AsyncExitStack,
         port: int,
-        serve: Callable[["_Stranger"], Awaitable[None]],
+        serve: Callable[["Stranger"], Awaitable[None]],
     ) -> None:
         """Be the one that is dialled."""
 
@@ -143,6 +146,10 @@ class _Stranger:
         self.writer.close()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
+
+    @property
+    def is_over(self) -> bool:
+        return self._reader.at_eof() or self._reader.exception() is not None
 
     async def frames_until_closed(self) -> list[tuple[FrameKind, bytes]]:
         """What it is told before it is cut off."""
@@ -164,9 +171,9 @@ class TestExchange:
     async def test_three_nodes_connect_each_to_each_and_talk_in_order(
         self, running: AsyncExitStack
     ) -> None:
-        ports = _ports("abc")
-        wires = [_Wire(name, ports) for name in "abc"]
-        await _start(running, *wires)
+        ports = ports_of("abc")
+        wires = [Wire(name, ports) for name in "abc"]
+        await start(running, *wires)
         for wire in wires:
             await wire.connected(*set("abc") - {wire.name})
         for number in range(50):
@@ -198,8 +205,8 @@ class TestExchange:
     async def test_what_is_sent_to_a_peer_that_is_away_is_refused(
         self, running: AsyncExitStack
     ) -> None:
-        a = _Wire("a", _ports("ab"))
-        await _start(running, a)
+        a = Wire("a", ports_of("ab"))
+        await start(running, a)
         assert not a.links.send("b", b"lost")
         assert not a.links.connected("b")
         assert a.links.buffered_bytes("b") == 0
@@ -211,16 +218,16 @@ class TestReconnection:
         self, running: AsyncExitStack, restarted: str
     ) -> None:
         """The one that dials, and the one that accepts."""
-        ports = _ports("ab")
-        wires = {name: _Wire(name, ports) for name in "ab"}
-        await _start(running, *wires.values())
+        ports = ports_of("ab")
+        wires = {name: Wire(name, ports) for name in "ab"}
+        await start(running, *wires.values())
         stays = wires["b" if restarted == "a" else "a"]
         await stays.connected(restarted)
         await wires[restarted].links.close()
         await stays.until(lambda: not stays.links.connected(restarted))
         assert not stays.links.send(restarted, b"nobody is there")
-        again = _Wire(restarted, ports)
-        await _start(running, again)
+        again = Wire(restarted, ports)
+        await start(running, again)
         await stays.connected(restarted)
         assert stays.events == [("up", restarted), ("down", restarted), ("up", restarted)]
         await again.connected(stays.name)
@@ -232,14 +239,14 @@ class TestReconnection:
         self, running: AsyncExitStack
     ) -> None:
         """Its other end has given the earlier one up, though this end has not heard of it."""
-        ports = _ports("ab")
-        b = _Wire("b", ports)
-        await _start(running, b)
+        ports = ports_of("ab")
+        b = Wire("b", ports)
+        await start(running, b)
         hello = encode(FrameKind.HELLO, encode_hello("im", "a", "b", 1))
-        first = await _Stranger.dial(running, ports["b"])
+        first = await Stranger.dial(running, ports["b"])
         first.writer.write(hello)
         await b.connected("a")
-        second = await _Stranger.dial(running, ports["b"])
+        second = await Stranger.dial(running, ports["b"])
         second.writer.write(hello + encode(FrameKind.DATA, b"from the second"))
         await b.until(lambda: b.received)
         assert b.events == [("up", "a"), ("down", "a"), ("up", "a")]
@@ -249,9 +256,9 @@ class TestReconnection:
     async def test_a_peer_with_another_plan_is_connected_and_known(
         self, running: AsyncExitStack
     ) -> None:
-        ports = _ports("abc")
-        a, b, c = _Wire("a", ports, plan=7), _Wire("b", ports, plan=7), _Wire("c", ports, plan=8)
-        await _start(running, a, b, c)
+        ports = ports_of("abc")
+        a, b, c = Wire("a", ports, plan=7), Wire("b", ports, plan=7), Wire("c", ports, plan=8)
+        await start(running, a, b, c)
         for wire in (a, b, c):
             await wire.connected(*{*"abc"} - {wire.name})
         same = [
@@ -263,10 +270,10 @@ class TestReconnection:
         assert same == [("a", "b"), ("b", "a")]
 
     async def test_a_peer_that_falls_silent_is_given_up(self, running: AsyncExitStack) -> None:
-        ports = _ports("ab")
-        b = _Wire("b", ports, idle_timeout_s=0.1)
-        await _start(running, b)
-        stranger = await _Stranger.dial(running, ports["b"])
+        ports = ports_of("ab")
+        b = Wire("b", ports, idle_timeout_s=0.1)
+        await start(running, b)
+        stranger = await Stranger.dial(running, ports["b"])
         with capture_logs() as logs:
             stranger.writer.write(encode(FrameKind.HELLO, encode_hello("im", "a", "b", 1)))
             await b.until(lambda: ("down", "a") in b.events)
@@ -277,16 +284,16 @@ class TestStrangers:
     async def test_a_node_of_another_cluster_is_refused_while_the_true_one_connects(
         self, running: AsyncExitStack
     ) -> None:
-        ports = _ports("ab")
-        b = _Wire("b", ports)
-        impostor = _Wire("a", ports | _ports("a"), cluster="other")
+        ports = ports_of("ab")
+        b = Wire("b", ports)
+        impostor = Wire("a", ports | ports_of("a"), cluster="other")
         with capture_logs() as logs:
-            await _start(running, b, impostor)
+            await start(running, b, impostor)
             async with asyncio.timeout(TIMEOUT_S):
                 while not any(entry["event"] == "peer refuses this node" for entry in logs):
                     await asyncio.sleep(0.005)
-            a = _Wire("a", ports)
-            await _start(running, a)
+            a = Wire("a", ports)
+            await start(running, a)
             await a.connected("b")
             await b.connected("a")
         reason = "cluster 'other' is not 'im'"
@@ -313,12 +320,12 @@ class TestStrangers:
     async def test_garbage_is_refused_with_a_reason_and_hurts_nobody(
         self, running: AsyncExitStack, data: bytes
     ) -> None:
-        ports = _ports("ab")
-        a, b = _Wire("a", ports), _Wire("b", ports)
-        await _start(running, a, b)
+        ports = ports_of("ab")
+        a, b = Wire("a", ports), Wire("b", ports)
+        await start(running, a, b)
         await a.connected("b")
         with capture_logs() as logs:
-            stranger = await _Stranger.dial(running, ports["b"])
+            stranger = await Stranger.dial(running, ports["b"])
             stranger.writer.write(data)
             ((kind, reason),) = await stranger.frames_until_closed()
         assert kind is FrameKind.REFUSE and reason
@@ -330,11 +337,11 @@ class TestStrangers:
     async def test_garbage_after_the_handshake_ends_that_connection_only(
         self, running: AsyncExitStack
     ) -> None:
-        ports = _ports("abc")
-        b, c = _Wire("b", ports), _Wire("c", ports)
-        await _start(running, b, c)
+        ports = ports_of("abc")
+        b, c = Wire("b", ports), Wire("c", ports)
+        await start(running, b, c)
         await c.connected("b")
-        stranger = await _Stranger.dial(running, ports["c"])
+        stranger = await Stranger.dial(running, ports["c"])
         stranger.writer.write(encode(FrameKind.HELLO, encode_hello("im", "a", "c", 1)))
         await c.connected("a")
         stranger.writer.write(encode(FrameKind.HELLO, b"again"))
@@ -353,21 +360,21 @@ class TestStrangers:
         await b.connected("a")
 
     async def test_those_that_say_nothing_are_bounded(self, running: AsyncExitStack) -> None:
-        ports = _ports("ab")
-        b = _Wire("b", ports)
-        await _start(running, b)
+        ports = ports_of("ab")
+        b = Wire("b", ports)
+        await start(running, b)
         for _ in range(UNKNOWN_CONNECTIONS_MAX):
-            await _Stranger.dial(running, ports["b"])
-        one_more = await _Stranger.dial(running, ports["b"])
+            await Stranger.dial(running, ports["b"])
+        one_more = await Stranger.dial(running, ports["b"])
         assert await one_more.frames_until_closed() == []
 
     async def test_the_one_that_answers_must_be_the_one_that_was_dialled(
         self, running: AsyncExitStack
     ) -> None:
-        ports = _ports("abz")
+        ports = ports_of("abz")
         told: asyncio.Future[tuple[FrameKind, bytes]] = asyncio.Future()
 
-        async def answer(caller: _Stranger) -> None:
+        async def answer(caller: Stranger) -> None:
             kind, hello = await caller.first_frame()
             assert (kind, decode_hello(hello).to) == (FrameKind.HELLO, "b")
             caller.writer.write(encode(FrameKind.HELLO, encode_hello("im", "z", "a", 1)))
@@ -375,9 +382,9 @@ class TestStrangers:
             if not told.done():
                 told.set_result(reply)
 
-        await _Stranger.listen(running, ports["b"], answer)
-        a = _Wire("a", {name: ports[name] for name in "ab"})
-        await _start(running, a)
+        await Stranger.listen(running, ports["b"], answer)
+        a = Wire("a", {name: ports[name] for name in "ab"})
+        await start(running, a)
         async with asyncio.timeout(TIMEOUT_S):
             assert await told == (FrameKind.REFUSE, b"node 'z' is not one of ['b']")
         assert a.events == []
@@ -387,16 +394,16 @@ class TestBounds:
     async def test_a_peer_that_does_not_read_fills_its_buffer_and_no_more(
         self, running: AsyncExitStack
     ) -> None:
-        ports = _ports("ab")
+        ports = ports_of("ab")
 
-        async def greet(caller: _Stranger) -> None:
+        async def greet(caller: Stranger) -> None:
             caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
             caller.writer.write(encode(FrameKind.HELLO, encode_hello("im", "b", "a", 1)))
 
-        await _Stranger.listen(running, ports["b"], greet)
+        await Stranger.listen(running, ports["b"], greet)
         bound = 1 << 20
-        a = _Wire("a", ports, buffer_bytes_max=bound)
-        await _start(running, a)
+        a = Wire("a", ports, buffer_bytes_max=bound)
+        await start(running, a)
         await a.connected("b")
         piece = b"x" * (1 << 16)
         sent = 0

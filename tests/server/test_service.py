@@ -84,7 +84,7 @@ class _Node:
     def status(self) -> pb.StatusResponse:
         return pb.StatusResponse(cluster="im", node="a")
 
-    def topology(self, table: str, known_version: int) -> pb.TopologyResponse:
+    def topology(self, table: str, known: tuple[int, int]) -> pb.TopologyResponse:
         return pb.TopologyResponse(version=3, node="a")
 
     def placement(self, table: str) -> pb.PlacementResponse:

@@ -21,7 +21,7 @@ SHOWN_MAX: Final = 3
 def _run_all(seeds: range, jobs: int, lines: int, shrinks: bool) -> int:
     began = time.monotonic()
     failed: list[int] = []
-    events = told = changes = installs = elections = rebuilds = steps = 0
+    events = told = changes = installs = elections = rebuilds = steps = moves = 0
     simulated = 0.0
     for result in run_seeds(seeds, jobs):
         events += result.events
@@ -31,6 +31,7 @@ def _run_all(seeds: range, jobs: int, lines: int, shrinks: bool) -> int:
         elections += result.elections
         rebuilds += result.rebuilds
         steps += result.member_changes
+        moves += result.slot_moves
         simulated += result.seconds
         if result.violation is not None:
             failed.append(result.seed)
@@ -43,7 +44,7 @@ def _run_all(seeds: range, jobs: int, lines: int, shrinks: bool) -> int:
         f"{len(seeds)} seeds from {seeds.start}: {len(failed)} failed"
         f"{' ' + str(failed[:20]) if failed else ''}; {events} events, {told} outcomes, "
         f"{changes} changes watched, {elections} elections, {installs} snapshots installed, "
-        f"{rebuilds} replicas rebuilt, {steps} changes of members, "
+        f"{rebuilds} replicas rebuilt, {steps} changes of members, {moves} slots moved, "
         f"{simulated:.0f} s simulated in {took:.1f} s ({len(seeds) / took:.1f} schedules/s)"
     )
     return 1 if failed else 0

@@ -9,7 +9,9 @@
 * Commit and applied index never fall within a life.
 * An outcome that is told is the op's first outcome in the log; an op that is told not to have
   happened does not happen; a ticket ends once; an op takes effect once.
-* A reader behind a barrier sees all that was acknowledged before.
+* Of each key there is one version after the other, over all groups together: none is made twice,
+  or left out, and what binds a key found it not bound. Acknowledged are only these.
+* A reader behind a barrier sees all that was acknowledged before, wherever it was by then.
 * Changes of a group come in order and without gaps.
 * Committed configurations follow each other in single steps.
 * Queues stay within their bounds, and no replica stops itself.
@@ -20,10 +22,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from globaltable.deal import EVERYTHING, Deal
 from globaltable.errors import Corrupt, StorageError
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
+from globaltable.holdings import Holding, HoldingState
 from globaltable.members import Members
-from globaltable.model import Binding, Op, Outcome, OutcomeStatus
+from globaltable.model import Binding, Op, OpKind, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Role
 from globaltable.raft.guard import Guard
 from globaltable.raft.journal import is_members, is_no_op, members_in
@@ -37,7 +41,11 @@ MESSAGES_A_TURN_MAX: Final = 400
 LOG_ENTRIES_SLACK: Final = 1_000
 _SOME_TERM: Final = 2**62
 """Where it is not known by which term an entry was committed."""
-NOT_HAPPENED: Final = (OutcomeStatus.UNAVAILABLE, OutcomeStatus.OVERLOADED)
+NOT_HAPPENED: Final = (
+    OutcomeStatus.UNAVAILABLE,
+    OutcomeStatus.OVERLOADED,
+    OutcomeStatus.ELSEWHERE,
+)
 DEFINITE: Final = (
     OutcomeStatus.APPLIED,
     OutcomeStatus.EXISTS,
@@ -74,11 +82,17 @@ class _OpFate:
 @dataclass(slots=True)
 class Checks:
     limits: ReplicaLimits
+    deals: dict[int, Deal] = field(default_factory=dict)
+    """By group; one that is not named holds all slots."""
     models: dict[int, Model] = field(default_factory=dict)
     members: dict[int, Members] = field(default_factory=dict)
     """By group, the latest that were committed."""
     acknowledged: dict[int, int] = field(default_factory=dict)
     """By group, the highest revision that a caller has been told of."""
+    acknowledged_version: dict[bytes, int] = field(default_factory=dict)
+    """By name, the highest version that a caller has been told of."""
+    ledger: dict[bytes, tuple[int, str | None]] = field(default_factory=dict)
+    """By name, the last version that was made anywhere, and its unit."""
     damaged: set[tuple[str, int]] = field(default_factory=set)
     """Replicas whose records the schedule has damaged, until they are discarded: they alone may
     stop themselves, and for no other reason."""
@@ -87,6 +101,10 @@ class Checks:
     installs: int = 0
     elections: int = 0
     member_changes: int = 0
+    adoptions: int = 0
+    """Of slots, by other groups."""
+    reclaims: int = 0
+    """Of slots that were released in vain."""
     _leaders: dict[tuple[int, int], str] = field(default_factory=dict)
     _committed_by: dict[tuple[int, int], int] = field(default_factory=dict)
     """By group and revision, a term by which it was committed: that of who first applied it."""
@@ -94,10 +112,11 @@ class Checks:
     _lives: dict[tuple[str, int], _Life] = field(default_factory=dict)
     _fates: dict[tuple[int, int], _OpFate] = field(default_factory=dict)
     _ended: set[Any] = field(default_factory=set)
+    _made_by: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def model(self, group: int) -> Model:
         if group not in self.models:
-            self.models[group] = Model(ROOT_STATE.applied)
+            self.models[group] = Model(ROOT_STATE.applied, self.deals.get(group, EVERYTHING))
         return self.models[group]
 
     # --- at every turn ---------------------------------------------------------------------------
@@ -225,7 +244,7 @@ class Checks:
             for record in history.records_after(life.changed):
                 if record.revision <= last:
                     rows = decode_history(record.data)
-                    self._same_rows(node, group, record.revision, rows, model)
+                    self._same_rows(node, group, record.revision, rows, model, copied=True)
         life.changed = last
 
     # --- the log ---------------------------------------------------------------------------------
@@ -279,7 +298,12 @@ class Checks:
                 if is_members(command):
                     self._members_changed(node, group, members_in(command))
             else:
-                model.apply(command, term, decode_batch(command[1:]))
+                batch = decode_batch(command[1:])
+                before = model.holdings
+                model.apply(command, term, batch)
+                if model.holdings is not before and batch.step is not None:
+                    self._moved(before.of(batch.step.slot), model.holdings.of(batch.step.slot))
+                self._made(group, model.record(revision).new)
         record = model.record(revision)
         if (record.command, record.term) != (command, term):
             raise Violation(
@@ -287,6 +311,42 @@ class Checks:
                 f"{term}, not {record.term}"
             )
         return record.batch_id
+
+    def _moved(self, before: Holding, after: Holding) -> None:
+        if HoldingState.HELD is after.state is not before.state:
+            self.adoptions += after.adopted == after.hop
+            self.reclaims += after.adopted != after.hop
+
+    def _made(self, group: int, new: Sequence[tuple[Op, Told]]) -> None:
+        """Changes, as they are applied for the first time anywhere."""
+        for op, told in new:
+            if told.status is not OutcomeStatus.APPLIED:
+                continue
+            version, unit = self.ledger.get(op.name, (0, None))
+            right = told.version == version + 1 and (unit is None) == (op.kind is OpKind.BIND)
+            require(
+                right, f"group {group} makes {told} of {op}; last was version {version} in", unit
+            )
+            self.ledger[op.name] = told.version, None if op.kind is OpKind.UNBIND else told.unit
+            identity = (op.client_id, op.sequence)
+            require(
+                identity not in self._made_by,
+                f"{op} takes effect in group {group} and in",
+                self._made_by.get(identity),
+            )
+            self._made_by[identity] = group
+
+    def nothing_lost(self) -> None:
+        """To be asked once all replicas are equal: the last version of each name stands in the one
+        group that holds its slot."""
+        for name, (version, unit) in self.ledger.items():
+            standing = [
+                (binding[1], binding[0])
+                for model in self.models.values()
+                if (binding := model.bindings_at(model.last).get(name)) is not None
+            ]
+            right = [] if unit is None else [(version, unit)]
+            require(standing == right, f"{name!r} stands as {standing}, not", right)
 
     def _members_changed(self, node: str, group: int, members: Members) -> None:
         """One step at a time."""
@@ -315,23 +375,29 @@ class Checks:
             self._fates[identity].not_happened += 1
         if outcome.status not in DEFINITE:
             return
-        first = self.model(group).first_outcome.get(identity)
-        if first is None or first != told_of(outcome):
-            raise Violation(f"{node} tells {op} that it ended as {outcome}, the log says {first}")
+        firsts = self._firsts(identity)
+        if firsts != {told_of(outcome)}:
+            raise Violation(f"{node} tells {op} that it ended as {outcome}, the log says {firsts}")
         if outcome.binding is not None:
             revision = max(self.acknowledged.get(group, 0), outcome.binding.revision)
             self.acknowledged[group] = revision
+            version = max(self.acknowledged_version.get(op.name, 0), outcome.binding.version)
+            self.acknowledged_version[op.name] = version
+
+    def _firsts(self, identity: tuple[int, int]) -> set[Told]:
+        """How an op ended the first time, by the groups that know of it: one, or by copies more."""
+        return {
+            model.first_outcome[identity]
+            for model in self.models.values()
+            if identity in model.first_outcome
+        }
 
     def library_told(self, identity: tuple[int, int], binding: Binding | None) -> None:
         """A caller of the library has been told how its op ended, where that is definite."""
         self.told += 1
-        firsts = [
-            model.first_outcome[identity]
-            for model in self.models.values()
-            if identity in model.first_outcome
-        ]
+        firsts = self._firsts(identity)
         if len(firsts) != 1 or (
-            binding is not None and (binding.unit, binding.version) != firsts[0][1:]
+            binding is not None and (binding.unit, binding.version) != next(iter(firsts))[1:]
         ):
             raise Violation(f"the library tells {identity} of {binding}, the log says {firsts}")
 
@@ -384,10 +450,19 @@ class Checks:
         self._same_rows(node, group, revision, list(changed.rows), model)
 
     def _same_rows(
-        self, node: str, group: int, revision: int, rows: list[HistoryRow], model: Model
+        self,
+        node: str,
+        group: int,
+        revision: int,
+        rows: list[HistoryRow],
+        model: Model,
+        *,
+        copied: bool = False,
     ) -> None:
         said = [(row.client_id, row.sequence, told_of(row.outcome)) for row in rows]
-        right = [(op.client_id, op.sequence, told) for op, told in model.record(revision).new]
+        record = model.record(revision)
+        right = [(op.client_id, op.sequence, told) for op, told in record.new]
+        right += record.copied if copied else ()
         if said != right:
             raise Violation(f"{node} group {group}: revision {revision} led to {said}, not {right}")
 

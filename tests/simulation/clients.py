@@ -46,8 +46,8 @@ class Attempt:
     """On that process's clock."""
     ended: bool = False
 
-    def submitted(self, life: "Life", deadline: float) -> None:
-        self.life, self.deadline = life, deadline
+    def submitted(self, life: "Life", group: int, deadline: float) -> None:
+        self.life, self.group, self.deadline = life, group, deadline
         self.at_least = self.client.world.checks.acknowledged.get(self.group, 0)
         self.client.world.attempts.append(self)
 
@@ -221,19 +221,20 @@ class Client:
     def probe(self) -> None:
         """Bind a new key of each group at every node, and read it at its barrier."""
         self.probing = True
-        topology = self.world.topology
         for node in self.world.serving:
-            for group in topology.groups:
+            core = self.world.nodes[node].core
+            assert core is not None, "all are up"
+            for group in self.world.topology.groups:
                 self._unread.add((node, group.number))
                 self._probe_read(node, group.number)
-                name = next(
-                    name
-                    for salt in range(1_000)
-                    if topology.group_of(
-                        name := qualified_name("t", f"{node}{self._sequence}-{salt}")
-                    )
-                    == group.number
+                salted = (
+                    qualified_name("t", f"{node}{self._sequence}-{salt}") for salt in range(200)
                 )
+                own = (name for name in salted if core.routes.group_of(name) == group.number)
+                name = next(own, None)
+                if name is None:
+                    # It holds no slot.
+                    continue
                 self._sequence += 1
                 self._probes.add(self._sequence)
                 op = Op(OpKind.BIND, name, "A", 0, self.number + 1, self._sequence)

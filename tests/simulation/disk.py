@@ -174,7 +174,7 @@ class SimTable:
             history = tuple(
                 records[revision] for revision in sorted(records) if revision > flush.state.floor
             )
-            rows = {**old.rows, **flush.rows}
+            rows = {key: row for key, row in {**old.rows, **flush.rows}.items() if row}
             self._platter.damaged_rows -= {(group, key) for key in flush.rows}
             self._platter.tables[group] = _Generation(flush.state, rows, history)
         self._crashes("crash after a flush")

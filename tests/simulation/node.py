@@ -39,8 +39,8 @@ _LOOK_S: Final = 0.25
 class Ticket(Protocol):
     """Who waits for the end of a call."""
 
-    def submitted(self, life: "Life", deadline: float) -> None:
-        """A process has got it, and is to end it by `deadline` on its clock."""
+    def submitted(self, life: "Life", group: int, deadline: float) -> None:
+        """A process has got it for a group, and is to end it by `deadline` on its clock."""
         ...
 
     def told(self, node: str, outcomes: Sequence[Outcome]) -> None: ...
@@ -317,7 +317,9 @@ class SimNode:
         self, life: Life, group: int, ops: Sequence[Op], ticket: Ticket, patience_s: float
     ) -> None:
         deadline = life.clock.time() + patience_s
-        ticket.submitted(life, deadline)
+        if ops:
+            group = life.core.routes.group_of(ops[0].name)
+        ticket.submitted(life, group, deadline)
 
         def told(_positions: Sequence[int], outcomes: Sequence[Outcome]) -> None:
             ticket.told(self.name, outcomes)

@@ -4,13 +4,19 @@ import json
 import random
 from typing import Final, NamedTuple
 
+from globaltable.topology import slot_of
+from tests.simulation.clients import KEYS
+from tests.simulation.model import SLOTS
+
 NODES: Final = ("a", "b", "c", "d", "e", "f", "g")
 FAULT_SECONDS: Final = 1.6
 """Faults begin within this time; then all is healed, and the cluster must recover."""
 
 LEADER: Final = -1
 CHANGING: Final = 4
-"""In one of so many seeds the members change."""
+"""In one of so many seeds the members change, and in another slots move."""
+
+_SLOTS_USED: Final = sorted({slot_of(name, SLOTS) for name in KEYS})
 
 WEIGHTS: Final = {
     "reset": 3,
@@ -62,6 +68,14 @@ class Change(NamedTuple):
     learners: tuple[str, ...]
 
 
+class SlotMove(NamedTuple):
+    """From `at` on, a slot is to be in the group, wherever it is."""
+
+    at: float
+    slot: int
+    group: int
+
+
 class Schedule(NamedTuple):
     seed: int
     nodes: int
@@ -80,6 +94,9 @@ class Schedule(NamedTuple):
     """Who is to rebuild deletes all there is, and has the node join as if it had never been."""
     rivals: bool = False
     """None gives way to another who would campaign: more elections are split than in production."""
+    added: int = 0
+    """Groups that were dealt no slots, behind those that were."""
+    moves: tuple[SlotMove, ...] = ()
 
 
 def draw(seed: int) -> Schedule:
@@ -99,7 +116,26 @@ def draw(seed: int) -> Schedule:
         drift=rng.choice((0.0, 0.0, 0.1)),
         rivals=rng.random() < 0.5,
     )
-    return with_changes(schedule) if seed % CHANGING == CHANGING - 1 else schedule
+    if seed % CHANGING == CHANGING - 1:
+        return with_changes(schedule)
+    return with_moves(schedule) if seed % CHANGING == 1 else schedule
+
+
+def with_moves(schedule: Schedule) -> Schedule:
+    """The same, while slots move between the groups, and to groups that were dealt none."""
+    rng = random.Random(f"moves {schedule.seed}")
+    added = rng.randint(0 if schedule.groups > 1 else 1, 1)
+    # Of those that callers use, and few, so that moves meet with writes and with each other.
+    slots = rng.sample(_SLOTS_USED, rng.randint(1, 3))
+    moves = [
+        SlotMove(
+            round(0.1 + rng.random() * (FAULT_SECONDS - 0.2), 3),
+            rng.choice(slots),
+            rng.randrange(schedule.groups + added),
+        )
+        for _ in range(rng.randint(2, 8))
+    ]
+    return schedule._replace(added=added, moves=tuple(sorted(moves)))
 
 
 def with_changes(schedule: Schedule) -> Schedule:
@@ -139,4 +175,5 @@ def decode(text: str) -> Schedule:
         Change(at, tuple(voters), tuple(learners))
         for at, voters, learners in fields.pop("changes", ())
     )
-    return Schedule(**fields, faults=faults, changes=changes)
+    moves = tuple(SlotMove(*move) for move in fields.pop("moves", ()))
+    return Schedule(**fields, faults=faults, changes=changes, moves=moves)

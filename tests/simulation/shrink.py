@@ -82,8 +82,15 @@ def _fewer_changes(schedule: Schedule) -> Iterator[Schedule]:
         yield schedule._replace(changes=rest)
 
 
+def _fewer_moves(schedule: Schedule) -> Iterator[Schedule]:
+    yield schedule._replace(moves=(), added=0)
+    for place in range(len(schedule.moves)):
+        yield schedule._replace(moves=schedule.moves[:place] + schedule.moves[place + 1 :])
+
+
 def _one_group(schedule: Schedule) -> Iterator[Schedule]:
-    yield schedule._replace(groups=1)
+    if not schedule.moves:
+        yield schedule._replace(groups=1)
 
 
 def _ruly(schedule: Schedule) -> Iterator[Schedule]:
@@ -124,6 +131,7 @@ def _with_fault(schedule: Schedule, place: int, fault: Fault) -> Schedule:
 
 _simplifications: Final = (
     _fewer_changes,
+    _fewer_moves,
     _three_nodes,
     _one_group,
     _ruly,

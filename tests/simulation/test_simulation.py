@@ -19,14 +19,16 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_seeds() -> None:
-    snapshots = rebuilds = steps = 0
+    snapshots = rebuilds = steps = moves = reclaims = 0
     for result in run_seeds(range(SEEDS), jobs=2):
         schedule = draw(result.seed)
         assert result.violation is None, report(schedule, result, 80)
         snapshots += result.installs
         rebuilds += result.rebuilds
         steps += result.member_changes
-    bites = snapshots > 50 and rebuilds > 20 and steps > 150
+        moves += result.slot_moves
+        reclaims += result.reclaims
+    bites = snapshots > 50 and rebuilds > 20 and steps > 150 and moves > 60 and reclaims > 10
     assert bites, "the schedules have lost their bite"
 
 

@@ -33,6 +33,8 @@ class Watching:
         self._name = f"watcher {number}"
         self._rng = random.Random(f"{self._name} {world.schedule.seed}")
         self._position: dict[int, int] = {}
+        self._versions: dict[bytes, int] = {}
+        """By name, the last version that it was shown."""
         self._at: tuple[Life, Watcher] | None = None
         self.seen = 0
 
@@ -83,13 +85,24 @@ class Watching:
             found = [change for change in changes if change.group == group]
             self._require_all(self._world.checks, group, position, found)
             self._position[group] = position
+        self._require_order(changes)
         self.seen += len(changes)
+
+    def _require_order(self, changes: list[Change]) -> None:
+        """Of each name one version after the other, whatever groups they were made in. Only who
+        begins anew may have missed some."""
+        for change in changes:
+            last = self._versions.get(change.name)
+            right = last is None or change.version == last + 1
+            require(right, f"{self._name} is shown {change} after version", last)
+            self._versions[change.name] = change.version
 
     def _begin_anew(self, error: WatchError) -> None:
         """Only if what it has not seen is gone indeed."""
         gone = [g for g, at in self._position.items() if at < self._world.checks.model(g).floor]
         require(bool(gone), f"{self._name} at {self._position} is told in vain:", error)
         self._position.clear()
+        self._versions.clear()
 
     def _require_all(self, checks: Checks, group: int, position: int, found: list[Change]) -> None:
         """What was taken is what the log says between the last position and this one."""

@@ -4,14 +4,16 @@ import gc
 import hashlib
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from globaltable import history, limits
+from globaltable import history, limits, slot_history, slot_moves, slot_rows
 from globaltable.client._lanes import WriteLane
 from globaltable.errors import StorageError
+from globaltable.holdings import HoldingState
 from globaltable.members import Members
 from globaltable.raft import guard, progress
 from globaltable.raft.elections import Elections
@@ -20,9 +22,19 @@ from tests.simulation.checks import Checks, Violation
 from tests.simulation.clients import Attempt, Client
 from tests.simulation.faults import KINDS, heal
 from tests.simulation.library import LibraryClient
+from tests.simulation.model import SLOTS
+from tests.simulation.moving import MOVERS, Mover
 from tests.simulation.network import Network
 from tests.simulation.node import LIMITS, TIMING, Life, SimNode
-from tests.simulation.schedule import FAULT_SECONDS, LEADER, NODES, Change, Fault, Schedule
+from tests.simulation.schedule import (
+    FAULT_SECONDS,
+    LEADER,
+    NODES,
+    Change,
+    Fault,
+    Schedule,
+    SlotMove,
+)
 from tests.simulation.timeline import Timeline
 from tests.simulation.watching import Watching
 
@@ -33,6 +45,11 @@ SMALL_LIMITS: Final[tuple[tuple[ModuleType | type, str, int], ...]] = (
     (limits, "APPEND_BYTES_MAX", 512),
     (progress, "IN_FLIGHT_BYTES_MAX", 2_048),
     (guard, "UNCOMMITTED_ENTRIES_MAX", 24),
+    (slot_moves, "COPY_ROWS_MAX", 2),
+    (slot_moves, "COPY_OPS_MAX", 5),
+    (slot_history, "READ_OPS_AT_ONCE", 30),
+    (slot_moves, "BEHIND_ROWS_MAX", 1),
+    (slot_rows, "DROP_ROWS_MAX", 2),
 )
 """Instead of production's bounds, so that every one of them is met: histories forget, appends are
 split, windows fill."""
@@ -61,6 +78,10 @@ class Result(NamedTuple):
     """Of replicas."""
     member_changes: int
     """Steps of a group that were committed."""
+    slot_moves: int
+    """Slots that came to be held by another group."""
+    reclaims: int
+    """Slots that were released and taken back."""
 
 
 class World:
@@ -80,14 +101,16 @@ class World:
         """All that processes have got."""
         founders = list(NODES[: schedule.nodes])
         names = list(NODES[: schedule.nodes + schedule.spares])
-        self.topology: Topology = spread(
-            "simulated", one_node_each(founders), schedule.groups, schedule.nodes, slots=16
-        )
+        self.topology = _topology(schedule, founders)
         self.wanted = Members(tuple(founders))
         """The members that every group is to have."""
         self._changes = 0
         for group in self.topology.groups:
-            self.checks.members[group.number] = self.wanted
+            number = group.number
+            self.checks.members[number] = self.wanted
+            self.checks.deals[number] = self.topology.deal_of(number)
+        self.wanted_groups: dict[int, int] = {}
+        """By slot that is to be moved, where it is to be in the end."""
         self.network = Network(names, random.Random(f"network {schedule.seed}"), self.timeline)
         self.network.unruly = schedule.unruly
         for a in names:
@@ -99,7 +122,10 @@ class World:
             self.network.join(name, node)
             node.clock_rate = 1 + schedule.drift * (2 * self.rng.random() - 1)
         self.clients = [Client(self, number) for number in range(schedule.clients)]
-        self.libraries = [LibraryClient(self, number) for number in range(LIBRARIES)]
+        self.movers = [Mover(self, number) for number in range(MOVERS if schedule.moves else 0)]
+        # How the library follows a slot is for the tests of its own to say.
+        libraries = 0 if schedule.moves else LIBRARIES
+        self.libraries = [LibraryClient(self, number) for number in range(libraries)]
         groups = [group.number for group in self.topology.groups]
         self._watchers = [Watching(self, number, groups, names) for number in range(WATCHERS)]
 
@@ -135,6 +161,8 @@ class World:
             self.checks.elections,
             self.rebuilds,
             self.checks.member_changes,
+            self.checks.adoptions,
+            self.checks.reclaims,
         )
 
     def _run(self) -> None:
@@ -147,6 +175,10 @@ class World:
             library.start(end_of_faults)
         for watcher in self._watchers:
             watcher.start()
+        for mover in self.movers:
+            mover.start()
+        for move in self.schedule.moves:
+            self.timeline.after(move.at, self._move_slot, move)
         for change in self.schedule.changes:
             self.timeline.after(change.at, self._change_members, change)
         for fault in self.schedule.faults:
@@ -171,6 +203,14 @@ class World:
         for node in self.nodes.values():
             after_s = self.rng.random() * 0.3
             self.timeline.after(after_s, node.told_of_members, self._changes, self.wanted)
+
+    def _move_slot(self, move: SlotMove) -> None:
+        """Those who move slots hear of it in their own time."""
+        self.note("slot", "is to be", move.slot, "in", move.group)
+        self.wanted_groups[move.slot] = move.group
+        for mover in self.movers:
+            after_s = self.rng.random() * 0.3
+            self.timeline.after(after_s, mover.told_where, move.slot, move.group, self.timeline.now)
 
     @property
     def serving(self) -> list[str]:
@@ -204,10 +244,12 @@ class World:
             self.timeline.run_until(self.timeline.now + 0.1)
             if self._all_up() and self._as_wanted() and not probe.probing:
                 probe.probe()
-            if probe.probed and self._idle() and self._equal() and self._all_seen():
+            rests = probe.probed and self._idle() and self._all_moved()
+            if rests and self._equal() and self._all_seen():
                 break
         else:
             raise Violation(f"not recovered {RECOVERY_S} s after the last fault: {self._state()}")
+        self.checks.nothing_lost()
         self.checks.ops_told_not_to_have_happened()
         for attempt in self.attempts:
             if attempt.overdue:
@@ -233,6 +275,16 @@ class World:
                     or replica.members != self.wanted
                     or not replica.members_committed
                 ):
+                    return False
+        return True
+
+    def _all_moved(self) -> bool:
+        """Every slot is where it is to be, and nothing of it is left anywhere else."""
+        for slot, wanted in self.wanted_groups.items():
+            for number, model in self.checks.models.items():
+                holding = model.holdings.of(slot)
+                held = holding.state is HoldingState.HELD
+                if held != (number == wanted) or not (held or holding.is_empty):
                     return False
         return True
 
@@ -265,7 +317,7 @@ class World:
     def _state(self) -> str:
         lines = [
             f"clients idle: {self._idle()}, watchers have seen all: {self._all_seen()}, "
-            f"members wanted: {self.wanted}"
+            f"members wanted: {self.wanted}, slots wanted: {self.wanted_groups}"
         ]
         for name, node in self.nodes.items():
             for number, replica in (node.core.replicas if node.core else {}).items():
@@ -278,6 +330,18 @@ class World:
                     f"{replica.members}{'' if replica.members_committed else ' not committed'}"
                 )
         return "\n  ".join(lines)
+
+
+def _topology(schedule: Schedule, founders: Sequence[str]) -> Topology:
+    """Behind the groups that slots are dealt to stand those that were added."""
+    groups = schedule.groups + schedule.added
+    nodes = one_node_each(founders)
+    founded = spread("simulated", nodes, groups, schedule.nodes, slots=SLOTS)
+    added = [
+        replace(group, since=1, founders=group.replicas)
+        for group in founded.groups[schedule.groups :]
+    ]
+    return replace(founded, groups=(*founded.groups[: schedule.groups], *added))
 
 
 def describe(error: Exception) -> str:

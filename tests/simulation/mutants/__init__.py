@@ -5,7 +5,7 @@ A simulation that finds nothing proves nothing until it is seen to find somethin
 
 from typing import Final
 
-from tests.simulation.mutants import consensus, durability, holders, membership, telling
+from tests.simulation.mutants import consensus, durability, holders, membership, moves, telling
 from tests.simulation.mutants.mutant import Mutant, applied
 
 MUTANTS: Final[dict[str, Mutant]] = {
@@ -13,6 +13,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     **holders.MUTANTS,
     **durability.MUTANTS,
     **membership.MUTANTS,
+    **moves.MUTANTS,
     **telling.MUTANTS,
 }
 

@@ -25,8 +25,8 @@ class Mutant(NamedTuple):
 
     def schedules(self) -> Iterator[Schedule]:
         for seed in range(self.first_seed, self.first_seed + self.seeds):
-            common = {"spares": 0, "changes": (), "rivals": True, **self.fixed}
-            yield draw(seed)._replace(**common)
+            plain = {"spares": 0, "changes": (), "added": 0, "moves": (), "rivals": True}
+            yield draw(seed)._replace(**{**plain, **self.fixed})
 
 
 @contextmanager

@@ -23,7 +23,7 @@ class Read:
         self._group = group
         self._at_least = 0
 
-    def submitted(self, life: "Life", deadline: float) -> None:
+    def submitted(self, life: "Life", group: int, deadline: float) -> None:
         self._at_least = self._world.checks.acknowledged.get(self._group, 0)
 
     def told(self, node: str, outcomes: Sequence[Outcome]) -> None:

@@ -10,6 +10,7 @@ from globaltable.group import ReplicaLimits
 from globaltable.members import Members
 from globaltable.raft.adaptor import Timing
 from globaltable.server.config import Timeouts
+from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.status import topology_response
 from globaltable.topology import Group, Node, Topology, spread
 from globaltable.v1 import globaltable_pb2 as pb
@@ -126,7 +127,9 @@ class RegionsWorld:
     def topology_answer(self, life: Life, request: bytes) -> bytes:
         asked = pb.TopologyRequest.FromString(request)
         core = life.core
-        response = topology_response(core.topology, core.node, asked.table, asked.known_version)
+        known = (asked.known_version, asked.known_moves)
+        claims = SlotClaims()
+        response = topology_response(core.topology, claims, core.node, asked.table, known)
         return response.SerializeToString()
 
     def one_way_s(self, a: str, b: str) -> float:

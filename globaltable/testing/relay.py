@@ -1,8 +1,9 @@
-"""A TCP relay between the nodes: each reaches the others through it, and it can misbehave.
+"""A TCP relay between the nodes: each is reached by the others through it, and it can misbehave.
 
 Responsible for carrying bytes as `ways` say: late, slowly, or, while a way is cut, not at all. A
 cut holds bytes back as a network does whose packets are sent again: they arrive once it is healed,
-or never if an end gives up first. `reset` breaks connections.
+or never if an end gives up first. `reset` breaks connections. It does not look at what it carries:
+who connects is told by the process that does (`socket_owner`), so links may be encrypted.
 
 Invariants: what is held of a direction is bounded (`_CHUNKS_MAX` chunks; the sender's socket then
 fills); bytes arrive in order or the connection breaks. Listens on 127.0.0.1 only.
@@ -13,13 +14,12 @@ import contextlib
 import socket
 import struct
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
-from globaltable.server.config import Address, Config
-from tests.faults.loop_thread import LoopThread
-from tests.faults.ways import Ways
+from globaltable.server.config import Address
+from globaltable.testing.loop_thread import LoopThread
+from globaltable.testing.ways import Ways
 
 _CHUNK_BYTES: Final = 16_384
 _CHUNKS_MAX: Final = 64
@@ -30,43 +30,40 @@ _LINGER_NONE: Final = struct.pack("ii", 1, 0)
 Chunk = tuple[float, bytes]
 
 
+class Detour(NamedTuple):
+    """Where the others reach a node, and where it listens."""
+
+    reached: Address
+    listens: Address
+
+
 class PeerRelay:
-    """For all pairs of regions. A context manager; `seen_by` is what `LocalCluster` asks for::
+    """For all pairs of nodes, from when it is made until it is closed."""
 
-    with PeerRelay("abc") as relay, LocalCluster(seen_by=relay.seen_by) as cluster:
-        relay.ways.set([("a", "b")], Way(cut=True))
-    """
-
-    def __init__(self, regions: Sequence[str]) -> None:
+    def __init__(
+        self, detours: Mapping[str, Detour], source: Callable[[int, int], str | None]
+    ) -> None:
+        """By node. `source` names the node whose socket has the first port, connected to the
+        second; what comes from nobody that it knows is carried as on an open way."""
         self.ways = Ways()
         self.carried_bytes: Counter[tuple[str, str]] = Counter()
+        self._detours = detours
+        self._source = source
         self._thread = LoopThread("relay")
-        self._targets: dict[str, Address] = {}
-        self._listening: dict[tuple[str, str], Address] = {}
         self._servers: list[asyncio.Server] = []
         self._connections: dict[tuple[str, str], set[asyncio.StreamWriter]] = {}
-        for source in regions:
-            for target in regions:
-                if source != target:
-                    self._thread.run(self._listen(source, target))
+        try:
+            for target in detours:
+                self._thread.run(self._listen(target))
+        except BaseException:
+            self.close()
+            raise
 
-    def __enter__(self) -> "PeerRelay":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         for server in self._servers:
             self._thread.call(server.close)
         self.reset()
         self._thread.close()
-
-    def seen_by(self, region: str, config: Config) -> Config:
-        """The configuration in which the other nodes are reached through the relay."""
-        seen = []
-        for other in config.nodes:
-            self._targets[other.name] = other.peer
-            detour = self._listening.get((region, other.name))
-            seen.append(replace(other, peer=detour) if detour is not None else other)
-        return replace(config, nodes=tuple(seen))
 
     def reset(self, *pairs: tuple[str, str]) -> int:
         """Break the connections between these pairs, or all; how many there were."""
@@ -82,17 +79,20 @@ class PeerRelay:
         self._thread.call(abort)
         return len(broken) // 2
 
-    async def _listen(self, source: str, target: str) -> None:
+    async def _listen(self, target: str) -> None:
+        reached = self._detours[target].reached
+
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             # The reset of a connection, and an end that is away, are what the relay is for.
             with contextlib.suppress(OSError, asyncio.CancelledError):
+                near_port = writer.get_extra_info("peername")[1]
+                source = self._source(near_port, reached.port) or ""
                 await self._carry(source, target, reader, writer)
             _abort(writer)
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_CHUNK_BYTES)
-        self._servers.append(server)
-        port = server.sockets[0].getsockname()[1]
-        self._listening[source, target] = Address("127.0.0.1", port)
+        self._servers.append(
+            await asyncio.start_server(accept, reached.host, reached.port, limit=_CHUNK_BYTES)
+        )
 
     async def _carry(
         self, source: str, target: str, near: asyncio.StreamReader, near_out: asyncio.StreamWriter
@@ -100,7 +100,7 @@ class PeerRelay:
         # To connect takes packets both ways.
         while self.ways.of(source, target).cut or self.ways.of(target, source).cut:
             await asyncio.sleep(_POLL_S)
-        address = self._targets[target]
+        address = self._detours[target].listens
         far, far_out = await asyncio.open_connection(address.host, address.port, limit=_CHUNK_BYTES)
         writers = self._connections.setdefault((source, target), set())
         writers |= {near_out, far_out}

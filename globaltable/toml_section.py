@@ -8,15 +8,39 @@ would otherwise be ignored.
 """
 
 import math
+import tomllib
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from globaltable.errors import ConfigError, InvalidArgument
 from globaltable.validation import require_table
 
 _NAME_CHARACTERS_MAX: Final = 64
+_NESTING_MAX: Final = 16
 
 T = TypeVar("T")
+
+
+def parse_document(text: str) -> dict[str, Any]:
+    """A TOML document as plain values. Raises `ConfigError`."""
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        # Beside its own error: numbers of too many digits, and too deep a nesting.
+        raise ConfigError(f"not valid TOML: {error}") from error
+    _require_modest(document, _NESTING_MAX)
+    return document
+
+
+def _require_modest(value: object, levels: int) -> None:
+    """Refuse what error messages could not show: huge integers, and deep nesting."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ConfigError("not valid TOML: an integer of more than 64 bits")
+    if isinstance(value, dict | list):
+        if levels == 0:
+            raise ConfigError(f"not a configuration: nested over {_NESTING_MAX} levels deep")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _require_modest(inner, levels - 1)
 
 
 class Section:
@@ -98,8 +122,15 @@ def as_milliseconds(setting: str, value: object) -> float:
 def as_weight(setting: str, value: object) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 <= value <= 1e9:  # type: ignore[operator]
-        raise ConfigError(f"{setting} = {value!r}: give a share of the writes, from 0 to 1e9")
+        raise ConfigError(f"{setting} = {value!r}: give a share, from 0 to 1e9")
     return float(value)  # type: ignore[arg-type]
+
+
+def as_share(setting: str, value: object) -> float:
+    share = as_weight(setting, value)
+    if not share:
+        raise ConfigError(f"{setting} = {value!r}: give a number above 0")
+    return share
 
 
 def as_names(setting: str, value: object) -> tuple[str, ...]:

@@ -1,0 +1,81 @@
+"""Who somebody is, by the certificate that was shown: a node or a client of one cluster.
+
+A certificate says it in a URI among its subject alternative names, `globaltable://CLUSTER/node/NAME`
+or `globaltable://CLUSTER/client/NAME`, as SPIFFE does. Its common name and its host names say
+nothing of who somebody is: those are for whom it is reached by.
+
+Invariant: who has shown a certificate without such a URI, or with two, is nobody.
+"""
+
+import enum
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote
+
+from globaltable.errors import ConfigError, ProtocolError
+from globaltable.toml_section import as_name
+
+SCHEME: Final = "globaltable://"
+_CHARACTERS_MAX: Final = 1_024
+"""Above what three names of the longest come to."""
+
+
+class Unidentified(ProtocolError):
+    """The certificate does not say who it is, or says that it is of another cluster."""
+
+
+class Kind(enum.Enum):
+    """What somebody is. A node's certificate is no client's, and the other way round."""
+
+    NODE = "node"
+    CLIENT = "client"
+
+
+class Identity(NamedTuple):
+    """Names are those of the configuration: of the cluster, and of the node or the client."""
+
+    cluster: str
+    kind: Kind
+    name: str
+
+    @property
+    def uri(self) -> str:
+        return f"{SCHEME}{quote(self.cluster)}/{self.kind.value}/{quote(self.name)}"
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.name}"
+
+
+def identity_in(uris: Iterable[str], cluster: str) -> Identity:
+    """Who it is that shows a certificate with these URIs to a node of `cluster`. Raises
+    `Unidentified`."""
+    own = [uri for uri in uris if uri.startswith(SCHEME)]
+    if len(own) != 1:
+        raise Unidentified(
+            f"the certificate has {len(own)} URIs {SCHEME}CLUSTER/node|client/NAME; it must have "
+            "exactly one to say whose it is"
+        )
+    identity = parse(own[0])
+    if identity.cluster != cluster:
+        raise Unidentified(f"the certificate is of cluster {identity.cluster!r}, not {cluster!r}")
+    return identity
+
+
+def parse(uri: str) -> Identity:
+    """The identity that a URI names. Raises `Unidentified`."""
+    parts = uri.removeprefix(SCHEME).split("/")
+    try:
+        if len(uri) > _CHARACTERS_MAX or len(parts) != 3:
+            raise ValueError
+        cluster, kind, name = (unquote(part, errors="strict") for part in parts)
+        return Identity(as_name("cluster", cluster), Kind(kind), as_name("name", name))
+    except (ConfigError, ValueError) as error:
+        raise Unidentified(
+            f"the certificate's URI {uri[:_CHARACTERS_MAX]!r} is none of a node or client of "
+            "GlobalTable"
+        ) from error
+
+
+def uris_of(certificate: dict[str, Any]) -> list[str]:
+    """Of a peer's certificate as `ssl` tells it."""
+    return [value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
