@@ -93,6 +93,10 @@ class Driver:
         clock does (uvloop's counts whole milliseconds), and would say so again and again."""
         self._stopped = False
 
+    @property
+    def measures(self) -> Measures | None:
+        return self._measures
+
     def attach(self, writer: TurnWriter, worker: JobWorker) -> None:
         """They report to this driver, so they are made after it."""
         self._writer, self._worker = writer, worker

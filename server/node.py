@@ -51,6 +51,7 @@ from globaltable.server.service import GlobalTableService
 from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.slot_groups import SlotGroups
 from globaltable.server.slot_mover import SlotMover
+from globaltable.server.slow_ops import SlowOps
 from globaltable.server.starting import Start, begin, begin_joining
 from globaltable.server.tls import Certificates, certificates_of
 from globaltable.server.topology_changes import TOPOLOGY_GROUP
@@ -167,6 +168,8 @@ class Node:
             self._core.serving, lambda group, error: self._driver.met_damage(group, error)
         )
         self._measures = Measures(time.perf_counter)
+        if config.log_slow_op_ms:
+            self._measures.listen(SlowOps(self._core, config.log_slow_op_ms / 1000).ended)
         self._driver = Driver(
             core=self._core,
             clock=self._loop,

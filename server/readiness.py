@@ -37,7 +37,7 @@ def readiness(
     """`persisting_for_s`: how long the log has been at its oldest write."""
     ills: dict[str, str] = {}
     for number in sorted({*core.replicas, *core.failures}):
-        if reason := _ill_of_group(core, number):
+        if reason := ill_of_group(core, number):
             ills[f"group/{number}"] = reason
     if persisting_for_s > DISK_STALLED_S:
         ills["disk"] = f"the log has been at one write for {persisting_for_s:.1f} s"
@@ -46,7 +46,8 @@ def readiness(
     return Readiness(ills)
 
 
-def _ill_of_group(core: NodeCore, number: int) -> str:
+def ill_of_group(core: NodeCore, number: int) -> str:
+    """Why a group that is held here is not ready; empty if it is."""
     refusal = core.refusal(number)
     if refusal:
         return refusal

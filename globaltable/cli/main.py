@@ -26,6 +26,7 @@ from globaltable.cli import (
     routes,
     sessions,
     status,
+    top,
 )
 from globaltable.cli.exits import ExitStatus, status_of
 from globaltable.cli.tls import Ca, Cert, CertKey, remember
@@ -82,6 +83,7 @@ for _command in (
     sessions.scan,
     sessions.watch,
     status.status,
+    top.top,
     plan.plan,
     backup.backup,
     backup.verify,
