@@ -160,6 +160,8 @@ class Config:
     security: Security = field(default_factory=Security)
     log_level: str = "info"
     log_format: str = "json"
+    tracing_exporter: str = ""
+    """Where spans of traced ops go, by OpenTelemetry's name; empty: there are none."""
     log_requests: bool = False
     """Whether each request gets a line."""
     log_slow_op_ms: float = 1_000.0

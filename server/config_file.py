@@ -74,6 +74,9 @@ class _Parser:
         log_requests = log.take("requests", as_switch, False)
         log_slow_op_ms = log.take("slow_op_ms", as_milliseconds, 1_000.0)
         log.finish("level, format, requests, slow_op_ms")
+        tracing = root.section("tracing")
+        exporter = tracing.take("exporter", as_name, "none")
+        tracing.finish("exporter")
         nodes = self._nodes(root.section("regions"), data_dir)
         groups = root.section("groups")
         count = groups.take("count", as_count, len(nodes))
@@ -90,7 +93,7 @@ class _Parser:
         security = take_security(root, tables, self._base_dir)
         root.finish(
             "cluster, cluster_id, tables, data_dir, [groups], [geos.NAME], [log], [regions.NAME], "
-            f"[timeouts], [limits], [injected_latency], [placement], {SECTIONS}"
+            f"[timeouts], [limits], [injected_latency], [placement], [tracing], {SECTIONS}"
         )
         _check_replicas(replicas, len(names))
         if not count <= slots <= 65_536:
@@ -120,6 +123,7 @@ class _Parser:
             security=security,
             log_level=log_level,
             log_format=log_format,
+            tracing_exporter="" if exporter == "none" else exporter,
             log_requests=log_requests,
             log_slow_op_ms=log_slow_op_ms,
         )
@@ -303,6 +307,8 @@ def render(config: Config) -> str:
     lines += ["[log]", f'level = "{config.log_level}"', f'format = "{config.log_format}"']
     lines += [f"requests = {str(config.log_requests).lower()}"]
     lines += [f"slow_op_ms = {config.log_slow_op_ms!r}", ""]
+    if config.tracing_exporter:
+        lines += ["[tracing]", f'exporter = "{config.tracing_exporter}"', ""]
     alone = Counter(node.region for node in config.nodes)
     for node in config.nodes:
         if node.name == node.region and alone[node.region] == 1:

@@ -237,12 +237,11 @@ class Driver:
             self._watches.moved(group)
         for group, changed in effects.changed:
             self._watches.publish(group, changed)
+        if self._measures is not None and effects.settled:
+            self._measures.ended(effects.settled)
         tell(effects.settled)
-        if self._measures is not None:
-            if effects.settled:
-                self._measures.ended(effects.settled)
-            if effects.changed:
-                self._measures.applied(began)
+        if self._measures is not None and effects.changed:
+            self._measures.applied(began)
         for job in effects.jobs:
             self._worker.submit(job)
         if effects.removed:

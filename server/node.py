@@ -56,6 +56,7 @@ from globaltable.server.starting import Start, begin, begin_joining
 from globaltable.server.tls import Certificates, certificates_of
 from globaltable.server.topology_changes import TOPOLOGY_GROUP
 from globaltable.server.topology_word import decode_word
+from globaltable.server.tracing import Tracing, provider_of
 from globaltable.server.watches import Watches
 from globaltable.server.worker import TableWorker
 from globaltable.store import known_topology
@@ -205,7 +206,8 @@ class Node:
         self._mover = SlotMover(self._core, self._groups, self._loop.time, self._driver.met_damage)
         self._server: grpc.aio.Server | None = None
         self._gate = Gate(config, name) if certificates is not None else None
-        self.requests = Requests(self._measures, lines=config.log_requests)
+        self._tracing = self._begin_tracing()
+        self.requests = Requests(self._measures, lines=config.log_requests, tracing=self._tracing)
         self._service = GlobalTableService(self._backend, self.requests)
         self._admin = AdminService(
             cluster_id=config.cluster_id,
@@ -233,6 +235,19 @@ class Node:
         self._health_task: asyncio.Task[None] | None = None
         self._topology_task: asyncio.Task[None] | None = None
         self._moving_task: asyncio.Task[None] | None = None
+
+    def _begin_tracing(self) -> Tracing | None:
+        if not self._config.tracing_exporter:
+            return None
+
+        def leader_of(group: int) -> str | None:
+            replica = self._core.replicas.get(group)
+            return replica.guard.leader if replica is not None else None
+
+        provider = provider_of(self._config.tracing_exporter, self._name, self._own.region)
+        tracing = Tracing(provider, self._name, leader_of)
+        self._measures.listen(tracing.ended)
+        return tracing
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -346,6 +361,8 @@ class Node:
         if self._gate is not None:
             self._gate.close()
         await self._listener.close()
+        if self._tracing is not None:
+            await self._loop.run_in_executor(None, self._tracing.close)
         self._worker.close()
         self._persister.close()
         self._table_store.close()

@@ -13,6 +13,7 @@ import structlog
 
 from globaltable.model import Outcome
 from globaltable.server.measures import Measures
+from globaltable.server.tracing import Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -61,8 +62,11 @@ class Request:
 class Requests:
     """Of one node."""
 
-    def __init__(self, measures: Measures, *, lines: bool = False) -> None:
+    def __init__(
+        self, measures: Measures, *, lines: bool = False, tracing: Tracing | None = None
+    ) -> None:
         self.measures = measures
+        self.tracing = tracing
         self.lines = lines
         """Whether requests that begin from now on get a line each."""
 

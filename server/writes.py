@@ -184,6 +184,8 @@ class WriteStream:
             own.seen = self._requests.begin(
                 "WriteStream", columns.table, columns.ops, self._address
             )
+            if request.traceparents and self._requests.tracing is not None:
+                told = self._requests.tracing.begin(request, told)
         if self._caller is not None:
             columns, told, delay_s = admit(self._caller, columns, told, self._loop.time())
             self._retry_delay_ms = max(self._retry_delay_ms, math.ceil(delay_s * 1_000))

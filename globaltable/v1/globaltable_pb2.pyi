@@ -118,7 +118,7 @@ class WriteResponse(_message.Message):
     def __init__(self, outcomes: _Optional[_Iterable[_Union[Outcome, _Mapping]]] = ..., retry_delay_ms: _Optional[int] = ...) -> None: ...
 
 class WriteStreamRequest(_message.Message):
-    __slots__ = ("number", "timeout_ms", "table", "client_id", "kinds", "keys", "units", "versions", "sequences")
+    __slots__ = ("number", "timeout_ms", "table", "client_id", "kinds", "keys", "units", "versions", "sequences", "traceparents")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +128,7 @@ class WriteStreamRequest(_message.Message):
     UNITS_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENTS_FIELD_NUMBER: _ClassVar[int]
     number: int
     timeout_ms: int
     table: str
@@ -137,7 +138,8 @@ class WriteStreamRequest(_message.Message):
     units: _containers.RepeatedScalarFieldContainer[str]
     versions: _containers.RepeatedScalarFieldContainer[int]
     sequences: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, number: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., table: _Optional[str] = ..., client_id: _Optional[int] = ..., kinds: _Optional[_Iterable[_Union[OpKind, str]]] = ..., keys: _Optional[_Iterable[str]] = ..., units: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ...) -> None: ...
+    traceparents: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, number: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., table: _Optional[str] = ..., client_id: _Optional[int] = ..., kinds: _Optional[_Iterable[_Union[OpKind, str]]] = ..., keys: _Optional[_Iterable[str]] = ..., units: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., traceparents: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WritePart(_message.Message):
     __slots__ = ("number", "positions", "statuses", "units", "versions", "revisions", "details")

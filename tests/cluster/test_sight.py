@@ -2,18 +2,24 @@
 
 import asyncio
 import json
+import re
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
 from globaltable.client import GlobalTable
+from globaltable.errors import NotBound
 from globaltable.server.config import Address
 from globaltable.server.metrics.declared import METRICS, Kind
 from globaltable.testing.cluster import LocalCluster, free_ports
@@ -27,7 +33,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    made = LocalCluster(groups=2)
+    made = LocalCluster(groups=2, tracing_exporter="console")
     ports = iter(free_ports(3))
     nodes = [replace(n, metrics=Address("127.0.0.1", next(ports))) for n in made.config.nodes]
     made.config = replace(made.config, nodes=tuple(nodes))
@@ -170,3 +176,50 @@ def test_a_node_that_has_lost_its_majority_lives_and_is_not_ready(cluster: Local
     assert _within(15, lambda: _get(cluster, "a", "/readyz")[0] == 200)
     assert _within(5, lambda: _health(cluster, "a", "group/0") == SERVING)
     assert _of(_samples(cluster, "a"), "group_leader_changes_total") >= 1
+
+
+async def _traced_bind(cluster: LocalCluster, exporter: InMemorySpanExporter) -> None:
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    addresses = [cluster.addresses["b"]]
+    async with GlobalTable.connect(addresses, table=TABLE, discover=False, tracing=True) as table:
+        assert table._tracing is not None
+        table._tracing._tracer = provider.get_tracer("test")
+        await asyncio.gather(table.bind("traced:1", "A"), table.bind("traced:2", "A"))
+        with pytest.raises(NotBound):
+            await table.move("traced:absent", to="B", version=1)
+        await table.get("traced:1")
+
+
+def test_a_write_has_a_span_in_the_client_and_one_below_it_at_the_node(
+    cluster: LocalCluster,
+) -> None:
+    exporter = InMemorySpanExporter()
+    asyncio.run(_traced_bind(cluster, exporter))
+    clients = {f"0x{span.context.span_id:016x}": span for span in exporter.get_finished_spans()}
+    assert sorted(span.name for span in clients.values()) == [
+        "globaltable bind",
+        "globaltable bind",
+        "globaltable move",
+    ]
+    assert cluster.terminate("b") == 0, "what is left is exported at the end"
+    nodes = list(_spans(cluster.log_path("b").read_text()))
+    assert {span["parent_id"] for span in nodes} == set(clients)
+    for span in nodes:
+        parent = clients[span["parent_id"]]
+        assert span["context"]["trace_id"] == f"0x{parent.context.trace_id:032x}"
+        assert parent.attributes is not None
+        assert span["attributes"]["globaltable.key"] == parent.attributes["globaltable.key"]
+        assert span["attributes"]["globaltable.leader"] in cluster.nodes
+        assert [event["name"] for event in span["events"]] == ["sealed", "applied"]
+        assert span["resource"]["attributes"]["service.instance.id"] == "b"
+        sealed, applied = (event["timestamp"] for event in span["events"])
+        assert span["start_time"] <= sealed <= applied <= span["end_time"]
+    outcomes = sorted(span["attributes"]["globaltable.outcome"] for span in nodes)
+    assert outcomes == ["applied", "applied", "not_bound"]
+
+
+def _spans(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects that stand over several lines each, among log lines of one."""
+    for found in re.findall(r"^\{\n.*?^\}$", text, re.M | re.S):
+        yield json.loads(found)

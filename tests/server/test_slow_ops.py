@@ -1,4 +1,4 @@
-"""An op that took too long gets a line that says where the time went; a flood of them gets a few."""
+"""An op that took too long gets a line that says where the time went; of a flood a few do."""
 
 import pytest
 from structlog.testing import capture_logs
