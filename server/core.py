@@ -72,8 +72,8 @@ class Effects:
     jumped: list[int] = field(default_factory=list)
     """Groups whose table was replaced by a snapshot: changes were skipped."""
     jobs: list[GroupJob | FlushJob] = field(default_factory=list)
-    moved: list[int] = field(default_factory=list)
-    """Groups that came to hold more or less slots."""
+    moved: list[tuple[int, Sequence[int]]] = field(default_factory=list)
+    """Groups that came to hold more or less of some slots."""
     removed: list[int] = field(default_factory=list)
     """Groups that have removed their replica here: it may be discarded (`remove_replica`)."""
 
@@ -397,7 +397,7 @@ class NodeCore:
             effects.changed += [(number, changed) for changed in completed.changed]
         if completed.moved:
             self.routes.moved(number, replica.table.holdings, completed.moved)
-            effects.moved.append(number)
+            effects.moved.append((number, completed.moved))
         if ready.jobs:
             effects.jobs += [GroupJob(number, job) for job in ready.jobs]
         if replica.is_removed:

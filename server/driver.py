@@ -233,8 +233,8 @@ class Driver:
         for group in effects.jumped:
             self._watches.jumped(group)
             self._worker.sweep()
-        for group in effects.moved:
-            self._watches.moved(group)
+        for group, slots in effects.moved:
+            self._watches.moved(group, slots)
         for group, changed in effects.changed:
             self._watches.publish(group, changed)
         if self._measures is not None and effects.settled:

@@ -57,6 +57,8 @@ class Watcher:
         self.position = position
         self.queue: deque[Change] = deque()
         self.live = False
+        self.slot = 0
+        """Of an exact one, that of its name."""
         self.adopted = 0
         """Of an exact one, the hop at which its group adopted the slot."""
         self.awake = asyncio.Event()
@@ -91,6 +93,8 @@ class Watches:
         self._met_damage = met_damage
         self._by_name: dict[bytes, set[Watcher]] = {}
         self._by_prefix: dict[bytes, set[Watcher]] = {}
+        self._names_by_slot: dict[int, set[bytes]] = {}
+        """Of those in `_by_name`."""
         self._prefixes_by_length: Counter[int] = Counter()
         """How many prefixes of each length there are: a name is looked up once for each length,
         however many are watched."""
@@ -122,7 +126,8 @@ class Watches:
         position = {}
         for group in groups:
             applied = self._replica(group).table.applied
-            self._published.setdefault(group, applied)
+            # Between turns all that was applied has been published.
+            self._published[group] = applied
             # Nothing is changed by a log's root: who begins before it misses nothing.
             position[group] = max(after.get(group, applied), ROOT_STATE.applied)
         for group in position.keys() - after.keys():
@@ -137,6 +142,8 @@ class Watches:
             self._prefixes_by_length[len(start)] += 1
         index = self._by_name if exact else self._by_prefix
         index.setdefault(start, set()).add(watcher)
+        if exact:
+            self._names_by_slot.setdefault(watcher.slot, set()).add(start)
         self._count += 1
         return watcher
 
@@ -152,6 +159,7 @@ class Watches:
     def _place(self, watcher: Watcher, after: Mapping[int, int]) -> None:
         """Where in its group a watcher of one key begins, that may have watched it in another."""
         (group,) = watcher.position
+        watcher.slot = slot_of(watcher.start, self._replica(group).table.slots)
         holding = self._holding(watcher)
         watcher.adopted = holding.adopted
         came = holding.state is HoldingState.HELD and holding.adopted == holding.hop > 0
@@ -172,9 +180,18 @@ class Watches:
         if watcher in watchers:
             watchers.remove(watcher)
             self._count -= 1
-        if not watchers and index.pop(watcher.start, None) is not None and not watcher.exact:
-            self._prefixes_by_length[len(watcher.start)] -= 1
-            self._prefixes_by_length += Counter()  # without those of which there are none
+        if not watchers and index.pop(watcher.start, None) is not None:
+            if watcher.exact:
+                self._forget_name(watcher)
+            else:
+                self._prefixes_by_length[len(watcher.start)] -= 1
+                self._prefixes_by_length += Counter()  # without those of which there are none
+
+    def _forget_name(self, watcher: Watcher) -> None:
+        names = self._names_by_slot[watcher.slot]
+        names.discard(watcher.start)
+        if not names:
+            del self._names_by_slot[watcher.slot]
 
     def publish(self, group: int, changed: Changed) -> None:
         """A batch was applied."""
@@ -204,13 +221,13 @@ class Watches:
         if position is not None and watcher.live and change.revision > position:
             watcher.offer(change)
 
-    def moved(self, group: int) -> None:
+    def moved(self, group: int, slots: Iterable[int]) -> None:
         """The group came to hold more or less slots; to be told before what it applied is
         published. Who watches a key of one looks about."""
         self._await_releases(group)
-        for watchers in self._by_name.values():
-            for watcher in watchers:
-                if group in watcher.position:
+        for slot in slots:
+            for name in self._names_by_slot.get(slot, ()):
+                for watcher in self._by_name[name]:
                     watcher.awake.set()
 
     def _await_releases(self, group: int) -> None:
@@ -247,7 +264,7 @@ class Watches:
                 self._published[group] = self._replica(group).table.applied
         except Unavailable:
             return  # out of service: who watches it will be told so
-        self.moved(group)
+        self._await_releases(group)
         self._fall_back(group)
 
     def _fall_back(self, group: int) -> None:
@@ -271,16 +288,15 @@ class Watches:
         if watcher.exact and not self._holds(watcher):
             if watcher.live and not changes and watcher.position == before:
                 (group,) = watcher.position
-                slot = slot_of(watcher.start, self._replica(group).table.slots)
-                raise SlotElsewhere(slot, self._replica(group).table.holdings.went_to(slot))
+                holdings = self._replica(group).table.holdings
+                raise SlotElsewhere(watcher.slot, holdings.went_to(watcher.slot))
             watcher.awake.set()
         return changes
 
     def _holding(self, watcher: Watcher) -> Holding:
         """Of the one key that is watched, in the one group in which it is."""
         (group,) = watcher.position
-        table = self._replica(group).table
-        return table.holdings.of(slot_of(watcher.start, table.slots))
+        return self._replica(group).table.holdings.of(watcher.slot)
 
     def _holds(self, watcher: Watcher) -> bool:
         return self._holding(watcher).state is HoldingState.HELD

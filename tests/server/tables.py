@@ -56,7 +56,7 @@ class Tables:
         table = self.by_group[group]
         applied = table.apply(table.applied + 1, 1, batch)
         if batch.step is not None:
-            self.watches.moved(group)
+            self.watches.moved(group, [batch.step.slot])
         self.watches.publish(group, Changed(applied.revision, applied.rows))
         return applied.outcomes
 
