@@ -26,6 +26,7 @@ from globaltable.cli import (
     routes,
     sessions,
     status,
+    top,
 )
 from globaltable.cli.examples import show_in_help
 from globaltable.cli.exits import ExitStatus, status_of
@@ -82,6 +83,7 @@ for _command in (
     sessions.scan,
     sessions.watch,
     status.status,
+    top.top,
     plan.plan,
     backup.backup,
     backup.verify,
