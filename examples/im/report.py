@@ -8,7 +8,6 @@ from rich.table import Table
 
 from examples.im.checking import Findings
 
-
 SHOWN_MAX = 10
 """Of what is wrong."""
 
