@@ -44,6 +44,8 @@ _PROBE_TIMEOUT_S: Final = 1.0
 _LOOK_S: Final = 3.0
 """How often a client that is in use asks the nearest node for a newer topology."""
 _FULL_RETRY_DELAY_S: Final = 0.05
+_PROMPT_ROUNDS: Final = 8
+"""Of all nodes that may hold something, before who finds it nowhere asks less often."""
 _TIMEOUT_S_MIN: Final = 0.001
 
 # A node none of whose outcomes is better than these has probably lost its majority.
@@ -517,7 +519,11 @@ class Exchange:
                 return
             ticket.avoided = 0
         attempts.rounds += 1
-        delay_s = backoff_s(attempts.rounds, self._chance)
+        rounds = attempts.rounds
+        if failure.kind is FailureKind.ELSEWHERE:
+            # Its slot is probably just going from one group to another, which takes but a moment.
+            rounds = max(1, rounds - _PROMPT_ROUNDS)
+        delay_s = backoff_s(rounds, self._chance)
         if overloaded:
             delay_s += failure.retry_delay_s
         self._delayed_count += 1

@@ -147,7 +147,7 @@ async def measure(
     return {
         "sessions": sessions,
         "moved": summary.moved,
-        "left": len(summary.given_up) + sum(binding.unit == "A" for binding in held.values()),
+        "left": summary.left + sum(binding.unit == "A" for binding in held.values()),
         "moves_per_s": summary.moved / took_s,
         "messages": sent,
         "messages_per_s": sent / took_s,

@@ -111,7 +111,7 @@ def move(
         ((kind, value),) = selected
         job = Job(dimension, table or f"routing.{dimension}", kind, value, to, force).checked()
     summary = asyncio.run(_run(addresses, job, resume, undo, rate_per_s, concurrency, as_json))
-    if summary.given_up:
+    if summary.left:
         raise typer.Exit(ExitStatus.REJECTED)
 
 
@@ -174,18 +174,19 @@ def _tell(job_id: str, summary: "Summary", as_json: bool) -> None:
             "state": summary.state.value,
             "moved": summary.moved,
             "elsewhere": summary.elsewhere,
+            "left": summary.left,
             "given_up": dict(summary.given_up),
             "waited_s": round(summary.waited_s, 2),
         }
         print(json.dumps(record))
         return
-    print(f"{summary.state.value}: {summary.moved} moved, {len(summary.given_up)} left", end="")
+    print(f"{summary.state.value}: {summary.moved} moved, {summary.left} left", end="")
     print(f", {summary.elsewhere} moved or ended by others" if summary.elsewhere else "")
     for key, why in list(summary.given_up.items())[:GIVEN_UP_SHOWN_MAX]:
         print(f"  {key}: {why}")
-    if len(summary.given_up) > GIVEN_UP_SHOWN_MAX:
-        print(f"  and {len(summary.given_up) - GIVEN_UP_SHOWN_MAX} more")
-    if summary.given_up:
+    if summary.left > GIVEN_UP_SHOWN_MAX:
+        print(f"  and {summary.left - GIVEN_UP_SHOWN_MAX} more")
+    if summary.left:
         print(f"go on: globaltable route move --resume {job_id}")
 
 

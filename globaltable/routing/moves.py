@@ -55,12 +55,14 @@ class Step(enum.Enum):
     COMMIT = "commit"
     SETTLE = "settle"
     DONE = "done"
+    THERE = "there"
+    """It was there already, and nothing was moved."""
     ELSEWHERE = "elsewhere"
     """Somebody else has moved or unbound it meanwhile: it is not this job's any more."""
     GIVEN_UP = "given up"
 
 
-ENDS: Final = frozenset([Step.DONE, Step.ELSEWHERE, Step.GIVEN_UP])
+ENDS: Final = frozenset([Step.DONE, Step.THERE, Step.ELSEWHERE, Step.GIVEN_UP])
 
 FOLLOWS: Final[Mapping[Step, Step]] = MappingProxyType(
     {
@@ -94,10 +96,12 @@ def read(move: KeyMove, binding: Binding | None, from_units: frozenset[str] | No
     """After READ. `from_units` are those that it may be moved away from; None for any."""
     if binding is None:
         return move._replace(step=Step.ELSEWHERE)
-    move = move._replace(source=binding.unit, version=binding.version, lost=False)
     if binding.unit == move.target:
-        # There already; or drained there, by a move that is off.
-        return move._replace(step=Step.SETTLE)
+        # There already; or drained there, by a move that is off; or by a commit of before, whose
+        # end was not known.
+        source = move.source or move.target
+        return move._replace(step=Step.SETTLE, source=source, version=binding.version)
+    move = move._replace(source=binding.unit, version=binding.version, lost=False)
     if from_units is not None and binding.unit not in from_units:
         return move._replace(step=Step.ELSEWHERE)
     return move._replace(step=Step.NOTE)
@@ -113,6 +117,8 @@ def answered(move: KeyMove, answer: Answer, detail: str = "") -> KeyMove:
     """After any other step."""
     if answer is Answer.DONE:
         following = FOLLOWS[move.step]
+        if following is Step.DONE and move.source == move.target:
+            following = Step.THERE
         if following is Step.DRAIN and move.lost:
             following = Step.RECEIVE
         return move._replace(step=following)

@@ -76,9 +76,9 @@ def test_rules_are_answered_by_themselves(agent: str, capsys: pytest.CaptureFixt
     ("words", "status", "message"),
     [
         (["resolve", "chats", "x"], 2, "x: 'chats' is no dimension"),
-        (["resolve", "chat", "x"], 3, "globaltable: x: no node of 127.0.0.1:11"),
+        (["resolve", "chat", "x"], 3, "globaltable: x: connect to 127.0.0.1:11, "),
         (["resolve", "user", "x", "-a", "vip"], 2, "give NAME=VALUE"),
-        (["policy", "get", "new-chats"], 3, "no node"),
+        (["policy", "get", "new-chats"], 3, "no node answered in time"),
         (["policy", "get", "old-chats"], 2, "'old-chats' is no policy"),
         (["policy", "set", "new-chats", "/nowhere", "--version", "0"], 2, "cannot be read"),
         (["unit", "drain", "nowhere"], 2, "'nowhere' is no unit"),

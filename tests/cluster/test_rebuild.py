@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
-import lmdb
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -15,6 +14,7 @@ from globaltable.errors import Unavailable
 from globaltable.server.config import Limits, Timeouts
 from globaltable.testing import LocalCluster
 from globaltable.v1 import globaltable_pb2 as pb
+from tests.cluster.damage import flip
 from tests.cluster.sessions import connect, race, wait_equal
 
 pytestmark = pytest.mark.cluster
@@ -39,39 +39,20 @@ def _rebuild(cluster: LocalCluster, *options: str) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
-def _flip(
-    directory: Path, database: bytes, wanted: Callable[[bytes, bytes], bool]
-) -> tuple[bytes, bytes]:
-    """Flip a bit in the first record that is wanted; its key, and its value as it was."""
-    env = lmdb.open(str(directory), max_dbs=4, map_size=1 << 32)
-    records = env.open_db(database)
-    with env.begin(write=True) as transaction, transaction.cursor(records) as cursor:
-        for key, value in ((bytes(k), bytes(v)) for k, v in cursor):
-            if wanted(key, value):
-                transaction.put(key, value[:-1] + bytes([value[-1] ^ 4]), db=records)
-                break
-        else:
-            raise AssertionError("there is no such record")
-    env.close()
-    return key, value
-
-
 def _damage_log(directory: Path) -> str:
-    key, _ = _flip(
-        directory / "log", b"entries", lambda key, _: key[:2] == GROUP.to_bytes(2, "big")
-    )
+    key, _ = flip(directory / "log", b"entries", lambda key, _: key[:2] == GROUP.to_bytes(2, "big"))
     return f"log entry {int.from_bytes(key[2:], 'big')} of group {GROUP} fails its checksum"
 
 
 def _damage_history(directory: Path) -> str:
-    key, _ = _flip(
+    key, _ = flip(
         directory / "table", b"history", lambda key, _: key[:4] == GROUP.to_bytes(4, "big")
     )
     return f"history record {key.hex()} of table/ fails its checksum"
 
 
 def _damage_state(directory: Path) -> str:
-    _flip(directory / "table", b"groups", lambda key, _: key == GROUP.to_bytes(2, "big"))
+    flip(directory / "table", b"groups", lambda key, _: key == GROUP.to_bytes(2, "big"))
     return f"state of group {GROUP:04x} of table/ fails its checksum"
 
 
@@ -160,7 +141,7 @@ def test_a_damaged_replica_refuses_says_why_and_is_rebuilt(
 def test_a_damaged_row_is_met_when_it_is_read(cluster: LocalCluster) -> None:
     wanted = _bound(cluster)
     assert cluster.terminate("b") == 0
-    key, _ = _flip(cluster.data_dir("b") / "table", b"rows", lambda *_: True)
+    key, _ = flip(cluster.data_dir("b") / "table", b"rows", lambda *_: True)
     session = key[6:].partition(b"\0")[2].decode()
     cluster.start("b")
     cluster.wait_ready()

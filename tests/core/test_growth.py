@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from globaltable import slot_change
 from globaltable import topology_change as change
 from globaltable.deal import NOTHING, Deal
-from globaltable.errors import InvalidArgument, ProtocolError
+from globaltable.errors import ConfigError, InvalidArgument, ProtocolError
+from globaltable.geo import Geo
 from globaltable.limits import TOPOLOGY_BYTES_MAX
 from globaltable.slot_deal import dealt_evenly
 from globaltable.slot_ranges import format_slots, parse_slots
@@ -24,7 +26,8 @@ def _cluster(regions: str = "abc", groups: int = 8, nodes: int = 1, slots: int =
     return spread("test", every, groups, 3, slots)
 
 
-@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 3), st.sampled_from(["abc", "abcde"]))
+@given(st.integers(1, 9), st.integers(1, 20), st.integers(1, 3), st.sampled_from(["abc", "abcde"]))
+@settings(max_examples=25)
 def test_groups_that_are_added_are_spread_and_the_others_stay(
     groups: int, more: int, nodes: int, regions: str
 ) -> None:
@@ -71,6 +74,7 @@ owners = st.integers(1, 12).flatmap(
 
 
 @given(owners, st.integers(0, 30))
+@settings(max_examples=40)
 def test_slots_are_dealt_evenly_and_no_more_move_than_must(
     present: tuple[int, list[int]], more: int
 ) -> None:
@@ -177,6 +181,7 @@ def test_runs_of_slots_are_written_short(slots: list[int], text: str) -> None:
 
 
 @given(st.sets(st.integers(0, 4095), min_size=1))
+@settings(max_examples=40)
 def test_any_slots_are_read_as_they_were_written(slots: set[int]) -> None:
     assert parse_slots(format_slots(sorted(slots)), 4096) == sorted(slots)
 
@@ -206,3 +211,27 @@ def test_what_is_no_topology_of_groups_that_were_added_is_refused(bad: str, says
     assert bad != _GROWN
     with pytest.raises(ProtocolError, match=says):
         decode_topology(bad)
+
+
+def test_a_geo_grows_by_itself_and_within_its_regions() -> None:
+    nodes = [Node(r, r, f"{r}:1", f"{r}:2") for r in "abcdef"]
+    eu = Geo("eu", ("d", "e", "f"), ("eu.*",))
+    before = spread("test", nodes, 4, 3, 64, geos=[(eu, 2)])
+    after = slot_change.grow(before, 3, geo="eu")
+    assert after.groups[:6] == before.groups and len(after.groups) == 7
+    new = after.groups[6]
+    assert new.geo == "eu" and {*new.replicas} == {"d", "e", "f"}
+    assert after.deal_of(6) == NOTHING and after.deal_of(5) == Deal(1, 2)
+    assert Counter(after.assignment("eu")) == {4: 22, 5: 21, 6: 21}
+    assert after.assignment() == before.assignment()
+    assert decode_topology(encode_topology(after)) == after
+    moved = slot_change.move_slots(after, [0], 6)
+    assert moved.assignment("eu")[0] == 6 and moved.assignment()[0] == 0
+    assert slot_change.assigned_anew(moved) == [("eu", 0)]
+    assert slot_change.undo_slots(moved).assigned == after.assigned
+    more = slot_change.grow(moved, 5)
+    assert more.groups[7].geo == "" and set(more.assignment()) == {0, 1, 2, 3, 7}
+    with pytest.raises(TopologyRefused, match="no geo 'us'; there are eu"):
+        slot_change.grow(before, 9, geo="us")
+    with pytest.raises(ConfigError, match="which is not of it"):
+        replace(after, assigned=(("eu", (0,) * 64),))

@@ -15,6 +15,7 @@ from globaltable.routing.lease import (
 )
 from globaltable.routing.moves import (
     ATTEMPTS_MAX,
+    ENDS,
     NOTED_KEY_BYTES_MAX,
     SPREAD,
     Job,
@@ -34,7 +35,7 @@ AT_A = Binding("A", 3, 9)
 
 def steps(move: KeyMove) -> list[Step]:
     seen: list[Step] = []
-    while move.step not in (Step.DONE, Step.GIVEN_UP):
+    while move.step not in ENDS:
         seen.append(move.step)
         move = answered(move, Answer.DONE)
     return seen
@@ -44,6 +45,15 @@ def test_a_move_is_noted_drained_received_committed_and_settled() -> None:
     move = read(KeyMove("k", "B"), AT_A, ANY)
     assert (move.source, move.version) == ("A", 3)
     assert steps(move) == [Step.NOTE, Step.DRAIN, Step.RECEIVE, Step.COMMIT, Step.SETTLE]
+
+
+def test_what_is_there_already_is_settled_and_what_this_mover_committed_counts() -> None:
+    there = read(KeyMove("k", "A"), AT_A, ANY)
+    assert answered(there, Answer.DONE).step is Step.THERE
+    unknown = read(KeyMove("k", "B"), AT_A, ANY)._replace(step=Step.READ)
+    mine = read(unknown, Binding("B", 4, 12), ANY)
+    assert (mine.source, mine.version) == ("A", 4)
+    assert answered(mine, Answer.DONE).step is Step.DONE
 
 
 def test_a_lost_source_is_not_drained() -> None:

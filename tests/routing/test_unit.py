@@ -18,9 +18,9 @@ from globaltable.routing.handover import Answer, Handover, Place, Reply, UnitLos
 from globaltable.routing.lease import Lease, LeaseRecord, Standing, lease_key, wait_s
 from globaltable.routing.route import Route
 from globaltable.routing.service.unit_control import KEYS_MAX, RemoteUnit, UnitControlService
+from tests.routing.simulated_disk import Disk, Headers, Store
 from tests.routing.simulated_table import SimulatedClient, SimulatedTable
 from tests.routing.simulated_time import run_simulated
-from tests.routing.simulation import Disk, Headers, Store
 
 LEASE_S = 10.0
 D, K = "chat", "cid:1"

@@ -129,7 +129,8 @@ async def test_who_shows_another_certificate_is_refused(
         answer = await _knock(ports["b"], _context(*shown(pki, tmp_path)))
     assert b.events == [] and not b.links.connected("a")
     assert answer == (encode(FrameKind.REFUSE, told) if told else b"")
-    assert "peer connection refused" in {entry["event"] for entry in logs}
+    # Once: of what comes behind a refusal nothing is looked at.
+    assert [entry["event"] for entry in logs].count("peer connection refused") == 1
     # The right one gets in as before.
     a = Wire("a", ports, certificates=pki.certificates("a"))
     await start(running, a)

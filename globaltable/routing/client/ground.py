@@ -43,7 +43,8 @@ class Ground:
             await client.close()
 
     async def client(self, table: str, timeout_s: float | None = None) -> GlobalTable:
-        """The open client of a table. Raises `ConnectFailed` if no node answers in time."""
+        """The open client of a table. Raises `ConnectFailed` if no node answers in time: in that of
+        opening, or in `timeout_s` if that is less."""
         client = self._clients.get(table)
         if client is not None:
             return client
@@ -79,7 +80,7 @@ class Ground:
     async def ask(self, ask: Ask) -> Answer:
         """Carry out one question. Raises what the client does."""
         timeout_s = ask.timeout_s or self._timeout_s
-        client = await self.client(ask.table, timeout_s)
+        client = await self.client(ask.table, ask.timeout_s)
         match ask.verb:
             case Verb.BIND:
                 return Answer(await client.bind(ask.key, ask.unit, timeout=timeout_s))
@@ -90,7 +91,7 @@ class Ground:
     async def read(self, table: str, keys: list[str]) -> Mapping[str, Binding]:
         """The bindings of some keys, no older than the call; or, with no majority to be had, as the
         nearest replica knows them."""
-        client = await self.client(table, self._timeout_s)
+        client = await self.client(table)
         try:
             return await client.get_many(keys, linearizable=True)
         except (Unavailable, DeadlineExceeded):

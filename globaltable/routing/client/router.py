@@ -351,7 +351,7 @@ class Router:
 
     async def meta(self) -> GlobalTable:
         """The open client of `routing.meta`. Raises `ConnectFailed`."""
-        return await self._ground.client(self._config.meta_table, self._config.timeout_s)
+        return await self._ground.client(self._config.meta_table)
 
     async def policy(self, name: str) -> shared.Stored:
         """A policy as it is gone by: that which was set, or that of the file, at version 0."""

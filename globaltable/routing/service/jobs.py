@@ -36,6 +36,9 @@ from globaltable.routing.moves import (
 from globaltable.routing.service.mover import MOVER_SETTINGS_DEFAULT, Controls, Mover, MoverSettings
 from globaltable.routing.service.revocation import Revocations
 
+GIVEN_UP_TOLD_MAX: Final = 1_000
+"""Of the keys that are left, those whose reasons are kept."""
+
 PASSES_MAX: Final = 8
 """Over what is selected: what was bound or changed during one is found by the next."""
 _CONTROL_PREFIX: Final = "control/"
@@ -76,8 +79,10 @@ class Summary:
     moved: int = 0
     elsewhere: int = 0
     """Keys that somebody else moved or unbound meanwhile."""
+    left: int = 0
+    """Keys that were given up; running the job again goes on with them."""
     given_up: Mapping[str, str] = field(default_factory=dict)
-    """Keys that are left, and why."""
+    """Some of them, and why."""
     waited_s: float = 0.0
     """For the lease of a lost unit."""
 
@@ -164,13 +169,13 @@ class JobRunner:
         summary = Summary(kept.state)
         try:
             await self._carry_out(kept, summary)
-            if not summary.given_up:
+            if not summary.left:
                 await self._end(kept, after)
         except JobChanged as changed:
             if changed.state != after.value:
                 raise
-            summary.given_up = {}  # somebody else has been through with it
-        if not summary.given_up:
+            summary.left, summary.given_up = 0, {}  # somebody else has been through with it
+        if not summary.left:
             summary.state = after
         return summary
 
@@ -181,7 +186,7 @@ class JobRunner:
             ends = await run.once()
             summary.moved += ends[Step.DONE]
             summary.elsewhere += ends[Step.ELSEWHERE]
-            summary.given_up = run.given_up
+            summary.left, summary.given_up = ends[Step.GIVEN_UP], run.given_up
             if not ends[Step.DONE]:
                 break
 
@@ -210,7 +215,6 @@ class _Run:
         self._runner = runner
         self._kept = kept
         self._table = table
-        self._settled: set[str] = set()
         self.given_up: dict[str, str] = {}
         self._done = self._total = 0
 
@@ -224,7 +228,6 @@ class _Run:
 
     async def _pass(self) -> Counter[Step]:
         settings = self._runner._settings
-        self._settled.difference_update(self.given_up)
         self.given_up.clear()
         room = asyncio.Semaphore(settings.concurrency)
         ends: Counter[Step] = Counter()
@@ -256,7 +259,8 @@ class _Run:
         )
         undoing = kept.state is JobState.UNDOING
         ends.update(await mover.move(batch, self._from_units(), noted=not undoing))
-        self.given_up.update(mover.given_up)
+        room = GIVEN_UP_TOLD_MAX - len(self.given_up)
+        self.given_up.update(list(mover.given_up.items())[: max(0, room)])
 
     def _ended(self, _end: Step) -> None:
         self._done += 1
@@ -288,17 +292,12 @@ class _Run:
         if self._kept.state is JobState.UNDOING:
             prefix = f"{NOTE_PREFIX}{self._kept.job_id}/"
             async for note, binding in self._runner._meta.scan(prefix=prefix):
-                key = noted_key(self._kept.job_id, note)
-                if key not in self._settled:
-                    self._settled.add(key)
-                    yield key, binding.unit
+                yield noted_key(self._kept.job_id, note), binding.unit
             return
         job = self._kept.job
         units = await self._reachable() if job.to == SPREAD else frozenset[str]()
         if job.kind is SelectionKind.SESSION:
-            if job.value not in self._settled:
-                self._settled.add(job.value)
-                yield job.value, job.target(job.value, units)
+            yield job.value, job.target(job.value, units)
             return
         async for key, binding in self._table.scan(prefix=job.scanned_prefix):
             if job.selects(key, binding):

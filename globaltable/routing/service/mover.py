@@ -87,7 +87,7 @@ class Mover:
     async def move(
         self, keys: Iterable[tuple[str, str]], from_units: frozenset[str] | None, *, noted: bool
     ) -> Counter[Step]:
-        """Move each key to its target; how many ended how.
+        """Move each key to its target; how many ended how. What is left is told by `given_up`.
 
         `from_units` are those that keys may be taken away from; None for any. `noted` is whether it
         is noted where they came from. Raises what makes it useless to go on with the others.

@@ -1,0 +1,1 @@
+"""The documents, held to what they say: their commands are run, as they stand."""
