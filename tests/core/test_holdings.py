@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from globaltable.deal import NOTHING, Deal
@@ -247,6 +247,7 @@ class TwoGroups(RuleBasedStateMachine):
 
 
 TestTwoGroups = TwoGroups.TestCase
+TestTwoGroups.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 class TestHoldings:
