@@ -26,7 +26,9 @@ from globaltable.cli import (
     routes,
     sessions,
     status,
+    top,
 )
+from globaltable.cli.examples import show_in_help
 from globaltable.cli.exits import ExitStatus, status_of
 from globaltable.cli.tls import Ca, Cert, CertKey, remember
 from globaltable.errors import GlobalTableError
@@ -41,7 +43,6 @@ app = typer.Typer(
     help="Keeps each session in exactly one unit, across regions.",
     epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -82,6 +83,7 @@ for _command in (
     sessions.scan,
     sessions.watch,
     status.status,
+    top.top,
     plan.plan,
     backup.backup,
     backup.verify,
@@ -103,6 +105,7 @@ app.add_typer(routes.unit)
 app.add_typer(route_move.route)
 app.add_typer(header_keys.keys)
 app.add_typer(geo.geo)
+show_in_help(app)
 
 
 def run(arguments: list[str] | None = None) -> int:
