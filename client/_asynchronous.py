@@ -90,6 +90,7 @@ class GlobalTable(BaseGlobalTable):
         pending_max: int = PENDING_MAX_DEFAULT,
         discover: bool = True,
         tls: TlsConfig | None = None,
+        tracing: bool = False,
     ) -> Self:
         """A client of `table`; open it with `async with`, or `await` it and `close` it later.
 
@@ -104,11 +105,13 @@ class GlobalTable(BaseGlobalTable):
           nodes tell of each other mean nothing.
         * `tls`: the CAs to trust, and the certificate to show; without, in the clear. Files that
           change are read again when a node is connected to anew.
+        * `tracing`: writes have OpenTelemetry spans, whose contexts are sent along
+          (`globaltable[tracing]`).
 
         Opening raises `ConnectFailed` if no node answers in time.
         """
         settings = Settings(
-            addresses_of(addresses), table, timeout, attempt_timeout, pending_max, discover
+            addresses_of(addresses), table, timeout, attempt_timeout, pending_max, discover, tracing
         )
         return cls(settings, Credentials(tls))
 
@@ -303,6 +306,8 @@ class GlobalTable(BaseGlobalTable):
         loop = self._loop
         waiter: asyncio.Future[T] = loop.create_future()
         ticket.waiter = waiter
+        if self._tracing is not None:
+            self._tracing.follow(ticket, waiter)
         exchange.submit(ticket, loop.time())
         if not self._pump_is_due:
             self._pump_is_due = True

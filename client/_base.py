@@ -23,6 +23,7 @@ from globaltable.client._lanes import (
 from globaltable.client._minting import MINTED_CHARACTERS
 from globaltable.client._scanning import ScanProgress
 from globaltable.client._settings import Settings, Timeout, UseClientDefault, require_timeout
+from globaltable.client._tracing import Tracing
 from globaltable.client._watching import WatchProgress
 from globaltable.client.values import Status
 from globaltable.errors import InvalidArgument, LimitExceeded
@@ -40,6 +41,7 @@ class BaseGlobalTable:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._tracing = Tracing(settings.table) if settings.tracing else None
         self._client_id = secrets.randbelow(2**63 - 1) + 1
         self._sequence = itertools.count(1)
         self._write_lane = WriteLane(settings.table, self._client_id)

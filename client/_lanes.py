@@ -152,6 +152,8 @@ class WriteOp(NamedTuple):
     version: int
     """0 for a bind."""
     sequence: int
+    traceparent: str = ""
+    """The context of its span, if it has one that is recorded."""
 
     @property
     def verb(self) -> str:
@@ -182,7 +184,7 @@ class WriteLane(Lane):
 
     def numbered_request(self, number: int, payloads: Iterable[WriteOp], timeout_s: float) -> bytes:
         """The request that carries all of these; the node gives them up after `timeout_s`."""
-        kinds, keys, units, versions, sequences = zip(*payloads, strict=True)
+        kinds, keys, units, versions, sequences, traces = zip(*payloads, strict=True)
         return pb.WriteStreamRequest(
             number=number,
             timeout_ms=min(max(1, round(timeout_s * 1000)), 2**32 - 1),
@@ -193,6 +195,7 @@ class WriteLane(Lane):
             units=units,
             versions=versions if any(versions) else (),
             sequences=sequences,
+            traceparents=traces if any(traces) else (),
         ).SerializeToString()
 
 

@@ -75,6 +75,8 @@ class Settings:
     pending_max: int = PENDING_MAX_DEFAULT
     discover: bool = True
     """Whether nodes are asked that others have told of."""
+    tracing: bool = False
+    """Whether writes have spans (`_tracing`)."""
 
     def __post_init__(self) -> None:
         if not self.addresses:

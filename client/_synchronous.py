@@ -108,6 +108,7 @@ class SyncGlobalTable(BaseGlobalTable):
         pending_max: int = PENDING_MAX_DEFAULT,
         discover: bool = True,
         tls: TlsConfig | None = None,
+        tracing: bool = False,
     ) -> Self:
         """A client of `table`, open; close it with `with`, or `close`.
 
@@ -126,7 +127,7 @@ class SyncGlobalTable(BaseGlobalTable):
         Raises `ConnectFailed` if no node answers in time.
         """
         settings = Settings(
-            addresses_of(addresses), table, timeout, attempt_timeout, pending_max, discover
+            addresses_of(addresses), table, timeout, attempt_timeout, pending_max, discover, tracing
         )
         client = cls(settings, Credentials(tls))
         client._timer.start()
@@ -287,7 +288,11 @@ class SyncGlobalTable(BaseGlobalTable):
             raise ClientClosed(f"{subject}: the client is closed")
 
     def _call(self, ticket: Ticket[T]) -> T:
-        (value,) = self._call_all([ticket])
+        if self._tracing is not None:
+            with self._tracing.span(ticket):
+                (value,) = self._call_all([ticket])
+        else:
+            (value,) = self._call_all([ticket])
         return value
 
     def _call_all(self, tickets: list[Ticket[T]]) -> list[T]:

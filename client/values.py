@@ -61,6 +61,10 @@ class GroupStatus(NamedTuple):
     """What a replica that is being rebuilt from its peers waits for; empty if it is whole."""
     slots: int = 0
     """That the group holds, as far as the replica has applied."""
+    not_ready: str = ""
+    """Why the replica serves nobody, or is far behind; empty if it is well."""
+    pending_ops: int = 0
+    """That wait at this node for an outcome."""
 
 
 class PeerStatus(NamedTuple):
@@ -71,6 +75,22 @@ class PeerStatus(NamedTuple):
     connected: bool
     round_trip_s: float
     """0 until measured."""
+
+
+class Work(NamedTuple):
+    """What a node has done since it was started: who looks twice knows what it does now."""
+
+    ops: int = 0
+    """Writes that ended there, whatever their outcome; the next three are of them."""
+    applied: int = 0
+    overloaded: int = 0
+    failed: int = 0
+    """Unavailable, or of unknown outcome."""
+    keys_read: int = 0
+    commit_bounds_s: tuple[float, ...] = ()
+    """Upper bounds of the buckets that batches are counted in by their commit latency; the last
+    bucket, of what is above all, has none."""
+    commit_counts: tuple[int, ...] = ()
 
 
 class Status(NamedTuple):
@@ -85,6 +105,7 @@ class Status(NamedTuple):
     groups: tuple[GroupStatus, ...]
     peers: tuple[PeerStatus, ...]
     slots: int
+    work: Work = Work()
 
 
 def read_binding(message: pb.Binding, created: bool = False) -> Binding:
@@ -131,6 +152,8 @@ def read_status(message: pb.StatusResponse) -> Status:
                 failure=group.failure,
                 rebuilding=group.rebuilding,
                 slots=group.slots,
+                not_ready=group.not_ready,
+                pending_ops=group.pending_ops,
             )
             for group in message.groups
         ),
@@ -139,4 +162,20 @@ def read_status(message: pb.StatusResponse) -> Status:
             for peer in message.peers
         ),
         slots=message.slots,
+        work=_read_work(message.work),
+    )
+
+
+def _read_work(message: pb.WorkStatus) -> Work:
+    bounds, counts = tuple(message.commit_bounds_s), tuple(message.commit_counts)
+    if len(counts) != (len(bounds) + 1 if bounds else 0) or list(bounds) != sorted(bounds):
+        raise ProtocolError(f"the node sent {len(counts)} counts for bounds {bounds[:64]}")
+    return Work(
+        ops=message.ops,
+        applied=message.applied,
+        overloaded=message.overloaded,
+        failed=message.failed,
+        keys_read=message.keys_read,
+        commit_bounds_s=bounds,
+        commit_counts=counts,
     )

@@ -76,6 +76,8 @@ class Ready(NamedTuple):
     jobs: Sequence[Job]
     settled: Sequence[Settled]
     """Ended without the log: expired. They may be told at once."""
+    sealed: Sequence[Proposal]
+    """Proposed for the first time in this step: for who measures how long their ops waited."""
 
 
 class Completed(NamedTuple):
@@ -183,6 +185,7 @@ class Replica:
         self._to_freeze: dict[int, Callable[[Frozen | None], None]] = {}
         self._ended: list[Settled] = []
         """To be told of in this turn, or by `stop` if the replica fails amid it."""
+        self._newly_sealed: list[Proposal] = []
 
     def _load_table(self, log: LogImage | None = None) -> Table:
         """`log`: as it is found at start."""
@@ -418,7 +421,8 @@ class Replica:
             early = isinstance(message, Append) and message.held <= durable
             (at_once if early else messages).append((peer, message))
         write, jobs = self._guard.take_write(), self._guard.take_jobs()
-        return Ready(at_once, write, messages, self._committed, jobs, self._take_ended())
+        sealed, self._newly_sealed = self._newly_sealed, []
+        return Ready(at_once, write, messages, self._committed, jobs, self._take_ended(), sealed)
 
     def complete(self) -> Completed:
         """The turn is durable: apply what it committed."""
@@ -480,6 +484,7 @@ class Replica:
         while self._proposals.may_seal and (target := self._proposes_to) is not None:
             proposal = self._proposals.seal(self.table.applied)
             self._keep_decoded(proposal.payload, proposal.batch)
+            self._newly_sealed.append(proposal)
             self._propose(proposal, target, messages)
 
     def _propose(

@@ -54,7 +54,7 @@ class Settled(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Segment:
+class Segment:
     """Ops submitted together, as part of a batch; no ops: a reader at its barrier. A step of a
     slot's move counts as one, and is a batch of its own."""
 
@@ -70,7 +70,7 @@ class Proposal:
 
     payload: bytes
     batch: Batch
-    segments: list[_Segment]
+    segments: list[Segment]
     sealed_at: float
     proposed_at: float = float("-inf")
     proposed_to: tuple[str | None, int] = (None, 0)
@@ -86,7 +86,7 @@ class _Open:
     """What waits to be sealed into the next batch."""
 
     ops: list[Op] = field(default_factory=list)
-    segments: list[_Segment] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
     step: Step | None = None
 
 
@@ -129,7 +129,7 @@ class Proposals:
         ):
             self._open.append(_Open())
         self._open[-1].ops.extend(ops)
-        self._open[-1].segments.append(_Segment(ticket, len(ops), deadline))
+        self._open[-1].segments.append(Segment(ticket, len(ops), deadline))
         self._open_ops += weight
         return True
 
@@ -138,7 +138,7 @@ class Proposals:
         many wait already: they may be large."""
         if self.ops + 1 > self._ops_max or self._steps >= STEPS_MAX:
             return False
-        self._open.append(_Open([], [_Segment(ticket, 1, deadline)], step))
+        self._open.append(_Open([], [Segment(ticket, 1, deadline)], step))
         self._open_ops += 1
         return True
 

@@ -99,6 +99,12 @@ def as_count(setting: str, value: object) -> int:
     return value
 
 
+def as_switch(setting: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{setting} = {value!r}: give true or false")
+    return value
+
+
 def as_seconds(setting: str, value: object) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type,operator]

@@ -228,7 +228,7 @@ class NodeBackend:
             if node.name != self._node
         ]
         uptime_s = self._loop.time() - self._started_at
-        return status_response(self._core, self.tables, uptime_s, peers)
+        return status_response(self._core, self.tables, uptime_s, peers, self._driver.measures)
 
     def round_trips(self) -> list[tuple[str, RoundTrip]]:
         """To the other nodes, where it has been measured."""

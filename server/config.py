@@ -64,6 +64,8 @@ class NodeConfig:
     peer_listen: Address | None = None
     """Where it listens for them, if not where they reach it: in a container, or behind NAT."""
     client_listen: Address | None = None
+    metrics: Address | None = None
+    """Where it tells of itself over HTTP; None: nowhere."""
 
     @property
     def listens_for_peers_on(self) -> Address:
@@ -158,6 +160,12 @@ class Config:
     security: Security = field(default_factory=Security)
     log_level: str = "info"
     log_format: str = "json"
+    tracing_exporter: str = ""
+    """Where spans of traced ops go, by OpenTelemetry's name; empty: there are none."""
+    log_requests: bool = False
+    """Whether each request gets a line."""
+    log_slow_op_ms: float = 1_000.0
+    """An op that takes longer gets a line; 0: none does."""
     cluster_id: str = ""
     """Tells a cluster from an earlier one of its name, whose nodes may come back."""
 

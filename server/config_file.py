@@ -31,6 +31,7 @@ from globaltable.toml_section import (
     as_milliseconds,
     as_name,
     as_seconds,
+    as_switch,
     as_tables,
     as_text,
     as_weight,
@@ -70,7 +71,12 @@ class _Parser:
         log = root.section("log")
         log_level = log.take("level", one_of(LOG_LEVELS), "info")
         log_format = log.take("format", one_of(LOG_FORMATS), "json")
-        log.finish("level, format")
+        log_requests = log.take("requests", as_switch, False)
+        log_slow_op_ms = log.take("slow_op_ms", as_milliseconds, 1_000.0)
+        log.finish("level, format, requests, slow_op_ms")
+        tracing = root.section("tracing")
+        exporter = tracing.take("exporter", as_name, "none")
+        tracing.finish("exporter")
         nodes = self._nodes(root.section("regions"), data_dir)
         groups = root.section("groups")
         count = groups.take("count", as_count, len(nodes))
@@ -87,7 +93,7 @@ class _Parser:
         security = take_security(root, tables, self._base_dir)
         root.finish(
             "cluster, cluster_id, tables, data_dir, [groups], [geos.NAME], [log], [regions.NAME], "
-            f"[timeouts], [limits], [injected_latency], [placement], {SECTIONS}"
+            f"[timeouts], [limits], [injected_latency], [placement], [tracing], {SECTIONS}"
         )
         _check_replicas(replicas, len(names))
         if not count <= slots <= 65_536:
@@ -117,6 +123,9 @@ class _Parser:
             security=security,
             log_level=log_level,
             log_format=log_format,
+            tracing_exporter="" if exporter == "none" else exporter,
+            log_requests=log_requests,
+            log_slow_op_ms=log_slow_op_ms,
         )
 
     def _nodes(self, section: Section, data_dir: Path) -> tuple[NodeConfig, ...]:
@@ -156,9 +165,9 @@ class _Parser:
         directory = self._base_dir / own.take("data_dir", as_text, str(data_dir / name))
         listens = [
             own.take(key, lambda s, v: Address.parse(v, s)) if key in own else None
-            for key in ("peer_listen", "client_listen")
+            for key in ("peer_listen", "client_listen", "metrics")
         ]
-        own.finish("peer, client, data_dir, peer_listen, client_listen")
+        own.finish("peer, client, data_dir, peer_listen, client_listen, metrics")
         if name in used:
             raise ConfigError(f"{used[name]} and {own.name} are both nodes named {name!r}")
         used[name] = own.name
@@ -174,6 +183,8 @@ class _Parser:
                 f"{own.name} listens on {node.listens_for_peers_on} for the other nodes and for "
                 "clients; give two ports"
             )
+        if node.metrics in (node.listens_for_peers_on, node.listens_for_clients_on):
+            raise ConfigError(f"{own.name}: {node.metrics} is metrics, and another port already")
         return node
 
     def _timeouts(self, section: Section) -> Timeouts:
@@ -293,7 +304,11 @@ def render(config: Config) -> str:
     lines += [f"slots = {config.slots}"]
     lines += [f'leader = "{config.leader}"'] if config.leader else []
     lines += ["", *render_geos(config.geos)]
-    lines += ["[log]", f'level = "{config.log_level}"', f'format = "{config.log_format}"', ""]
+    lines += ["[log]", f'level = "{config.log_level}"', f'format = "{config.log_format}"']
+    lines += [f"requests = {str(config.log_requests).lower()}"]
+    lines += [f"slow_op_ms = {config.log_slow_op_ms!r}", ""]
+    if config.tracing_exporter:
+        lines += ["[tracing]", f'exporter = "{config.tracing_exporter}"', ""]
     alone = Counter(node.region for node in config.nodes)
     for node in config.nodes:
         if node.name == node.region and alone[node.region] == 1:
@@ -302,8 +317,12 @@ def render(config: Config) -> str:
             lines += [f'[regions."{node.region}".nodes."{node.name}"]']
         lines += [f"peer = {quoted(str(node.peer))}"]
         lines += [f"client = {quoted(str(node.client))}"]
-        for key, listen in (("peer", node.peer_listen), ("client", node.client_listen)):
-            lines += [f"{key}_listen = {quoted(str(listen))}"] if listen is not None else []
+        for key, listen in (
+            ("peer_listen", node.peer_listen),
+            ("client_listen", node.client_listen),
+            ("metrics", node.metrics),
+        ):
+            lines += [f"{key} = {quoted(str(listen))}"] if listen is not None else []
         lines += [f"data_dir = {quoted(str(node.data_dir))}", ""]
     for title, values in (("timeouts", config.timeouts), ("limits", config.limits)):
         lines += [f"[{title}]"]

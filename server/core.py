@@ -32,7 +32,7 @@ from globaltable.errors import (
 from globaltable.group import Changed, Ready, Replica, ReplicaLimits
 from globaltable.members import Members
 from globaltable.model import Op
-from globaltable.proposals import Settled
+from globaltable.proposals import Proposal, Settled
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import InvariantViolated
 from globaltable.raft.transfer import DiscardTable, Job, ReadChunk, StageChunk
@@ -66,6 +66,8 @@ class Effects:
 
     frames: list[tuple[str, bytes]] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
+    sealed: list[Proposal] = field(default_factory=list)
+    """Batches that have begun their way into the log."""
     changed: list[tuple[int, Changed]] = field(default_factory=list)
     jumped: list[int] = field(default_factory=list)
     """Groups whose table was replaced by a snapshot: changes were skipped."""
@@ -342,6 +344,8 @@ class NodeCore:
                 continue
             stepped[number] = ready
             effects.settled += ready.settled
+            if ready.sealed:
+                effects.sealed += ready.sealed
             if ready.at_once:
                 post(outboxes, number, ready.at_once)
             if ready.write is None:

@@ -10,17 +10,17 @@ completes.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from globaltable.errors import NoQuorum, StorageError
 from globaltable.model import Op, Outcome, OutcomeStatus
 from globaltable.proposals import Settled
 from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore, ReplicaFailure, Turn
+from globaltable.server.measures import Measures, Ticket, Told
 from globaltable.server.watches import Watches
 from globaltable.slot_steps import Step
 
-Told = Callable[[Sequence[int], Sequence[Outcome]], None]
-"""Told how some ops ended: their positions, and an outcome for each. Each op is told of once."""
+__all__ = ["Clock", "Driver", "JobWorker", "Told", "TurnWriter", "tell"]
 
 _OVERLOADED: Final = Outcome(OutcomeStatus.OVERLOADED, None, "the group's queue is full")
 
@@ -70,6 +70,7 @@ class Driver:
         on_out_of_service: Callable[[ReplicaFailure], None],
         on_failure: Callable[[BaseException], None],
         on_removed: Callable[[int], None] | None = None,
+        measures: Measures | None = None,
     ) -> None:
         """`send` takes a peer and a frame for it. `on_out_of_service` hears of each replica that
         has stopped, once; `on_removed` of each group that has removed its replica here;
@@ -81,6 +82,7 @@ class Driver:
         self._on_out_of_service = on_out_of_service
         self._on_failure = on_failure
         self._on_removed = on_removed
+        self._measures = measures
         self._writer: TurnWriter
         self._worker: JobWorker
         self._turn_is_due = False
@@ -90,6 +92,10 @@ class Driver:
         """The time that a timer has said has come. An event loop may say so a moment before its
         clock does (uvloop's counts whole milliseconds), and would say so again and again."""
         self._stopped = False
+
+    @property
+    def measures(self) -> Measures | None:
+        return self._measures
 
     def attach(self, writer: TurnWriter, worker: JobWorker) -> None:
         """They report to this driver, so they are made after it."""
@@ -103,15 +109,17 @@ class Driver:
             by_group.setdefault(group, []).append(position)
         for group, positions in by_group.items():
             own = [ops[position] for position in positions]
-            refused = self._submit_to(group, own, (told, positions), deadline)
+            refused = self._submit_to(group, own, told, positions, deadline)
             if refused is not None:
+                if self._measures is not None:
+                    self._measures.refused(own, refused.status)
                 told(positions, [refused] * len(positions))
         self.wake()
 
     def submit_read(self, group: int, deadline: float, told: Told) -> None:
         """Have a reader wait at a group's barrier: told of no outcome if it may pass, and of one
         that says why if not."""
-        refused = self._submit_to(group, (), (told, ()), deadline)
+        refused = self._submit_to(group, (), told, (), deadline)
         if refused is not None:
             told((), (refused,))
         self.wake()
@@ -120,7 +128,8 @@ class Driver:
         """Have a group take a step of a slot's move; `told` of one outcome
         (`Replica.submit_step`)."""
         refused = self._refusal(group)
-        if refused is None and not self._core.submit_step(group, step, (told, (0,)), deadline):
+        ticket = Ticket(told, (0,), group, (), self._now)
+        if refused is None and not self._core.submit_step(group, step, ticket, deadline):
             refused = _OVERLOADED
         if refused is not None:
             told((0,), (refused,))
@@ -135,12 +144,17 @@ class Driver:
         return Outcome(OutcomeStatus.ELSEWHERE, None, refusal, group)
 
     def _submit_to(
-        self, group: int, ops: Sequence[Op], ticket: Any, deadline: float
+        self, group: int, ops: Sequence[Op], told: Told, positions: Sequence[int], deadline: float
     ) -> Outcome | None:
         refused = self._refusal(group)
         if refused is not None:
             return refused
+        ticket = Ticket(told, positions, group, ops, self._now)
         return None if self._core.submit(group, ops, ticket, deadline) else _OVERLOADED
+
+    @property
+    def _now(self) -> float:
+        return self._measures.now() if self._measures is not None else 0.0
 
     def met_damage(self, group: int, error: StorageError) -> NoQuorum:
         """A record that proves damaged as it is read puts the group's replica out of service. What
@@ -165,19 +179,29 @@ class Driver:
         self._turn_is_due = False
         if self._stopped:
             return
+        measures = self._measures
+        began = measures.now() if measures is not None else 0.0
         try:
             turn = self._core.begin(max(self._clock.time(), self._reached))
+            if measures is not None and turn.effects.sealed:
+                measures.sealed(turn.effects.sealed)
             if turn.persisting or turn.discards:
+                if measures is not None:
+                    measures.persist_begun()
                 self._writer.submit(turn)
-            self._carry_out(turn.effects)
+            self._carry_out(turn.effects, began)
             self._wake_for_next()
         except Exception as error:
             self._fail(error)
 
     def persisted(self, turns: Sequence[Turn]) -> None:
         """The turns are durable, and all before them."""
+        began = 0.0
+        if self._measures is not None:
+            self._measures.persisted(len(turns))
+            began = self._measures.now()
         try:
-            self._carry_out(self._core.complete(turns))
+            self._carry_out(self._core.complete(turns), began)
             self._wake_for_next()
         except Exception as error:
             self._fail(error)
@@ -203,7 +227,7 @@ class Driver:
         self._timer_at = None
         self.wake()
 
-    def _carry_out(self, effects: Effects) -> None:
+    def _carry_out(self, effects: Effects, began: float) -> None:
         for peer, frame in effects.frames:
             self._send(peer, frame)
         for group in effects.jumped:
@@ -213,7 +237,11 @@ class Driver:
             self._watches.moved(group, slots)
         for group, changed in effects.changed:
             self._watches.publish(group, changed)
+        if self._measures is not None and effects.settled:
+            self._measures.ended(effects.settled)
         tell(effects.settled)
+        if self._measures is not None and effects.changed:
+            self._measures.applied(began)
         for job in effects.jobs:
             self._worker.submit(job)
         if effects.removed:
@@ -230,7 +258,7 @@ class Driver:
 
 
 def tell(settled: Iterable[Settled]) -> None:
-    """A ticket is whom to tell, and what to tell it of: `told(positions, outcomes)`."""
-    told: Told
-    for (told, positions), outcomes in settled:
-        told(positions, outcomes)
+    """A ticket knows whom to tell, and of what."""
+    ticket: Ticket
+    for ticket, outcomes in settled:
+        ticket.told(ticket.positions, outcomes)

@@ -21,8 +21,7 @@ from typing import Final
 import grpc
 import structlog
 import uvloop
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from globaltable import limits
@@ -38,19 +37,26 @@ from globaltable.server.core import NodeCore, ReplicaFailure, Turn
 from globaltable.server.directories import Directories, Shown
 from globaltable.server.driver import Driver, tell
 from globaltable.server.gate import Gate
+from globaltable.server.health import Health
+from globaltable.server.listener import Listener
 from globaltable.server.live_topology import LiveTopology
 from globaltable.server.logs import configure_logs
+from globaltable.server.measures import Measures
+from globaltable.server.metrics.collector import NodeCollector
 from globaltable.server.pacing import Pace
 from globaltable.server.peers import Peer, PeerLinks
 from globaltable.server.persister import Persister
+from globaltable.server.requests import Requests
 from globaltable.server.service import GlobalTableService
 from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.slot_groups import SlotGroups
 from globaltable.server.slot_mover import SlotMover
+from globaltable.server.slow_ops import SlowOps
 from globaltable.server.starting import Start, begin, begin_joining
 from globaltable.server.tls import Certificates, certificates_of
 from globaltable.server.topology_changes import TOPOLOGY_GROUP
 from globaltable.server.topology_word import decode_word
+from globaltable.server.tracing import Tracing, provider_of
 from globaltable.server.watches import Watches
 from globaltable.server.worker import TableWorker
 from globaltable.store import known_topology
@@ -69,7 +75,6 @@ ASIDE_SHARE: Final = 0.125
 
 HANDSHAKE_TIMEOUT_MS: Final = 10_000
 
-_HEALTH_PERIOD_S: Final = 0.25
 _TOPOLOGY_PERIOD_S: Final = 0.1
 
 log = structlog.get_logger(__name__)
@@ -163,6 +168,9 @@ class Node:
         watches = Watches(
             self._core.serving, lambda group, error: self._driver.met_damage(group, error)
         )
+        self._measures = Measures(time.perf_counter)
+        if config.log_slow_op_ms:
+            self._measures.listen(SlowOps(self._core, config.log_slow_op_ms / 1000).ended)
         self._driver = Driver(
             core=self._core,
             clock=self._loop,
@@ -171,6 +179,7 @@ class Node:
             on_out_of_service=self._out_of_service,
             on_failure=self._fail,
             on_removed=lambda group: self._reconcile(),
+            measures=self._measures,
         )
         self._backend = NodeBackend(
             config, self._name, self._core, self._driver, watches, self._links, self._claims
@@ -197,7 +206,9 @@ class Node:
         self._mover = SlotMover(self._core, self._groups, self._loop.time, self._driver.met_damage)
         self._server: grpc.aio.Server | None = None
         self._gate = Gate(config, name) if certificates is not None else None
-        self._service = GlobalTableService(self._backend)
+        self._tracing = self._begin_tracing()
+        self.requests = Requests(self._measures, lines=config.log_requests, tracing=self._tracing)
+        self._service = GlobalTableService(self._backend, self.requests)
         self._admin = AdminService(
             cluster_id=config.cluster_id,
             core=self._core,
@@ -207,10 +218,36 @@ class Node:
             live=self._live,
             steps=self._groups,
         )
-        self._health = HealthServicer()
+        self._health = Health(self._core, self._measures, (SERVICE_NAME,))
+        collector = NodeCollector(
+            config=config,
+            core=self._core,
+            measures=self._measures,
+            links=self._links,
+            watches=watches,
+            live=self._live,
+            store=self._table_store,
+            health=self._health,
+        )
+        self._listener = Listener(
+            self._own.metrics, self._loop, self._health, collector, certificates
+        )
         self._health_task: asyncio.Task[None] | None = None
         self._topology_task: asyncio.Task[None] | None = None
         self._moving_task: asyncio.Task[None] | None = None
+
+    def _begin_tracing(self) -> Tracing | None:
+        if not self._config.tracing_exporter:
+            return None
+
+        def leader_of(group: int) -> str | None:
+            replica = self._core.replicas.get(group)
+            return replica.guard.leader if replica is not None else None
+
+        provider = provider_of(self._config.tracing_exporter, self._name, self._own.region)
+        tracing = Tracing(provider, self._name, leader_of)
+        self._measures.listen(tracing.ended)
+        return tracing
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -235,7 +272,7 @@ class Node:
         )
         pb_grpc.add_GlobalTableServiceServicer_to_server(self._service, self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
         names = (SERVICE_NAME, ADMIN_SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         address = str(self._own.listens_for_clients_on)
@@ -249,9 +286,10 @@ class Node:
                 f"client address {address} of node {self._name} cannot be listened on; "
                 "is another process using it?"
             ) from error
+        self._listener.start()
         await self._server.start()
         self._worker.sweep()
-        self._health_task = asyncio.create_task(self._watch_health())
+        self._health_task = asyncio.create_task(self._health.run())
         self._topology_task = asyncio.create_task(self._watch_topology())
         self._moving_task = asyncio.create_task(self._move_slots())
         self._driver.wake()
@@ -295,7 +333,7 @@ class Node:
             if task is not None:
                 task.cancel()
         await self._groups.close()
-        await self._health.enter_graceful_shutdown()
+        await self._health.stop()
         deadline = self._loop.time() + drain_s
         if not self._failed.done():
             self._core.drain()
@@ -322,6 +360,9 @@ class Node:
         tell(self._core.stop())
         if self._gate is not None:
             self._gate.close()
+        await self._listener.close()
+        if self._tracing is not None:
+            await self._loop.run_in_executor(None, self._tracing.close)
         self._worker.close()
         self._persister.close()
         self._table_store.close()
@@ -354,23 +395,6 @@ class Node:
             log.critical("node cannot go on", reason=f"{type(error).__name__}: {error}")
             self._driver.stop()
             self._failed.set_exception(error)
-
-    async def _watch_health(self) -> None:
-        serving = health_pb2.HealthCheckResponse.SERVING
-        not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
-        told: int | None = None
-        while True:
-            replicas = self._core.replicas.values()
-            well = not self._core.failures and all(
-                r.guard.leader is not None and not r.rebuilding for r in replicas
-            )
-            status = serving if well else not_serving
-            if status != told:
-                told = status
-                await self._health.set("", status)
-                await self._health.set(SERVICE_NAME, status)
-                log.info("health", serving=well)
-            await asyncio.sleep(_HEALTH_PERIOD_S)
 
     # --- inputs ----------------------------------------------------------------------------------
 
@@ -635,6 +659,7 @@ async def _run(
     if reread is not None:
         loop.add_signal_handler(signal.SIGHUP, node.reread, reread)
     await node.start()
+    loop.add_signal_handler(signal.SIGUSR1, node.requests.toggle_lines)
     # What lives now lives for good: the collector need not walk it. Full collections are rare,
     # for what is made per op is freed by reference counts.
     gc.collect()

@@ -101,6 +101,7 @@ def columns_of_stream(request: pb.WriteStreamRequest) -> OpColumns:
         request.units,
         request.versions,
         request.sequences,
+        request.traceparents,
     ]
     count = max(map(len, columns))
     require_count(count)
@@ -109,7 +110,7 @@ def columns_of_stream(request: pb.WriteStreamRequest) -> OpColumns:
             f"request {request.number} has columns of {', '.join(str(len(c)) for c in columns)} "
             "values; they must be equally long"
         )
-    kinds, keys, units, versions, sequences = columns
+    kinds, keys, units, versions, sequences, _ = columns
     return OpColumns(
         request.table,
         request.client_id,

@@ -5,7 +5,8 @@ are checked and answered by `writes`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NoReturn, Protocol
 
 import grpc
@@ -24,8 +25,9 @@ from globaltable.errors import (
     Overloaded,
     WatchError,
 )
-from globaltable.model import Binding, OpKind, qualified_name
+from globaltable.model import Binding, OpKind, Outcome, qualified_name
 from globaltable.server.ops import binding_message, require_count, require_table
+from globaltable.server.requests import Requests
 from globaltable.server.watches import Change, Watcher, Watches
 from globaltable.server.writes import WriteBackend, WriteStream, write
 from globaltable.v1 import globaltable_pb2 as pb
@@ -123,8 +125,9 @@ def _position(position: dict[int, int]) -> list[pb.GroupRevision]:
 class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
     """`globaltable.v1.GlobalTableService` over a `Backend`."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, requests: Requests | None = None) -> None:
         self._backend = backend
+        self._requests = requests
         self._streams: set[WriteStream] = set()
         self._draining = False
 
@@ -143,7 +146,8 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
             require_count(len(request.ops))
         except InvalidArgument as error:
             await _abort(context, error)
-        return await write(self._backend, request, context.time_remaining())
+        with self._noted("Write", request.table, len(request.ops), context) as told:
+            return await write(self._backend, request, context.time_remaining(), told)
 
     async def WriteStream(  # noqa: N802
         self, requests: AsyncIterator[pb.WriteStreamRequest], context: Context
@@ -151,7 +155,7 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
         if self._draining:
             # Of what it would carry nothing is read, and so nothing happens.
             await _abort(context, NoQuorum("this node is stopping"))
-        stream = WriteStream(self._backend)
+        stream = WriteStream(self._backend, self._requests, context.peer())
         self._streams.add(stream)
         reading = asyncio.create_task(stream.read(requests))
         try:
@@ -181,6 +185,13 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                 )
             for key in request.keys:
                 require_key(key)
+        except InvalidArgument as error:
+            await _abort(context, error)
+        with self._noted("Read", request.table, len(request.keys), context):
+            return await self._read(request, context)
+
+    async def _read(self, request: pb.ReadRequest, context: Context) -> pb.ReadResponse:
+        try:
             names = [qualified_name(request.table, key) for key in request.keys]
             if request.linearizable:
                 await self._backend.barrier(names, context.time_remaining())
@@ -198,8 +209,11 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                         # Written in place: a message of its own, copied, costs twice as much.
                         message = result.binding
                         message.unit, message.version, message.revision, _ = binding
-        except (InvalidArgument, NoQuorum, Overloaded, Elsewhere) as error:
+        except (NoQuorum, Overloaded, Elsewhere) as error:
             await _abort(context, error)
+        if self._requests is not None:
+            measures = self._requests.measures
+            measures.keys_read[request.table, request.linearizable] += len(names)
         return response
 
     async def Scan(self, request: pb.ScanRequest, context: Context) -> pb.ScanResponse:  # noqa: N802
@@ -216,6 +230,13 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                 raise LimitExceeded(
                     f"slots of {len(request.slots)} bytes; at most {SLOTS_BYTES_MAX} are allowed"
                 )
+        except InvalidArgument as error:
+            await _abort(context, error)
+        with self._noted("Scan", request.table, 0, context):
+            return await self._scan(request, context)
+
+    async def _scan(self, request: pb.ScanRequest, context: Context) -> pb.ScanResponse:
+        try:
             response = pb.ScanResponse(next_page_token=request.page_token)
             remaining = request.page_size or SCAN_PAGE_DEFAULT
             for _ in range(SCAN_LOOKS_MAX):
@@ -236,7 +257,7 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
                 if not remaining:
                     break
                 await asyncio.sleep(0)
-        except (InvalidArgument, NoQuorum, Elsewhere) as error:
+        except (NoQuorum, Elsewhere) as error:
             await _abort(context, error)
         return response
 
@@ -278,6 +299,25 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
         return self._backend.placement(request.table)
 
     # ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _noted(
+        self, method: str, table: str, items: int, context: Context
+    ) -> Iterator[Callable[[Sequence[Outcome]], None]]:
+        """A request that has passed its checks; yields whom to tell of outcomes."""
+        if self._requests is None:
+            yield lambda outcomes: None
+            return
+        request = self._requests.begin(method, table, items, context.peer())
+        error = ""
+        try:
+            yield request.told
+        except BaseException as ended:
+            # `abort` raises; and a caller that goes away cancels.
+            error = type(ended).__name__ if not context.code() else str(context.details())
+            raise
+        finally:
+            request.end(error)
 
     def _open_watch(self, request: pb.WatchRequest) -> Watcher:
         require_table(request.table, self._backend.tables)

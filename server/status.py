@@ -1,9 +1,15 @@
 """What a node tells of itself."""
 
+from collections import Counter
+
 from globaltable import __version__
+from globaltable.model import OutcomeStatus
 from globaltable.placement import RoundTripS, cheapest_groups
 from globaltable.raft.adaptor import Role
+from globaltable.raft.guard import Guard
 from globaltable.server.core import NodeCore
+from globaltable.server.measures import Measures
+from globaltable.server.readiness import ill_of_group
 from globaltable.server.slot_claims import SlotClaims
 from globaltable.topology import Topology
 from globaltable.v1 import globaltable_pb2 as pb
@@ -20,6 +26,7 @@ def status_response(
     tables: tuple[str, ...],
     uptime_s: float,
     peers: list[tuple[str, bool, float]],
+    measures: Measures | None = None,
 ) -> pb.StatusResponse:
     """`peers`: name, whether connected, and round trip in seconds."""
     topology = core.topology
@@ -43,6 +50,22 @@ def status_response(
             )
             for name, connected, round_trip_s in peers
         ],
+        work=_work(measures) if measures is not None else None,
+    )
+
+
+def _work(measures: Measures) -> pb.WorkStatus:
+    by_status: Counter[OutcomeStatus] = Counter()
+    for (_, status), ops in measures.ops.items():
+        by_status[status] += ops
+    return pb.WorkStatus(
+        ops=by_status.total(),
+        applied=by_status[OutcomeStatus.APPLIED],
+        overloaded=by_status[OutcomeStatus.OVERLOADED],
+        failed=by_status[OutcomeStatus.UNAVAILABLE] + by_status[OutcomeStatus.UNKNOWN],
+        keys_read=measures.keys_read.total(),
+        commit_bounds_s=measures.commit.bounds_s,
+        commit_counts=measures.commit.counts,
     )
 
 
@@ -51,14 +74,18 @@ def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.
     replica = core.replicas.get(number)
     if replica is None:
         return pb.GroupStatus(
-            group=number, preferred_region=preferred, failed=True, failure=core.failures[number]
+            group=number,
+            preferred_region=preferred,
+            failed=True,
+            failure=core.failures[number],
+            not_ready=core.refusal(number),
         )
     guard = replica.guard
     return pb.GroupStatus(
         group=number,
         role=_ROLES[guard.role],
         term=guard.term,
-        leader_region=region_of.get(guard.leader, guard.leader) if guard.leader is not None else "",
+        leader_region=_region_of_leader(guard, region_of),
         preferred_region=preferred,
         commit_revision=guard.commit_index,
         applied_revision=replica.table.applied,
@@ -66,7 +93,15 @@ def _group_status(core: NodeCore, number: int, region_of: dict[str, str]) -> pb.
         last_log_index=guard.journal.last_index,
         rebuilding=replica.rebuilding,
         slots=len(replica.table.holdings.held),
+        not_ready=ill_of_group(core, number),
+        pending_ops=replica.pending_ops,
     )
+
+
+def _region_of_leader(guard: Guard, region_of: dict[str, str]) -> str:
+    """Empty while none is heard from, as in a minority."""
+    leader = guard.leader
+    return region_of.get(leader, leader) if leader is not None and guard.has_live_leader else ""
 
 
 def placement_response(

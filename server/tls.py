@@ -118,9 +118,13 @@ def certificates_of(config: Config, name: str) -> Certificates | None:
     own, security = config.node(name), config.security
     if security.tls is not None:
         return Certificates(security.tls.of(name), Identity(config.cluster, Kind.NODE, name))
-    listening = (("peer", own.listens_for_peers_on), ("client", own.listens_for_clients_on))
+    listening = (
+        ("peer", own.listens_for_peers_on),
+        ("client", own.listens_for_clients_on),
+        ("metrics", own.metrics),
+    )
     for what, address in listening:
-        if not address.is_loopback and not security.plaintext_beyond_loopback:
+        if address and not address.is_loopback and not security.plaintext_beyond_loopback:
             raise ConfigError(
                 f"node {name} would listen at {what} = {str(address)!r} without TLS, and whoever "
                 "reaches that could do anything; make certificates (globaltable cert) and add "

@@ -9,7 +9,7 @@ who sends more is held up by the stream's own flow control.
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -29,6 +29,7 @@ from globaltable.server.ops import (
     refusal_of,
     require_table,
 )
+from globaltable.server.requests import Request, Requests
 from globaltable.v1 import globaltable_pb2 as pb
 
 RETRY_DELAY_MS: Final = 50
@@ -69,9 +70,12 @@ def submit(backend: WriteBackend, columns: OpColumns, timeout_s: float | None, t
 
 
 async def write(
-    backend: WriteBackend, request: pb.WriteRequest, timeout_s: float | None
+    backend: WriteBackend,
+    request: pb.WriteRequest,
+    timeout_s: float | None,
+    note: Callable[[Sequence[Outcome]], None] = lambda outcomes: None,
 ) -> pb.WriteResponse:
-    """All ops of a request, answered together."""
+    """All ops of a request, answered together; `note` is told of the outcomes, too."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     outcomes: list[Outcome | None] = [None] * len(request.ops)
     remaining = len(outcomes)
@@ -80,6 +84,7 @@ async def write(
         nonlocal remaining
         for position, outcome in zip(positions, some, strict=True):
             outcomes[position] = outcome
+        note(some)
         remaining -= len(positions)
         if remaining == 0 and not done.done():
             done.set_result(None)
@@ -108,18 +113,24 @@ async def write(
 class _Request:
     """A request of a stream, and how many of its ops are undecided."""
 
-    __slots__ = ("number", "undecided")
+    __slots__ = ("number", "seen", "undecided")
 
     def __init__(self, number: int, ops: int) -> None:
         self.number = number
         self.undecided = ops
+        self.seen: Request | None = None
+        """What is noted of it, of a table that there is."""
 
 
 class WriteStream:
     """One caller's stream: requests are read while earlier ones are under way."""
 
-    def __init__(self, backend: WriteBackend) -> None:
+    def __init__(
+        self, backend: WriteBackend, requests: Requests | None = None, address: str = ""
+    ) -> None:
         self._backend = backend
+        self._requests = requests
+        self._address = address
         self._caller = CALLER.get()
         self._retry_delay_ms = RETRY_DELAY_MS
         self._unsent: list[_Part] = []
@@ -158,7 +169,8 @@ class WriteStream:
         self._ops += columns.ops
         if self._ops >= STREAM_OPS_MAX:
             self._room.clear()
-        told: Told = partial(self._told, _Request(request.number, columns.ops))
+        own = _Request(request.number, columns.ops)
+        told: Told = partial(self._told, own)
         whole = range(columns.ops)
         try:
             require_table(columns.table, self._backend.tables)
@@ -168,6 +180,12 @@ class WriteStream:
         if self._draining:
             told(whole, [_STOPPING] * columns.ops)
             return
+        if self._requests is not None:
+            own.seen = self._requests.begin(
+                "WriteStream", columns.table, columns.ops, self._address
+            )
+            if request.traceparents and self._requests.tracing is not None:
+                told = self._requests.tracing.begin(request, told)
         if self._caller is not None:
             columns, told, delay_s = admit(self._caller, columns, told, self._loop.time())
             self._retry_delay_ms = max(self._retry_delay_ms, math.ceil(delay_s * 1_000))
@@ -180,6 +198,10 @@ class WriteStream:
     ) -> None:
         self._unsent.append((request.number, positions, outcomes))
         request.undecided -= len(positions)
+        if request.seen is not None:
+            request.seen.told(outcomes)
+            if request.undecided == 0:
+                request.seen.end()
         if request.undecided == 0:
             self._awake.set()
         elif self._timer is None:

@@ -14,7 +14,7 @@ def health(
         float, typer.Option("--timeout", metavar="SECONDS", min=0.01, help="To be answered.")
     ] = 2.0,
 ) -> None:
-    """Print whether a node serves: every group has a leader, and none of its replicas is damaged.
+    """Print whether a node serves: its groups are led, and its replicas whole and not far behind.
 
     It is the gRPC health check, for probes that cannot show a certificate; the node's own does.
     Exit status 3 if it does not serve, or does not answer.

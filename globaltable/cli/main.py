@@ -27,6 +27,7 @@ from globaltable.cli import (
     routes,
     sessions,
     status,
+    top,
 )
 from globaltable.cli.examples import show_in_help
 from globaltable.cli.exits import ExitStatus, status_of
@@ -84,6 +85,7 @@ for _command in (
     sessions.watch,
     status.status,
     health.health,
+    top.top,
     plan.plan,
     backup.backup,
     backup.verify,

@@ -165,6 +165,11 @@ class Follower:
 
     # --- commit ----------------------------------------------------------------------------------
 
+    @property
+    def told_committed(self) -> int:
+        """What the leader of the present term has told to be committed, held here or not."""
+        return self._told_committed
+
     def _commit_by_itself(self) -> None:
         """Commit what a majority is known to hold, this follower among it.
 

@@ -90,6 +90,7 @@ class Guard:
         """As a leader: the question that each learner was asked."""
         self._examine_again_at: dict[str, float] = {}
         self._heartbeat_s = timing.heartbeat_s
+        self._election_max_s = timing.election_max_s
         self._whole: set[str] = set()
         """As a leader: learners that have answered it."""
         self._outbox: list[tuple[str, Message]] = []
@@ -167,6 +168,21 @@ class Guard:
     @property
     def commit_index(self) -> int:
         return self._adaptor.commit_index
+
+    @property
+    def has_live_leader(self) -> bool:
+        """It leads, or has heard from who does. `leader` is remembered while a pre-vote fails, as
+        it does for ever in a minority; this is not."""
+        if self.role is Role.LEADER:
+            return True
+        silent_s = self._adaptor.now - self._elections.heard_leader_at
+        return self.leader is not None and silent_s < self._election_max_s
+
+    @property
+    def entries_behind(self) -> int:
+        """Entries that the leader has told to be committed, and that this replica lacks: what a
+        follower has to catch up. It knows of none while it is told nothing."""
+        return max(0, self._follower.told_committed - self.commit_index)
 
     @property
     def adaptor(self) -> Adaptor:

@@ -192,6 +192,13 @@ class LmdbTableStore:
         self._in_use[group] = generation
         return _Rows(self, generation)
 
+    @property
+    def rows_stored(self) -> int:
+        """Of all groups, as of the last refresh: with tombstones, and with what is yet to be
+        swept."""
+        rows: int = self.reader.stat(self.rows_db)["entries"]
+        return rows
+
     # --- the worker's side -----------------------------------------------------------------------
 
     def flush(self, flushes: Sequence[tuple[int, Flush]]) -> None:

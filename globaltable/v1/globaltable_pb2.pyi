@@ -118,7 +118,7 @@ class WriteResponse(_message.Message):
     def __init__(self, outcomes: _Optional[_Iterable[_Union[Outcome, _Mapping]]] = ..., retry_delay_ms: _Optional[int] = ...) -> None: ...
 
 class WriteStreamRequest(_message.Message):
-    __slots__ = ("number", "timeout_ms", "table", "client_id", "kinds", "keys", "units", "versions", "sequences")
+    __slots__ = ("number", "timeout_ms", "table", "client_id", "kinds", "keys", "units", "versions", "sequences", "traceparents")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +128,7 @@ class WriteStreamRequest(_message.Message):
     UNITS_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENTS_FIELD_NUMBER: _ClassVar[int]
     number: int
     timeout_ms: int
     table: str
@@ -137,7 +138,8 @@ class WriteStreamRequest(_message.Message):
     units: _containers.RepeatedScalarFieldContainer[str]
     versions: _containers.RepeatedScalarFieldContainer[int]
     sequences: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, number: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., table: _Optional[str] = ..., client_id: _Optional[int] = ..., kinds: _Optional[_Iterable[_Union[OpKind, str]]] = ..., keys: _Optional[_Iterable[str]] = ..., units: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ...) -> None: ...
+    traceparents: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, number: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., table: _Optional[str] = ..., client_id: _Optional[int] = ..., kinds: _Optional[_Iterable[_Union[OpKind, str]]] = ..., keys: _Optional[_Iterable[str]] = ..., units: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[int]] = ..., sequences: _Optional[_Iterable[int]] = ..., traceparents: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WritePart(_message.Message):
     __slots__ = ("number", "positions", "statuses", "units", "versions", "revisions", "details")
@@ -270,7 +272,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GroupStatus(_message.Message):
-    __slots__ = ("group", "role", "term", "leader_region", "preferred_region", "commit_revision", "applied_revision", "first_log_index", "last_log_index", "failed", "failure", "rebuilding", "slots")
+    __slots__ = ("group", "role", "term", "leader_region", "preferred_region", "commit_revision", "applied_revision", "first_log_index", "last_log_index", "failed", "failure", "rebuilding", "slots", "not_ready", "pending_ops")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
@@ -284,6 +286,8 @@ class GroupStatus(_message.Message):
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     REBUILDING_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
+    NOT_READY_FIELD_NUMBER: _ClassVar[int]
+    PENDING_OPS_FIELD_NUMBER: _ClassVar[int]
     group: int
     role: Role
     term: int
@@ -297,7 +301,9 @@ class GroupStatus(_message.Message):
     failure: str
     rebuilding: str
     slots: int
-    def __init__(self, group: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., term: _Optional[int] = ..., leader_region: _Optional[str] = ..., preferred_region: _Optional[str] = ..., commit_revision: _Optional[int] = ..., applied_revision: _Optional[int] = ..., first_log_index: _Optional[int] = ..., last_log_index: _Optional[int] = ..., failed: bool = ..., failure: _Optional[str] = ..., rebuilding: _Optional[str] = ..., slots: _Optional[int] = ...) -> None: ...
+    not_ready: str
+    pending_ops: int
+    def __init__(self, group: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., term: _Optional[int] = ..., leader_region: _Optional[str] = ..., preferred_region: _Optional[str] = ..., commit_revision: _Optional[int] = ..., applied_revision: _Optional[int] = ..., first_log_index: _Optional[int] = ..., last_log_index: _Optional[int] = ..., failed: bool = ..., failure: _Optional[str] = ..., rebuilding: _Optional[str] = ..., slots: _Optional[int] = ..., not_ready: _Optional[str] = ..., pending_ops: _Optional[int] = ...) -> None: ...
 
 class PeerStatus(_message.Message):
     __slots__ = ("node", "region", "connected", "round_trip_s")
@@ -311,8 +317,26 @@ class PeerStatus(_message.Message):
     round_trip_s: float
     def __init__(self, node: _Optional[str] = ..., region: _Optional[str] = ..., connected: bool = ..., round_trip_s: _Optional[float] = ...) -> None: ...
 
+class WorkStatus(_message.Message):
+    __slots__ = ("ops", "applied", "overloaded", "failed", "keys_read", "commit_bounds_s", "commit_counts")
+    OPS_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    OVERLOADED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    KEYS_READ_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_BOUNDS_S_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    ops: int
+    applied: int
+    overloaded: int
+    failed: int
+    keys_read: int
+    commit_bounds_s: _containers.RepeatedScalarFieldContainer[float]
+    commit_counts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, ops: _Optional[int] = ..., applied: _Optional[int] = ..., overloaded: _Optional[int] = ..., failed: _Optional[int] = ..., keys_read: _Optional[int] = ..., commit_bounds_s: _Optional[_Iterable[float]] = ..., commit_counts: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class StatusResponse(_message.Message):
-    __slots__ = ("cluster", "node", "region", "version", "uptime_s", "tables", "groups", "peers", "slots")
+    __slots__ = ("cluster", "node", "region", "version", "uptime_s", "tables", "groups", "peers", "slots", "work")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
@@ -322,6 +346,7 @@ class StatusResponse(_message.Message):
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
+    WORK_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     node: str
     region: str
@@ -331,7 +356,8 @@ class StatusResponse(_message.Message):
     groups: _containers.RepeatedCompositeFieldContainer[GroupStatus]
     peers: _containers.RepeatedCompositeFieldContainer[PeerStatus]
     slots: int
-    def __init__(self, cluster: _Optional[str] = ..., node: _Optional[str] = ..., region: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., tables: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[_Union[GroupStatus, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[PeerStatus, _Mapping]]] = ..., slots: _Optional[int] = ...) -> None: ...
+    work: WorkStatus
+    def __init__(self, cluster: _Optional[str] = ..., node: _Optional[str] = ..., region: _Optional[str] = ..., version: _Optional[str] = ..., uptime_s: _Optional[float] = ..., tables: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[_Union[GroupStatus, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[PeerStatus, _Mapping]]] = ..., slots: _Optional[int] = ..., work: _Optional[_Union[WorkStatus, _Mapping]] = ...) -> None: ...
 
 class TopologyRequest(_message.Message):
     __slots__ = ("table", "known_version", "known_moves")

@@ -84,3 +84,11 @@ def test_status_tells_the_leader_of_every_group(run: Run) -> None:
     assert [line["region"] for line in lines] == ["a", "b", "c"]
     assert all(group["leader_region"] for line in lines for group in line["groups"])
     assert "LEADER" in run("status").stdout
+
+
+def test_top_shows_every_node_and_group_once_and_ends(run: Run) -> None:
+    ended = run("top", "--once", "--interval", "0.2")
+    assert ended.returncode == 0, ended
+    assert "3 of 3 nodes answer" in ended.stdout
+    assert "groups are well" in ended.stdout
+    assert run("top", "--once", "--endpoints", "127.0.0.1:1", "--interval", "0.2").returncode == 3

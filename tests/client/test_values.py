@@ -9,6 +9,7 @@ from globaltable.client.values import (
     PeerStatus,
     Role,
     Status,
+    Work,
     read_binding,
     read_change,
     read_status,
@@ -88,10 +89,21 @@ class TestStatus:
                 failed=True,
                 failure="the disk is full",
                 rebuilding="waits for an answer of b",
+                not_ready="it is being rebuilt",
+                pending_ops=7,
             )
         ],
         peers=[pb.PeerStatus(node="b-1", region="b", connected=True, round_trip_s=0.03)],
         slots=4096,
+        work=pb.WorkStatus(
+            ops=9,
+            applied=5,
+            overloaded=1,
+            failed=2,
+            keys_read=4,
+            commit_bounds_s=[0.01, 0.02],
+            commit_counts=[1, 2, 3],
+        ),
     )
 
     def test_it_is_read_whole(self) -> None:
@@ -116,11 +128,24 @@ class TestStatus:
                     failed=True,
                     failure="the disk is full",
                     rebuilding="waits for an answer of b",
+                    not_ready="it is being rebuilt",
+                    pending_ops=7,
                 ),
             ),
             peers=(PeerStatus("b-1", "b", True, 0.03),),
             slots=4096,
+            work=Work(9, 5, 1, 2, 4, (0.01, 0.02), (1, 2, 3)),
         )
+
+    @pytest.mark.parametrize(
+        ("bounds", "counts"), [([0.1], [1]), ([], [1]), ([2.0, 1.0], [0, 0, 0])]
+    )
+    def test_counts_that_are_not_of_their_bounds_are_refused(
+        self, bounds: list[float], counts: list[int]
+    ) -> None:
+        work = pb.WorkStatus(commit_bounds_s=bounds, commit_counts=counts)
+        with pytest.raises(ProtocolError):
+            read_status(pb.StatusResponse(work=work))
 
     def test_every_field_of_the_wire_has_its_place(self) -> None:
         """One added to the service and forgotten here would be lost without a word."""
@@ -128,6 +153,7 @@ class TestStatus:
             (pb.StatusResponse, Status),
             (pb.GroupStatus, GroupStatus),
             (pb.PeerStatus, PeerStatus),
+            (pb.WorkStatus, Work),
             (pb.Change, Change),
         ):
             assert set(value._fields) == {field.name for field in message.DESCRIPTOR.fields}

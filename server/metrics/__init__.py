@@ -1,0 +1,1 @@
+"""The metrics of a node, for Prometheus: what there are (`declared`), and where they come from."""
