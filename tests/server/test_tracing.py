@@ -1,4 +1,4 @@
-"""Spans at a node: for the ops that come with a context, and no more of one request than allowed."""
+"""Spans at a node: for the ops that come with a context, and a bounded number for a request."""
 
 from collections.abc import Sequence
 
@@ -93,12 +93,10 @@ def test_of_one_request_so_many_spans_and_no_more(
     assert len(exporter.get_finished_spans()) == TRACED_OPS_MAX
 
 
-def test_a_context_that_is_none_begins_a_trace_of_its_own(
-    tracing: Tracing, exporter: InMemorySpanExporter
-) -> None:
-    tracing.begin(_request("nonsense \\x00"), _Told())([0], [APPLIED])
-    (span,) = exporter.get_finished_spans()
-    assert span.parent is None
+@pytest.mark.parametrize("context", ["nonsense", "00-0-0-01", f"00-{'0' * 32}-{1:016x}-01", "\x00"])
+def test_a_context_that_is_none_is_left_alone(tracing: Tracing, context: str) -> None:
+    told = _Told()
+    assert tracing.begin(_request(context), told) is told
 
 
 def test_an_exporter_that_is_not_installed_is_refused_with_those_that_are() -> None:
