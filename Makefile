@@ -9,12 +9,16 @@ PROTO := $(addprefix globaltable/v1/,globaltable.proto admin.proto routing.proto
 IN_PROCESS := $(addprefix tests/,core raft interaction simulation server client fuzz backup admin routing)
 RESULTS = bench-results/$(shell date -u +%Y-%m-%dT%H%M)
 PEER_PROTO := globaltable/bench/systems/etcd.proto
+EXAMPLE_PROTO := examples/im/im.proto
 
-.PHONY: demo test test-slow simulation soak faults fuzz bench lint format proto clean
+.PHONY: demo example test test-slow simulation soak faults fuzz bench lint format proto clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)  ## start three regions, race, kill one, check every binding
 	$(BIN)/globaltable demo
+
+example: $(INSTALLED)  ## instant messaging in three units: kill one, move chats, check every message
+	$(BIN)/python -m examples.im
 
 test: $(INSTALLED)  ## all tests but those marked slow
 	$(BIN)/python -m pytest -q -m "not slow" -n 2 $(IN_PROCESS)
@@ -48,7 +52,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 proto: $(INSTALLED)  ## generate the code of the public API anew, and of what is used of etcd's
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO) $(EXAMPLE_PROTO)
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PEER_PROTO)
 
 # Debian without python3-venv has no ensurepip; its package is then installed, if we may.

@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 
 from globaltable.errors import ProtocolError
 from globaltable.server.directories import Shown
+from globaltable.server.versions import SPOKEN, VERSION_PREFIX, Versions
 from globaltable.store.identity import DirectoryId
 from globaltable.wire.packing import pack, unpack
 
 MAGIC: Final = "globaltable"
-PROTOCOL_VERSION: Final = 4
 HELLO_BYTES_MAX: Final = 1_024
 SINCE_UNKNOWN: Final = -1
 """Of a node that joins: it has no data, and so cannot be one that was removed."""
@@ -54,9 +54,10 @@ def encode_hello(
     plan: int = 0,
     since: int = 0,
     directory: DirectoryId | None = None,
+    version: int = SPOKEN.newest,
 ) -> bytes:
     own = directory or ("", False)
-    hello = Hello(MAGIC, PROTOCOL_VERSION, cluster, node, to, incarnation, plan, since, *own)
+    hello = Hello(MAGIC, version, cluster, node, to, incarnation, plan, since, *own)
     return pack(hello)
 
 
@@ -64,6 +65,10 @@ def decode_hello(body: bytes) -> Hello:
     fields = unpack(body)
     kinds = [str, int, str, str, str, int, int, int, str, bool]
     if type(fields) is not list or [type(value) for value in fields] != kinds:
+        match fields:
+            case [str(magic), int(version), *_] if magic == MAGIC and not SPOKEN.speaks(version):
+                # Later ones may say more. Who dials hears that it is its version that is refused.
+                raise ProtocolError(f"{VERSION_PREFIX}{version} is not {SPOKEN}")
         raise ProtocolError("not a handshake")
     return Hello(*fields)
 
@@ -74,6 +79,7 @@ def check_hello(
     cluster: str,
     node: str,
     expected: Mapping[str, int],
+    versions: Versions = SPOKEN,
     why_removed: Callable[[str, int], str] = lambda name, since: "",
     why_lost: Callable[[Shown], str] = lambda shown: "",
 ) -> None:
@@ -83,9 +89,9 @@ def check_hello(
     directory."""
     if hello.magic != MAGIC:
         raise ProtocolError(f"magic {hello.magic!r} is not {MAGIC!r}")
-    if hello.version != PROTOCOL_VERSION:
+    if not versions.speaks(hello.version):
         raise ProtocolError(
-            f"protocol version {hello.version} is not {PROTOCOL_VERSION}, which {node!r} speaks"
+            f"{VERSION_PREFIX}{hello.version} is not {versions}, which {node!r} speaks"
         )
     if hello.cluster != cluster:
         raise ProtocolError(f"cluster {hello.cluster!r} is not {cluster!r}")

@@ -37,6 +37,7 @@ from globaltable.server.handshake import (
 from globaltable.server.identities import Kind, identity_in, uris_of
 from globaltable.server.round_trip import RoundTrip
 from globaltable.server.tls import Certificates
+from globaltable.server.versions import SPOKEN, VERSION_PREFIX, Offers, Versions
 from globaltable.store.identity import DirectoryId
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
@@ -70,6 +71,8 @@ class _Link(asyncio.Protocol):
         self._delay: DelayLine | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self.peer = ""
+        self.version = 0
+        """Of the protocol: what this end offers, and both speak once the link is established."""
         self.incarnation = 0
         self.plan = 0
         self._certified: str | None = ""
@@ -98,7 +101,8 @@ class _Link(asyncio.Protocol):
             self.refuse(str(error))
             return
         if self._expected:
-            self._write(FrameKind.HELLO, self._peers.hello(self._expected))
+            self.version = self._peers.offers.to(self._expected)
+            self._write(FrameKind.HELLO, self._peers.hello(self._expected, self.version))
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = time.monotonic()
@@ -145,6 +149,8 @@ class _Link(asyncio.Protocol):
         log.warning("peer refuses this node", peer=by, reason=reason)
         if by and reason.startswith(REMOVED_PREFIX):
             self._peers.on_removed(by, reason.removeprefix(REMOVED_PREFIX))
+        elif by and not self.peer and reason.startswith(VERSION_PREFIX):
+            self._peers.offers.refused(by)
         elif by and reason.startswith(LOST_PREFIX):
             self._peers.on_lost(reason.removeprefix(LOST_PREFIX))
         self.close()
@@ -157,9 +163,12 @@ class _Link(asyncio.Protocol):
             raise ProtocolError(f"{kind.name} before the handshake")
         hello = decode_hello(body)
         self._peers.check(hello, self._expected)
+        if self._expected and hello.version != self.version:
+            raise ProtocolError(f"version {self.version} was answered in {hello.version}")
+        self.version = hello.version
         self._require_certified(hello.node)
         if not self._expected:
-            self._write(FrameKind.HELLO, self._peers.hello(hello.node))
+            self._write(FrameKind.HELLO, self._peers.hello(hello.node, hello.version))
         assert self._idle_timer is not None
         self._idle_timer.cancel()
         self._parser.frame_bytes_max = self._peers.frame_bytes_max
@@ -249,11 +258,14 @@ class PeerLinks:
         idle_timeout_s: float = 5.0,
         frame_bytes_max: int = limits.FRAME_BYTES_MAX,
         certificates: Certificates | None = None,
+        versions: Versions = SPOKEN,
     ) -> None:
         """`on_topology` is told of what a peer says of the topology; `on_removed` that a peer
         refuses this node for good, and why; `why_removed` is asked whether to do so. `directory` is
         shown to peers, `why_lost` asked of what they show, and `on_lost` told if one refuses this
         node's. Without `certificates` everything goes in the clear."""
+        self._versions = versions
+        self.offers = Offers(versions)
         self._cluster = cluster
         self._node = node
         self._incarnation = incarnation
@@ -356,6 +368,11 @@ class PeerLinks:
     def connected(self, peer: str) -> bool:
         return peer in self._links
 
+    def version(self, peer: str) -> int:
+        """Of the protocol that is spoken with it; 0 if it is away."""
+        link = self._links.get(peer)
+        return link.version if link is not None else 0
+
     @property
     def connections(self) -> list[str]:
         """The peers that are connected."""
@@ -410,7 +427,7 @@ class PeerLinks:
     def _context(self) -> ssl.SSLContext | None:
         return self._certificates.dialling if self._certificates is not None else None
 
-    def hello(self, to: str) -> bytes:
+    def hello(self, to: str, version: int) -> bytes:
         return encode_hello(
             self._cluster,
             self._node,
@@ -419,6 +436,7 @@ class PeerLinks:
             self._plan,
             self._since,
             self._directory,
+            version,
         )
 
     def check(self, hello: Any, expected: str) -> None:
@@ -430,6 +448,7 @@ class PeerLinks:
             cluster=self._cluster,
             node=self._node,
             expected={expected: known.get(expected, -1)} if expected else callers,
+            versions=self._versions,
             why_removed=self._why_removed,
             why_lost=self._why_lost,
         )
@@ -440,6 +459,8 @@ class PeerLinks:
         if old is not None:
             old.abort()
             self._on_down(link.peer)
+        if link.version < self._versions.newest:
+            log.info("peer speaks an older version", peer=link.peer, protocol=link.version)
         known = self._addresses.get(link.peer)
         link.delay(known.one_way_delay_s if known is not None else 0.0)
         self._links[link.peer] = link
@@ -451,6 +472,7 @@ class PeerLinks:
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
             self._alone_since = time.monotonic()
+            self.offers.begin_anew(link.peer)
             self._on_down(link.peer)
 
     def on_pong(self, link: _Link, body: bytes) -> None:

@@ -10,9 +10,9 @@ of order. The node that leads a group moves
 * what has been copied into the group and is not to be held by it after all: it is deleted.
 
 Slots are moved some at a time, between the same two groups, step by step together: so their
-entries share turns, and cost hardly more than one. After each such batch comes a rest as long as it
-took, in which ops go on as before. A move that cannot go on (a group without a leader, a node that
-is down) is tried again later.
+entries share turns, and cost hardly more than one. After each such batch comes a rest in
+proportion to it (`pacing`), in which ops go on as before. A move that cannot go on (a group without
+a leader, a node that is down) is tried again later.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ from globaltable.slot_steps import Step
 from globaltable.table import Table
 from globaltable.topology import Topology
 
-BATCH_SLOTS: Final = 16
-"""Moved together: as many steps as a replica lets wait (`proposals`)."""
-SHARE: Final = 0.5
-"""Of the time in which slots are being moved; the rest of it is rest."""
+BATCH_SLOTS: Final = 8
+"""Moved together: half as many steps as a replica lets wait (`proposals`)."""
+SHARE: Final = 0.25
+"""Of a node's time, in which it moves slots; in the rest of it ops have the logs to themselves."""
 LOOK_PERIOD_S: Final = 0.1
 PAUSE_S: Final = 0.5
 """Before a move that could not go on is tried again."""

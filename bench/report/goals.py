@@ -18,6 +18,7 @@ from globaltable.bench.scenarios import (
     contention,
     failover,
     growth,
+    overload,
     reads,
     throughput,
     watchers,
@@ -43,6 +44,7 @@ def goals(report: Report) -> list[Goal]:
         *_failover(report),
         *_reads(report),
         *_watchers(report),
+        *_overload(report),
         *_growth(report),
         *_backup(report),
     ]
@@ -180,6 +182,14 @@ def _watchers(report: Report) -> Iterator[Goal]:
                 cost = 100 * (1 - statistics.median(ratios))
                 what = f"binds/s lost to {several.case['watchers']:,} idle watchers"
                 yield _at_most(what, 5, cost, " %", 1)
+
+
+def _overload(report: Report) -> Iterator[Goal]:
+    for several in grouped(report.of(overload.NAME)):
+        times, goodput = several.case["times_peak"], several.median("goodput")
+        if times != overload.PEAK and goodput is not None:
+            what = f"goodput at {times:g} x the peak begun, of the peak"
+            yield _at_least(what, 0.8, goodput, " ×")
 
 
 def _growth(report: Report) -> Iterator[Goal]:

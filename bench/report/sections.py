@@ -31,6 +31,7 @@ from globaltable.bench.scenarios import (
     failover,
     growth,
     nodes,
+    overload,
     reads,
     throughput,
     watchers,
@@ -365,6 +366,31 @@ def _watchers(report: Report) -> Section:
     )
 
 
+def _overload(report: Report) -> Section:
+    repeats = list(grouped(report.of(overload.NAME)))
+    rows = tuple(
+        (
+            "callers that await: the peak"
+            if several.case["times_peak"] == overload.PEAK
+            else f"{several.case['times_peak']:g} x the peak begun",
+            rate(several.median("binds_per_s")),
+            share(several.median("goodput")),
+            ms(several.median("p50_ms")),
+            ms(several.median("p99_ms")),
+            rate(several.total("failed") + several.total("missed")),
+            f"{len(several.measurements)}",
+        )
+        for several in repeats
+    )
+    columns = ("load", "binds/s", "of the peak", "p50", "p99", "failed", "repeats")
+    return Section(
+        "Overload",
+        "What is answered while more is begun than can be done. Failed ops were refused, or not "
+        "answered in time; latency counts from when each was due.",
+        (Table(columns, rows),),
+    )
+
+
 def _growth(report: Report) -> Section:
     repeats = list(grouped(report.of(growth.NAME)))
     columns = ("", *(f"{several.case['sessions']:,} sessions" for several in repeats))
@@ -441,5 +467,6 @@ _BY_SCENARIO: Final[dict[str, Callable[[Report], Section]]] = {
     failover.NAME: _failover,
     reads.NAME: _reads,
     watchers.NAME: _watchers,
+    overload.NAME: _overload,
     growth.NAME: _growth,
 }

@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from globaltable.bench.routing import headers, moves, push, resolve
+from globaltable.bench.routing import everything, headers, moves, push, resolve, zipf
 
 
 class Command(Protocol):
@@ -24,10 +24,12 @@ class Command(Protocol):
 
 
 COMMANDS: Final[dict[str, Command]] = {
+    "all": everything,
     "headers": headers,
     "moves": moves,
     "push": push,
     "resolve": resolve,
+    "zipf": zipf,
 }
 
 

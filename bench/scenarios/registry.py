@@ -11,6 +11,7 @@ from globaltable.bench.scenarios import (
     failover,
     growth,
     nodes,
+    overload,
     reads,
     throughput,
     watchers,
@@ -27,6 +28,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     failover.SCENARIO,
     reads.SCENARIO,
     watchers.SCENARIO,
+    overload.SCENARIO,
     growth.SCENARIO,
     backup.SCENARIO,
 )

@@ -3,13 +3,14 @@
 The file is written as it comes, so neither this process nor a node holds more than a few chunks.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, NamedTuple
 
 import globaltable
-from globaltable.admin.nodes import Node, Nodes, asking
-from globaltable.admin.topology import look
+from globaltable.admin.nodes import DESCRIBE_TIMEOUT_S, Node, Nodes, asking
+from globaltable.admin.slots import slots_in
 from globaltable.backup.contents import Tally
 from globaltable.backup.reading import BackupReader
 from globaltable.backup.records import FORMAT_VERSION, Begin, Header, Origin, Trailer
@@ -69,11 +70,19 @@ def _moves(nodes: Nodes) -> int:
     """Rises with each move of a slot. Raises `Unavailable` while there are any under way: what is
     in a slot that moves would be in the backup twice, or not at all, for groups are not of one
     time."""
-    now = look([node.address for node in nodes.nodes])
-    if now.slots_under_way:
+    answers = []
+    for node in nodes.nodes:
+        # Each knows what the others do, or soon will: those that are left are enough.
+        with contextlib.suppress(NoQuorum), asking(node.address):
+            request = pb.GetTopologyRequest()
+            answers.append(node.stub.GetTopology(request, timeout=DESCRIBE_TIMEOUT_S))
+    if not answers:
+        raise NoQuorum("no node answers any more that was asked where slots are")
+    now = slots_in(answers)
+    if now.under_way:
         raise Unavailable(
-            f"{len(now.slots_under_way)} slots are on their way between groups: take the backup "
-            "once they are there (globaltable slots wait)"
+            f"{len(now.under_way)} slots are on their way between groups: take the backup once "
+            "they are there (globaltable slots wait)"
         )
     return now.moves
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import grpc
 
 from globaltable.admin.nodes import nobody_answers
+from globaltable.admin.slots import SlotsStanding, slots_in
 from globaltable.client.tls import Credentials, TlsConfig, open_channel
 from globaltable.errors import (
     ConnectFailed,
@@ -45,26 +46,13 @@ class ClusterProgress(NamedTuple):
     groups: Sequence[GroupProgress]
     silent: Sequence[str]
     """Nodes that did not answer."""
-    holders: Mapping[str, Sequence[int]]
-    """By geo, the group that holds each slot now, or to which it is just being handed over."""
-    moves: int
-    """Rises with each move of a slot."""
+    slots: SlotsStanding
     round_trips: Mapping[tuple[str, str], pb.RoundTrip]
     """By who measured it, and to which node."""
 
     @property
     def is_settled(self) -> bool:
         return not any(group.waits_for for group in self.groups)
-
-    @property
-    def slots_under_way(self) -> list[tuple[str, int]]:
-        """Slots, each with its geo, that are not yet held by the group that is to hold them."""
-        return [
-            (geo, slot)
-            for geo, holders in self.holders.items()
-            for slot, wanted in enumerate(self.topology.assignment(geo))
-            if holders[slot] != wanted
-        ]
 
     def led_by_others(self) -> list[int]:
         """Groups whose leader is not who should lead them, though that node answers."""
@@ -139,23 +127,7 @@ def look(addresses: Sequence[str], tls: TlsConfig | None = None) -> ClusterProgr
     round_trips = {
         (name, one.node): one for name, answer in answers.items() for one in answer.round_trips
     }
-    holders, moves = _holders(newest, answers)
-    return ClusterProgress(newest, groups, silent, holders, moves, round_trips)
-
-
-def _holders(
-    topology: Topology, answers: dict[str, pb.TopologyStanding]
-) -> tuple[dict[str, list[int]], int]:
-    latest: dict[tuple[str, int], tuple[int, int]] = {}
-    for claim in (claim for answer in answers.values() for claim in answer.claims):
-        for slot, order, group in zip(claim.slots, claim.orders, claim.groups, strict=True):
-            at = (claim.geo, slot)
-            latest[at] = max(latest.get(at, (0, 0)), (order, group))
-    holders = {}
-    for geo in ("", *(geo.name for geo in topology.geos)):
-        dealt = topology.dealt_to(geo)
-        holders[geo] = [latest.get((geo, at), (0, group))[1] for at, group in enumerate(dealt)]
-    return holders, sum(order for order, _ in latest.values())
+    return ClusterProgress(newest, groups, silent, slots_in(answers.values()), round_trips)
 
 
 def _progress(

@@ -95,7 +95,7 @@ def list_slots(endpoints: Endpoints = ENDPOINTS_DEFAULT, as_json: AsJson = False
         return
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
     console.print(_table(now))
-    under_way = now.slots_under_way
+    under_way = now.slots.under_way
     if under_way:
         console.print(f"\nslots on their way: {len(under_way)}")
 
@@ -206,7 +206,7 @@ def _wait(
             except ConnectFailed:
                 now = None
             if now is not None and now.topology.version >= version:
-                left = len(now.slots_under_way)
+                left = len(now.slots.under_way)
                 moving = max(moving, left)
                 progress(moving - left, moving)
                 if now.is_settled and not left:
@@ -232,7 +232,7 @@ def record(now: "ClusterProgress") -> dict[str, Any]:
     return {
         "version": now.topology.version,
         "slots": now.topology.slots,
-        "under_way": len(now.slots_under_way),
+        "under_way": len(now.slots.under_way),
         "groups": [
             {
                 "group": number,
@@ -251,7 +251,7 @@ def record(now: "ClusterProgress") -> dict[str, Any]:
 def _by_group(now: "ClusterProgress") -> list[tuple[list[int], list[int]]]:
     """The slots that each holds, and those that it is to hold."""
     found: list[tuple[list[int], list[int]]] = [([], []) for _ in now.groups]
-    for geo, holders in now.holders.items():
+    for geo, holders in now.slots.holders.items():
         ends = zip(holders, now.topology.assignment(geo), strict=True)
         for slot, (held_by, wanted) in enumerate(ends):
             if held_by < len(found):

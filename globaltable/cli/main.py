@@ -28,6 +28,7 @@ from globaltable.cli import (
     status,
     top,
 )
+from globaltable.cli.examples import show_in_help
 from globaltable.cli.exits import ExitStatus, status_of
 from globaltable.cli.tls import Ca, Cert, CertKey, remember
 from globaltable.errors import GlobalTableError
@@ -42,7 +43,6 @@ app = typer.Typer(
     help="Keeps each session in exactly one unit, across regions.",
     epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -105,6 +105,7 @@ app.add_typer(routes.unit)
 app.add_typer(route_move.route)
 app.add_typer(header_keys.keys)
 app.add_typer(geo.geo)
+show_in_help(app)
 
 
 def run(arguments: list[str] | None = None) -> int:

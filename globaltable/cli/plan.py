@@ -74,11 +74,11 @@ def plan(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
 ) -> None:
-    """Plan who leads which group, by the round trips that the nodes measure between them.
+    r"""Plan who leads which group, by the round trips that the nodes measure between them.
 
     Prints the round trips, the leaders there are and the leaders planned, what a commit costs from
     each region with either, and with every other region leading. Nothing is changed but with
-    --apply. With --config it prints the section [placement] to put into the file of a cluster that
+    --apply. With --config it prints the section \[placement] to put into the file of a cluster that
     has never been changed by command: leaders move once all its nodes were restarted with it.
 
     Exit status 3 if the round trip of some pair is not known: no node has measured it, and there is

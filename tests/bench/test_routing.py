@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from globaltable.bench.routing.__main__ import COMMANDS, main
+from globaltable.bench.routing.goals import goals
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -38,6 +39,41 @@ def test_resolving_is_measured_and_written_down(
     assert (
         found["L2, known in this process"] > found["from an agent in the same process, 1 at a time"]
     )
+
+
+def test_headers_spare_lookups_and_every_message_is_served_by_its_owner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "zipf.json"
+    small = ["--messages", "6000", "--sessions", "100", "--moves", "50"]
+    assert main(["zipf", *small, "--json", str(path)]) == 0
+    found = json.loads(path.read_text())["zipf"]
+    assert found["moved"] == 50 and found["told_elsewhere"] > 0 and found["headers_refused"] == 0
+    assert found["lookups"] == found["lookups_first"] <= 100 < found["lookups_without_headers"]
+    assert "goal 95 %: met" in capsys.readouterr().out
+
+
+def test_with_headers_that_expire_or_routes_that_are_evicted_more_is_asked(tmp_path: Path) -> None:
+    """The measure can tell: at a message a minute, nothing is known any more when it is needed."""
+    path = tmp_path / "zipf.json"
+    slow = ["--messages", "300", "--sessions", "100", "--moves", "0", "--per-second", "0.017"]
+    assert main(["zipf", *slow, "--json", str(path)]) == 0
+    found = json.loads(path.read_text())["zipf"]
+    assert found["lookups_again"] > 50 and found["fewer_of_known_percent"] < 95
+
+
+def test_goals_are_held_against_what_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "all.json"
+    assert main(["all", "--quick", "--only", "zipf", "--json", str(path)]) == 0
+    printed = capsys.readouterr().out
+    found = json.loads(path.read_text())
+    assert list(found) == ["zipf"] and len(goals(found)) == 2
+    for goal in goals(found):
+        assert goal.what in printed and goal.measured in printed
+    moves = {"sessions": 10, "left": 0, "wrong": 1, "lost": 0}
+    assert [goal.met for goal in goals({"moves": {"moves": moves}})] == [True, False, True]
 
 
 @pytest.mark.slow

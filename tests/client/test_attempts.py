@@ -34,6 +34,7 @@ from globaltable.errors import (
     NotBound,
     OutcomeUnknown,
     Overloaded,
+    PermissionDenied,
     ProtocolError,
     Rejected,
     Unavailable,
@@ -54,8 +55,8 @@ CODES: dict[grpc.StatusCode, tuple[FailureKind, type[GlobalTableError] | None]] 
     Code.DEADLINE_EXCEEDED: (FailureKind.UNKNOWN, None),
     Code.NOT_FOUND: (FailureKind.FINAL, InvalidArgument),
     Code.ALREADY_EXISTS: (FailureKind.UNKNOWN, None),
-    Code.PERMISSION_DENIED: (FailureKind.FINAL, Rejected),
-    Code.UNAUTHENTICATED: (FailureKind.FINAL, Rejected),
+    Code.PERMISSION_DENIED: (FailureKind.FINAL, PermissionDenied),
+    Code.UNAUTHENTICATED: (FailureKind.FINAL, PermissionDenied),
     # gRPC also says it of an answer that is too large, to a request that was carried out.
     Code.RESOURCE_EXHAUSTED: (FailureKind.UNKNOWN, None),
     Code.FAILED_PRECONDITION: (FailureKind.FINAL, Rejected),
@@ -169,6 +170,7 @@ REASONS: dict[int, tuple[FailureKind, type[GlobalTableError] | None]] = {
     Reason.REASON_COMPACTED: (FailureKind.FINAL, Compacted),
     Reason.REASON_LAGGED: (FailureKind.FINAL, Lagged),
     Reason.REASON_ELSEWHERE: (FailureKind.ELSEWHERE, None),
+    Reason.REASON_PERMISSION_DENIED: (FailureKind.FINAL, PermissionDenied),
 }
 
 

@@ -22,7 +22,14 @@ from globaltable.client._lanes import (
 )
 from globaltable.client._scanning import ScanProgress
 from globaltable.client.values import Status
-from globaltable.errors import InvalidArgument, NotBound, ProtocolError, VersionConflict
+from globaltable.errors import (
+    GlobalTableError,
+    InvalidArgument,
+    NotBound,
+    PermissionDenied,
+    ProtocolError,
+    VersionConflict,
+)
 from globaltable.model import Binding, OpKind
 from globaltable.v1 import globaltable_pb2 as pb
 from tests.client.desk import OVERLOADED, TABLE, UNAVAILABLE, UNKNOWN, applied
@@ -55,6 +62,7 @@ OUTCOMES: dict[int, tuple[Any, Any, Any]] = {
     pb.OUTCOME_STATUS_OVERLOADED: (FailureKind.OVERLOADED,) * 3,
     pb.OUTCOME_STATUS_UNKNOWN: (FailureKind.UNKNOWN,) * 3,
     pb.OUTCOME_STATUS_ELSEWHERE: (FailureKind.ELSEWHERE,) * 3,
+    pb.OUTCOME_STATUS_PERMISSION_DENIED: (FailureKind.FINAL,) * 3,
     99: (NONSENSE, NONSENSE, NONSENSE),
 }
 
@@ -80,10 +88,18 @@ class TestOutcomes:
         else:
             assert means == expected
 
-    def test_a_refusal_of_an_argument_names_the_op_and_the_reason(self) -> None:
-        outcome = WriteOutcome(pb.OUTCOME_STATUS_INVALID_ARGUMENT, "", 0, 0, WORDS)
-        means = read_outcome(MOVE, outcome, 0.0)
-        assert isinstance(means, Failure) and type(means.error) is InvalidArgument
+    @pytest.mark.parametrize(
+        ("status", "error"),
+        [
+            (pb.OUTCOME_STATUS_INVALID_ARGUMENT, InvalidArgument),
+            (pb.OUTCOME_STATUS_PERMISSION_DENIED, PermissionDenied),
+        ],
+    )
+    def test_a_refusal_names_the_op_and_the_reason(
+        self, status: int, error: type[GlobalTableError]
+    ) -> None:
+        means = read_outcome(MOVE, WriteOutcome(status, "", 0, 0, WORDS), 0.0)
+        assert isinstance(means, Failure) and type(means.error) is error
         assert str(means.error) == f"move of 'k' was refused: {WORDS}"
 
     @pytest.mark.parametrize("outcome", [UNAVAILABLE, OVERLOADED, UNKNOWN])

@@ -8,18 +8,18 @@ from globaltable.errors import ProtocolError
 from globaltable.server.handshake import (
     HELLO_BYTES_MAX,
     MAGIC,
-    PROTOCOL_VERSION,
     SINCE_UNKNOWN,
     Hello,
     check_hello,
     decode_hello,
     encode_hello,
 )
+from globaltable.server.versions import SPOKEN, Offers, Versions
 from globaltable.store.identity import DirectoryId
 from globaltable.wire.packing import pack
 
 OWN = DirectoryId("ab12", True)
-GOOD = Hello(MAGIC, PROTOCOL_VERSION, "im", "a", "b", 7, 8, 0, *OWN)
+GOOD = Hello(MAGIC, SPOKEN.newest, "im", "a", "b", 7, 8, 0, *OWN)
 
 
 def _check(hello: Hello) -> None:
@@ -88,6 +88,36 @@ def test_who_is_refused_and_why(hello: Hello, reason: str) -> None:
 def test_what_is_no_handshake_is_refused(fields: object) -> None:
     with pytest.raises(ProtocolError, match="not a handshake"):
         decode_hello(pack(fields))
+
+
+def test_a_later_version_is_refused_for_its_version_whatever_more_it_says() -> None:
+    later = [*GOOD._replace(version=SPOKEN.newest + 1), "more", {}]
+    with pytest.raises(ProtocolError, match=r"^protocol version 5 is not 4"):
+        decode_hello(pack(later))
+
+
+@pytest.mark.parametrize(("version", "passes"), [(3, False), (4, True), (5, True), (6, False)])
+def test_neighbouring_versions_are_spoken_and_no_others(version: int, passes: bool) -> None:
+    def check() -> None:
+        hello = GOOD._replace(version=version)
+        check_hello(hello, cluster="im", node="b", expected={"a": 0}, versions=Versions(4, 5))
+
+    if passes:
+        check()
+    else:
+        with pytest.raises(ProtocolError, match="is not one of 4 to 5, which 'b' speaks"):
+            check()
+
+
+def test_who_is_refused_offers_older_ones_and_then_its_newest_again() -> None:
+    offers = Offers(Versions(4, 6))
+    offered = []
+    for _ in range(5):
+        offered.append(offers.to("b"))
+        offers.refused("b")
+    assert offered == [6, 5, 4, 6, 5]
+    offers.begin_anew("b")
+    assert offers.to("b") == offers.to("c") == 6
 
 
 @given(st.binary(max_size=200))

@@ -15,6 +15,7 @@ from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import HELLO_BYTES_MAX, decode_hello, encode_hello
 from globaltable.server.peers import UNKNOWN_CONNECTIONS_MAX, Peer, PeerLinks
 from globaltable.server.tls import Certificates
+from globaltable.server.versions import SPOKEN, Versions
 from globaltable.testing.cluster import free_ports
 
 TIMEOUT_S = 5.0
@@ -35,6 +36,7 @@ class Wire:
         idle_timeout_s: float = 5.0,
         plan: int = 0,
         certificates: Certificates | None = None,
+        versions: Versions = SPOKEN,
     ) -> None:
         self.name = name
         self.received: list[tuple[str, bytes]] = []
@@ -60,6 +62,7 @@ class Wire:
             ping_interval_s=0.05,
             idle_timeout_s=idle_timeout_s,
             certificates=certificates,
+            versions=versions,
         )
 
     def _on_payload(self, peer: str, payload: bytes) -> None:

@@ -1,0 +1,1 @@
+"""Examples of what is built on GlobalTable, each with a demo that checks itself."""
