@@ -5,6 +5,8 @@ moves, and for ending them in the reverse order. Whoever needs other parts puts 
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -19,12 +21,17 @@ from globaltable.routing.client.keys import META_TABLE, HeaderKeys, Rotation
 from globaltable.routing.client.unit import Receive, Unit, UnitSettings
 from globaltable.routing.client.unit_watch import follow_moves
 from globaltable.routing.header import HeaderSigner, HeaderVerifier
+from globaltable.routing.keyring import Keyring
 from globaltable.routing.service.unit_control import UnitControlService
 from globaltable.routing.signatures import Algorithm, RootSecret
 from globaltable.routing.verified import VerifiedHeaders
 
 HMAC_KEYS: Final = Rotation(Algorithm.HMAC_SHA256_128)
 SETTINGS: Final = UnitSettings()
+SIGNS_WITHIN_S: Final = 5.0
+"""How long the start waits for a key that signs. Without one a unit serves, and gives no headers."""
+
+_log: Final = logging.getLogger(__name__)
 
 
 class Hosted:
@@ -52,15 +59,15 @@ async def open_unit(
     receive: Receive | None = None,
     control_listen: str = "127.0.0.1:0",
     control_credentials: grpc.ServerCredentials | None = None,
-    rotation: Rotation = HMAC_KEYS,
+    rotation: Rotation | None = HMAC_KEYS,
     settings: UnitSettings = SETTINGS,
     tls: TlsConfig | None = None,
 ) -> AsyncIterator[Hosted]:
-    """Open the unit `name`, and return once it holds its lease.
+    """Open the unit `name`, and return once it holds its lease and signs.
 
     `dimensions` maps each to its table. `control_listen` is "host:port" where movers reach it, as
     they see it; without `control_credentials` in the clear, so keep it private. `audience` and
-    `roots` are of the header keys. Raises ConfigError if it cannot listen, and what the parts do.
+    `roots` are of the header keys; a unit without roots, and without `rotation`, only checks. Raises ConfigError if it cannot listen, and what the parts do.
     """
     async with AsyncExitStack() as stack:
 
@@ -101,7 +108,25 @@ async def open_unit(
             watching = asyncio.create_task(follow_moves(unit, dimension, client))
             stack.push_async_callback(_ended, watching)
         await unit.ready()
+        if roots:
+            await _signing(keys, name)
         yield Hosted(unit, tables, headers)
+
+
+async def _signing(keys: HeaderKeys, unit: str) -> None:
+    """Return once a key signs, or it takes too long."""
+    signs = asyncio.Event()
+
+    def look(ring: Keyring) -> None:
+        if ring.signing(time.time()) is not None:
+            signs.set()
+
+    keys.follow(look)
+    try:
+        async with asyncio.timeout(SIGNS_WITHIN_S):
+            await signs.wait()
+    except TimeoutError:
+        _log.warning("unit %s gives no headers yet: no key signs with the roots it holds", unit)
 
 
 def _listening(
