@@ -29,7 +29,7 @@ from globaltable.routing.verified import VerifiedHeaders
 HMAC_KEYS: Final = Rotation(Algorithm.HMAC_SHA256_128)
 SETTINGS: Final = UnitSettings()
 SIGNS_WITHIN_S: Final = 5.0
-"""How long the start waits for a key that signs. Without one a unit serves, and gives no headers."""
+"""How long the start waits for a key that signs. Without one a unit serves, and signs nothing."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -67,7 +67,8 @@ async def open_unit(
 
     `dimensions` maps each to its table. `control_listen` is "host:port" where movers reach it, as
     they see it; without `control_credentials` in the clear, so keep it private. `audience` and
-    `roots` are of the header keys; a unit without roots, and without `rotation`, only checks. Raises ConfigError if it cannot listen, and what the parts do.
+    `roots` are of the header keys; a unit without roots, and without `rotation`, only checks.
+    Raises ConfigError if it cannot listen, and what the parts do.
     """
     async with AsyncExitStack() as stack:
 
