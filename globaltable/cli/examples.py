@@ -22,6 +22,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "geo regions": ("eu frankfurt,paris,dublin",),
     "get": ("cid:1001 --table im.session", "cid:1001 -t im.session --linearizable"),
     "groups grow": ("--to 12",),
+    "health": ("127.0.0.1:7101",),
     "keys list": ("--audience im/chat",),
     "keys new-root": ("roots",),
     "keys revoke": ("7 --audience im/chat",),

@@ -14,17 +14,27 @@ from typing import Final
 import pytest
 
 from globaltable.server.config_file import parse
+from tests.certificates import Pki
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 UNIT: Final = DEPLOY / "systemd" / "globaltable@.service"
 IMAGE: Final = DEPLOY / "docker" / "Dockerfile"
 MANIFEST: Final = DEPLOY / "kubernetes" / "region.yaml"
+SAMPLE: Final = DEPLOY / "three-regions.toml"
 
 
 def _configuration() -> str:
     found = re.search(r"cluster\.toml: \|\n((?: {4}.*\n|\n)+)", MANIFEST.read_text())
     assert found
     return dedent(found[1])
+
+
+def _with_certificates(text: str, directory: Path) -> str:
+    """The configuration as beijing reads it here: its files are where it says on its machine."""
+    files = Pki(directory, "example").node("beijing")
+    for path, own in (("ca", files.ca), ("cert", files.cert), ("key", files.key)):
+        text = re.sub(rf'^{path} = ".*"$', f'{path} = "{own}"', text, flags=re.M)
+    return text
 
 
 def test_the_manifest_has_a_configuration_of_the_nodes_it_starts(tmp_path: Path) -> None:
@@ -46,9 +56,10 @@ def test_the_unit_checks_the_configuration_that_it_starts_with() -> None:
     assert check == f"{start} --check"
 
 
-def test_the_commands_handed_out_are_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("configuration", [_configuration(), SAMPLE.read_text()])
+def test_the_commands_handed_out_are_taken(configuration: str, tmp_path: Path) -> None:
     file = tmp_path / "cluster.toml"
-    file.write_text(_configuration())
+    file.write_text(_with_certificates(configuration, tmp_path))
     [start] = re.findall(r"^ExecStart=\S+/globaltable (.*)$", UNIT.read_text(), re.M)
     arguments = start.replace("/etc/globaltable/cluster.toml", str(file)).replace("%i", "beijing")
     ended = subprocess.run(
@@ -59,6 +70,8 @@ def test_the_commands_handed_out_are_taken(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
+    probe = re.search(r"exec: {command: \[(.*)\]}", MANIFEST.read_text())
+    assert probe and probe[1].startswith("globaltable, health, ")
     healthy = re.search(r"CMD \[(.*)\]", IMAGE.read_text())
     assert healthy
     command = [word.strip(' "') for word in healthy[1].split(",")]
