@@ -34,7 +34,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from globaltable.deal import Deal
-from globaltable.errors import StepRefused
+from globaltable.errors import Corrupt, StepRefused
 
 NO_GROUP: Final = -1
 DIGEST_BYTES: Final = 16
@@ -249,6 +249,8 @@ class Holdings:
         self._slots = slots
         self.moves = moves
         self.moved = moved = moves.moved
+        if moved and max(moved) >= slots:
+            raise Corrupt(f"something is held of slot {max(moved)}, and there are {slots}")
         self.held = frozenset(
             {slot for slot in deal.slots(slots) if slot not in moved}
             | {slot for slot, holding in moved.items() if holding.state is HoldingState.HELD}

@@ -21,6 +21,7 @@ from globaltable.server.config import Config
 from globaltable.server.core import NodeCore
 from globaltable.server.distances import Distances
 from globaltable.server.driver import Driver, Told
+from globaltable.server.key_watches import group_to_watch
 from globaltable.server.peers import PeerLinks
 from globaltable.server.round_trip import RoundTrip
 from globaltable.server.slot_claims import SlotClaims
@@ -28,7 +29,7 @@ from globaltable.server.status import placement_response, status_response, topol
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
 from globaltable.table import SLOT_BYTES, Table
-from globaltable.topology import Topology, slot_of, slots_of
+from globaltable.topology import Topology, slots_of
 from globaltable.v1 import globaltable_pb2 as pb
 
 _MOVES_FOLLOWED_MAX: Final = 3
@@ -199,27 +200,13 @@ class NodeBackend:
             raise Overloaded(f"{len(self.watches)} watchers are connected to this node", 1.0)
         present = len(self._topology.groups)
         if exact:
-            groups = [self._group_to_watch(start, after)]
+            groups = [group_to_watch(self._core, start, after)]
         elif unknown := [group for group in groups if group >= present]:
             # Of a topology that this node has yet to hear of.
             raise Elsewhere(f"group {unknown[0]} is not known to {self._node}")
         geo = self._topology.geo_of(start.partition(SEPARATOR)[0].decode()).name
         every = [group.number for group in self._topology.groups_in(geo)]
         return self.watches.add(start, exact, groups or every, after)
-
-    def _group_to_watch(self, name: bytes, after: Mapping[int, int]) -> int:
-        """Of one key: the group that holds it, or one that held it, as long as the watcher has not
-        been told of all that was changed there."""
-        slot = slot_of(name, self._topology.slots)
-        holder = self._core.routes.group_of(name)
-        known = self._topology.groups
-        for group, revision in after.items():
-            if not self._core.refusal(group) and known[group].geo == known[holder].geo:
-                holdings = self._core.replicas[group].table.holdings
-                left = holdings.went_to(slot) is not None
-                if left and revision < holdings.of(slot).revision:
-                    return group
-        return holder
 
     def status(self) -> pb.StatusResponse:
         peers = [

@@ -22,6 +22,7 @@ from globaltable.server.measures import Ticket, Told
 from globaltable.v1 import globaltable_pb2 as pb
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
 
@@ -112,12 +113,16 @@ class Tracing:
         told."""
         spans: dict[int, Span] = {}
         for position, traceparent in enumerate(request.traceparents):
-            if traceparent and len(spans) < TRACED_OPS_MAX:
-                spans[position] = self._begin(request, position, traceparent)
+            if len(spans) == TRACED_OPS_MAX:
+                break
+            if traceparent:
+                context = self._propagator.extract({"traceparent": traceparent})
+                parent = self._trace.get_current_span(context).get_span_context()
+                if parent.is_valid and parent.trace_flags.sampled:
+                    spans[position] = self._begin(request, position, context)
         return TracedTold(told, spans) if spans else told
 
-    def _begin(self, request: pb.WriteStreamRequest, position: int, traceparent: str) -> "Span":
-        context = self._propagator.extract({"traceparent": traceparent})
+    def _begin(self, request: pb.WriteStreamRequest, position: int, context: "Context") -> "Span":
         verb = _VERBS.get(request.kinds[position], "op") if request.kinds else "op"
         key = request.keys[position] if request.keys else ""
         return self._tracer.start_span(

@@ -45,10 +45,10 @@ def run(options: Namespace) -> int:
             words = [*(_QUICK[command] if options.quick else ()), "--json", str(path)]
             status |= command.run(parser.parse_args(words))
             found[name] = json.loads(path.read_text(encoding="utf-8"))
-    print(f"\n{'GOAL':62}{'WANTED':22}SEEN")
+    print(f"\n{"GOAL":66}{'WANTED':22}SEEN")
     for goal in goals.goals(found):
         verdict = "met" if goal.met else "missed"
-        print(f"{goal.what:62}{goal.wanted:22}{goal.measured}  {verdict}")
+        print(f"{goal.what:66}{goal.wanted:22}{goal.measured}  {verdict}")
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return status

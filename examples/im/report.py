@@ -8,6 +8,9 @@ from rich.table import Table
 
 from examples.im.checking import Findings
 
+SHOWN_MAX = 10
+"""Of what is wrong."""
+
 
 @dataclass
 class Figures:
@@ -63,11 +66,21 @@ def print_report(console: Console, figures: Figures) -> None:
     table.add_row("slowest message", f"{figures.slowest_s:.1f} s")
     console.print()
     console.print(table)
+    for one in _wrong(figures)[:SHOWN_MAX]:
+        console.print(f"[red]{one}[/]")
     verdict = "[green]kept[/]" if figures.hold else "[red]BROKEN[/]"
     console.print(f"\nEach message in exactly one unit, in order, none lost or doubled: {verdict}")
+
+
+def _wrong(figures: Figures) -> list[str]:
+    """What is to be looked at, told by what is wrong with it."""
+    told = [f"disagreed: {one}" for one in figures.disagreed]
+    for what, found in figures.findings._asdict().items():
+        told += [f"{what}: {one}" for one in found]
+    return told
 
 
 def _none_is_good(wrong: list[str]) -> str:
     if not wrong:
         return "[green]0[/]"
-    return f"[red]{len(wrong):,}[/] ({wrong[0]})"
+    return f"[red]{len(wrong):,}[/]"

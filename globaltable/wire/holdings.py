@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from globaltable.errors import ProtocolError
 from globaltable.holdings import DIGEST_BYTES, Adoption, Holding, HoldingState, Moved, Moves
+from globaltable.topology import SLOTS_MAX
 from globaltable.wire.packing import shown
 
 _STATES: Final[Mapping[int, HoldingState]] = {int(state): state for state in HoldingState}
@@ -57,6 +58,8 @@ def _holding(fields: Any) -> tuple[int, Holding]:
         type(value) is int and not -1 <= value < 2**63 for value in fields
     ):
         raise ProtocolError(f"a number of a holding is out of range: {shown(fields)}")
+    if not 0 <= slot < SLOTS_MAX or not rest[1] < SLOTS_MAX:
+        raise ProtocolError(f"a slot or a group is out of range: {shown(fields)}")
     holding = Holding(_STATES[state], *rest)
     if len(holding.digest) not in (0, DIGEST_BYTES):
         raise ProtocolError(f"the digest of a holding has {len(holding.digest)} bytes")

@@ -23,6 +23,7 @@ from globaltable.slot_steps import (
     Release,
     Step,
 )
+from globaltable.topology import SLOTS_MAX
 from globaltable.wire.packing import pack, shown, unpack
 from globaltable.wire.rows import history_rows_of
 
@@ -59,6 +60,12 @@ def step_of(fields: Any) -> Step:
     for value in values:
         if type(value) is int and not 0 <= value < 2**63:
             raise ProtocolError(f"a number of {kind.__name__} is out of range: {shown(values)}")
+    # Behind the slot and the hop stands the other group, if there is one.
+    places = (values[0], *values[2:3])
+    if any(type(place) is int and place >= SLOTS_MAX for place in places):
+        raise ProtocolError(
+            f"a slot or a group of {kind.__name__} is out of range: {shown(values)}"
+        )
     if kind is Copy:
         values[5:] = _copied(values)
     elif kind is Adopt and len(values[5]) != DIGEST_BYTES:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from globaltable.deal import NOTHING, Deal
-from globaltable.errors import StepRefused
+from globaltable.errors import Corrupt, StepRefused
 from globaltable.holdings import (
     ABSENT,
     DEALT,
@@ -247,6 +247,7 @@ class TwoGroups(RuleBasedStateMachine):
 
 
 TestTwoGroups = TwoGroups.TestCase
+TestTwoGroups.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 class TestHoldings:
@@ -279,6 +280,11 @@ class TestHoldings:
         assert [one.revision for one in second.adoptions] == [30, 70]
         assert second.changed(3, RELEASED, 30).adoptions == (Adoption(70, 4, A, 9),)
         assert first.changed(3, RECLAIMED._replace(hop=4), 0).adoptions == first.adoptions
+
+    def test_what_is_kept_of_a_slot_that_there_is_not_is_damage(self) -> None:
+        """Of a snapshot from a peer, say: whoever goes by it would be led astray."""
+        with pytest.raises(Corrupt, match="slot 16, and there are 16"):
+            Holdings(NOTHING, 16, Moves({16: HELD}))
 
     @given(st.integers(1, 64), st.integers(0, 63))
     def test_equal_moves_make_equal_holdings(self, of: int, index: int) -> None:

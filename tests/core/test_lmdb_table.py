@@ -9,6 +9,7 @@ import pytest
 
 from globaltable.errors import Corrupt, ProtocolError
 from globaltable.history import HistoryRecord
+from globaltable.holdings import Adoption, Holding, HoldingState, Moves
 from globaltable.members import Members
 from globaltable.model import OpKind, OutcomeStatus
 from globaltable.store import lmdb_table
@@ -91,6 +92,23 @@ class TestFlush:
         store.flush([(0, _flush(_rows([1, 2])))])
         store.flush([(0, _flush(_rows([2, 3], "B", 3), [3]))])
         assert _seen(store)[1] == _rows([1]) | _rows([2, 3], "B", 3)
+
+    def test_rows_of_a_slot_that_was_dropped_go_and_what_is_held_of_it_stays(
+        self, open_store: Open
+    ) -> None:
+        """In one transaction: a crash leaves both or neither."""
+        store = open_store("table")
+        store.flush([(0, _flush(_rows([1, 2, 3])))])
+        dropped = Holding(HoldingState.DROPPED, 1, 4, 3, emptied=True)
+        moves = Moves({1: dropped, 2: dropped}, (Adoption(3, 5, 4, 9),))
+        flush = _flush({_key(1): b"", _key(2): b"", **_rows([4])}, [3])
+        flush = flush._replace(state=flush.state._replace(moves=moves))
+        store.flush([(0, flush)])
+        image, rows = _seen(store)
+        assert rows == _rows([3, 4])
+        assert image.state == flush.state and image.state.moves == moves
+        store.flush([(0, _flush(_rows([1], "B", 4), [4]))])
+        assert _seen(store)[1] == _rows([3, 4]) | _rows([1], "B", 4), "a slot comes back"
 
     def test_a_reader_sees_a_flush_only_once_it_has_been_told_of_it(self, open_store: Open) -> None:
         """Else the table in memory and the one beneath it would be of different revisions."""

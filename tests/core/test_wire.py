@@ -102,23 +102,24 @@ history_rows = st.builds(
 copied_rows = st.builds(
     CopiedRow, names, st.none() | units.filter(bool), versions.filter(bool), u64, u64
 )
+places = st.integers(0, 2**16 - 1)
 steps = st.one_of(
-    st.builds(Release, u63, u63, u63),
+    st.builds(Release, places, u63, places),
     st.builds(
         lambda slot, hop, source, place, rows, ops: Copy(
             slot, hop, source, place[0], place[1], rows, ops
         ),
+        places,
         u63,
-        u63,
-        u63,
+        places,
         st.tuples(u63, u63).map(sorted),
         st.lists(copied_rows, max_size=3).map(tuple),
         st.lists(history_rows, max_size=3).map(tuple),
     ),
-    st.builds(Adopt, u63, u63, u63, u63, u63, st.binary(min_size=16, max_size=16)),
-    st.builds(Drop, u63, u63),
-    st.builds(Refuse, u63, u63, u63),
-    st.builds(Reclaim, u63, u63),
+    st.builds(Adopt, places, u63, places, u63, u63, st.binary(min_size=16, max_size=16)),
+    st.builds(Drop, places, u63),
+    st.builds(Refuse, places, u63, places),
+    st.builds(Reclaim, places, u63),
 )
 batch_ids = st.binary(min_size=BATCH_ID_BYTES, max_size=BATCH_ID_BYTES)
 batches = st.one_of(
@@ -129,7 +130,7 @@ holdings = st.builds(
     Holding,
     st.sampled_from(HoldingState),
     u63,
-    st.integers(-1, 2**16),
+    st.integers(-1, 2**16 - 1),
     u63,
     u63,
     u63,
@@ -145,7 +146,7 @@ members = st.builds(
     st.integers(1, 9),
 )
 adoptions = st.lists(st.builds(Adoption, u63, u63, u63, u63), max_size=3).map(tuple)
-moved = st.dictionaries(st.integers(0, 2**16), holdings, min_size=1, max_size=3)
+moved = st.dictionaries(places, holdings, min_size=1, max_size=3)
 moves = st.just(NO_MOVES) | st.builds(Moves, moved, adoptions)
 states = st.builds(TableState, u63, u63, u63, st.none() | members, moves).filter(
     lambda state: state.floor <= state.applied

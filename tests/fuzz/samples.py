@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from globaltable.holdings import Adoption, Holding, HoldingState, Moves
 from globaltable.model import Batch, Op, OpKind, OutcomeStatus, qualified_name
 from globaltable.raft.messages import (
     Ack,
@@ -21,8 +22,11 @@ from globaltable.raft.messages import (
     TimeoutNow,
     Vote,
 )
+from globaltable.slot_rows import contents_of
+from globaltable.slot_steps import Adopt, CopiedRow, Copy, Drop, Reclaim, Refuse, Release, Step
 from globaltable.store.log import Entry
 from globaltable.table import TableState, row_key
+from globaltable.topology import slot_of
 from globaltable.wire.batches import encode_batch
 from globaltable.wire.packing import pack
 from globaltable.wire.rows import HistoryRow, Row, encode_history, encode_row
@@ -57,6 +61,20 @@ def batch(number: int, ops: int = 3) -> Batch:
     )
 
 
+def steps() -> list[Step]:
+    """Of a move of one slot."""
+    slot = slot_of(name(0), SLOTS)
+    rows = (CopiedRow(name(0), "unit-0", 1, 7, 3), CopiedRow(name(0), None, 2, 7, 4))
+    return [
+        Release(slot, 1, 1),
+        Copy(slot, 2, 1, 0, 9, rows, tuple(history_rows(3, 1))),
+        Adopt(slot, 2, 1, 9, *contents_of(rows[1:])),
+        Drop(slot, 1),
+        Refuse(slot, 2, 1),
+        Reclaim(slot, 1),
+    ]
+
+
 def entry(index: int, term: int = 1) -> Entry:
     return Entry(b"\x00" + encode_batch(batch(index)), index, term)
 
@@ -71,6 +89,9 @@ def history_rows(revision: int, rows: int = 2) -> list[HistoryRow]:
 ROWS: Final = [Row("unit-1", 1, 5, 2**60, 3), Row(None, 2**63 - 1, 9, 1, 2**64 - 1)]
 APPLIED_AT: Final = 9
 STATE: Final = TableState(applied=APPLIED_AT, applied_term=1, floor=1)
+MOVED_STATE: Final = STATE._replace(
+    moves=Moves({3: Holding(HoldingState.HELD, 2, 1, 7, 9, 2)}, (Adoption(7, 3, 1, 9),))
+)
 
 
 def chunk(rows: int = 3, revisions: range = range(2, 6)) -> bytes:
@@ -107,12 +128,14 @@ def messages() -> list[Message]:
         TimeoutNow(1),
         SnapshotPart(1, 77, 0, STATE, chunk(), True),
         SnapshotPart(1, 77, 0, STATE, chunk(), False),
+        SnapshotPart(1, 77, 0, MOVED_STATE, chunk(), False),
         SnapshotPart(1, 77, 1, STATE, chunk(2, range(6, 9)), True),
         JoinerAck(1, 0, 2),
         Ask(1),
         SnapshotAck(1, 77, 1),
         SnapshotAck(1, 77, -1),
         Propose(encode_batch(batch(9))),
+        *(Propose(encode_batch(Batch(bytes(16), 9, (), step))) for step in steps()),
         Held(1, 3),
         Matched(1, 3),
     ]

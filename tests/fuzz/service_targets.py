@@ -55,6 +55,9 @@ class _Context:
     def time_remaining(self) -> float | None:
         return 5.0
 
+    def peer(self) -> str:
+        return "nobody"
+
     async def abort(self, code: grpc.StatusCode, details: str = "", trailer: Any = ()) -> NoReturn:
         assert len(details.encode()) <= _ERROR_BYTES_MAX, f"an error of {len(details)} characters"
         raise Refused(code.name)

@@ -8,7 +8,7 @@ from typing import Any
 
 from globaltable.errors import ConfigError, Corrupt, ProtocolError, StorageError
 from globaltable.history import History, HistoryRecord, identity_of
-from globaltable.model import split_name
+from globaltable.model import Batch, split_name
 from globaltable.server import config_file
 from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import Hello, check_hello, decode_hello, encode_hello
@@ -67,6 +67,7 @@ def _frames() -> Subject:
 
 def _batches() -> Subject:
     seeds = [encode_batch(samples.batch(n, ops)) for n, ops in enumerate((0, 1, 3, 40))]
+    seeds += [encode_batch(Batch(bytes(16), 9, (), step)) for step in samples.steps()]
     return Subject(seeds, decode_batch, lambda value: decode_batch(encode_batch(value)))
 
 

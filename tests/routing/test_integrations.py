@@ -85,6 +85,13 @@ async def opened() -> AsyncIterator[Scene]:
 
 
 @asynccontextmanager
+async def dialled(address: str, **how: Any) -> AsyncIterator[Any]:
+    """A channel without messages' types: they are bytes here."""
+    async with grpc.aio.insecure_channel(address, **how) as channel:
+        yield channel
+
+
+@asynccontextmanager
 async def served(scene: Scene, **how: Any) -> AsyncIterator[str]:
     """The unit behind gRPC; its address."""
 
@@ -171,10 +178,10 @@ async def test_a_bad_header_over_grpc_is_counted_and_says_nothing(
 ) -> None:
     """The message is served as if it had come without: with a good header for the next one."""
     async with opened() as scene, served(scene) as address:
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with dialled(address) as channel:
             call = channel.unary_unary(SEND)(b"here", metadata=((admission.ROUTE_BIN, header),))
             assert await call == b"stored"
-            told = dict(await call.trailing_metadata())
+            told: dict[str, Any] = dict(await call.trailing_metadata())
         assert scene.verifier.refused[reason] == 1
         assert scene.unit.headers_refused == 1
         good = scene.verifier.verify(told[admission.ROUTE_BIN], NOW_S)
@@ -219,7 +226,7 @@ async def test_what_is_not_served_is_told_why(
     key: str, code: grpc.StatusCode, status: int, verdict: str
 ) -> None:
     async with opened() as scene, served(scene) as address:
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with dialled(address) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as failed:
                 await channel.unary_unary(SEND)(key.encode())
         assert failed.value.code() is code
@@ -227,7 +234,8 @@ async def test_what_is_not_served_is_told_why(
         found, told = await http(scene, key)
         assert (found, told.get(admission.VERDICT, "")) == (status, verdict)
         if verdict == "moved":
-            for some in (told, dict(failed.value.trailing_metadata() or ())):
+            trailers: Any = failed.value.trailing_metadata()
+            for some in (told, dict(trailers)):
                 assert (some[admission.UNIT], some[admission.VERSION]) == ("B", "1")
         assert not scene.accepted
 
@@ -235,7 +243,7 @@ async def test_what_is_not_served_is_told_why(
 async def test_what_cannot_be_told_now_says_when_to_come_again() -> None:
     async with opened() as scene, served(scene) as address:
         scene.chats.cut = True
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with dialled(address) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as failed:
                 await channel.unary_unary(SEND)(b"here")
         assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -243,6 +251,42 @@ async def test_what_cannot_be_told_now_says_when_to_come_again() -> None:
         status, told = await http(scene, "here")
         assert status == 503 and int(told["retry-after"]) >= 1
         assert not scene.accepted
+
+
+async def test_units_and_keys_of_any_alphabet_are_told() -> None:
+    async with opened() as scene, served(scene) as address:
+        scene.table.write("群聊", "北京", 0.0)
+        routes = KeptRoutes(clock=lambda: NOW_S)
+        adding = aio_interceptors(routes, ROUTED)
+        async with dialled(address, interceptors=adding) as channel:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await channel.unary_unary(SEND)("群聊".encode())
+        assert routes.unit(D, "群聊") == "北京"
+        status, told = await http(scene, "群聊", address_of=lambda _unit: "https://b")
+        assert (status, told["location"]) == (307, "https://b/chats/%E7%BE%A4%E8%81%8A?a=1")
+
+
+async def test_a_websocket_for_elsewhere_is_closed_before_it_is_accepted() -> None:
+    """And one for here reaches the application."""
+    async with opened() as scene:
+        sent: list[Any] = []
+        reached: list[str] = []
+
+        async def app(scope: Any, _receive: Any, _send: Any) -> None:
+            reached.append(scope["path"])
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        async def send(event: Any) -> None:
+            sent.append(event)
+
+        guarded = RoutingMiddleware(app, scene.unit, lambda scope: (D, scope["path"][1:]))
+        for key in ("here", "far"):
+            await guarded({"type": "websocket", "path": f"/{key}", "headers": []}, receive, send)
+        assert reached == ["/here"]
+        assert [(one["type"], one["code"]) for one in sent] == [("websocket.close", 1013)]
+        assert len(sent[0]["reason"].encode()) <= 123
 
 
 async def test_http_senders_are_sent_on_with_their_query() -> None:
@@ -269,7 +313,7 @@ async def test_a_message_for_elsewhere_is_handed_on_once() -> None:
 
     header = signed("B", key="far")
     async with opened() as scene, served(scene, forward=forward) as address:
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with dialled(address) as channel:
             send = channel.unary_unary(SEND)
             assert await send(b"far", metadata=((admission.ROUTE_BIN, header),)) == b"stored there"
             with pytest.raises(grpc.aio.AioRpcError) as failed:
@@ -287,7 +331,7 @@ async def test_nothing_is_acknowledged_that_the_unit_must_not() -> None:
     """The lease ends while the method runs: whoever asked is told that it may have happened."""
     async with opened() as scene, served(scene) as address:
         scene.loses_lease = True
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with dialled(address) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as failed:
                 await channel.unary_unary(SEND)(b"here")
         assert failed.value.code() is grpc.StatusCode.UNKNOWN
@@ -302,7 +346,7 @@ async def test_a_stream_is_decided_on_when_it_begins() -> None:
     async with (
         opened() as scene,
         served(scene) as address,
-        grpc.aio.insecure_channel(address) as channel,
+        dialled(address) as channel,
     ):
         follow = channel.unary_stream(FOLLOW)
         assert [one async for one in follow(b"here")] == [b"here"]
@@ -329,7 +373,7 @@ async def test_clients_send_the_header_that_came_with_the_last_answer() -> None:
 async def _twice(address: str, routes: KeptRoutes, *, blocking: bool) -> None:
     if not blocking:
         adding = aio_interceptors(routes, ROUTED)
-        async with grpc.aio.insecure_channel(address, interceptors=adding) as channel:
+        async with dialled(address, interceptors=adding) as channel:
             send = channel.unary_unary(SEND)
             assert [await send(b"here"), await send(b"here")] == [b"stored"] * 2
             with pytest.raises(grpc.aio.AioRpcError):
@@ -338,7 +382,7 @@ async def _twice(address: str, routes: KeptRoutes, *, blocking: bool) -> None:
 
     def ask() -> None:
         with grpc.insecure_channel(address) as plain:
-            channel = grpc.intercept_channel(plain, *interceptors(routes, ROUTED))
+            channel: Any = grpc.intercept_channel(plain, *interceptors(routes, ROUTED))
             send = channel.unary_unary(SEND)
             assert [send(b"here"), send(b"here")] == [b"stored"] * 2
             with pytest.raises(grpc.RpcError):
@@ -350,7 +394,7 @@ async def _twice(address: str, routes: KeptRoutes, *, blocking: bool) -> None:
 async def test_a_plain_function_runs_only_for_keys_that_live_here() -> None:
     async with opened() as scene:
 
-        @routed(scene.unit, D, key=lambda message: message)  # type: ignore[arg-type, return-value]
+        @routed(scene.unit, D, key=lambda message: message)
         async def accept(message: str) -> int:
             scene.accept(message)
             return len(scene.accepted)

@@ -19,8 +19,9 @@ from globaltable.raft import guard, progress
 from globaltable.raft.elections import Elections
 from globaltable.topology import Topology, one_node_each, spread
 from tests.simulation.checks import Checks, Violation
-from tests.simulation.clients import Attempt, Client
+from tests.simulation.clients import KEYS, Attempt, Client
 from tests.simulation.faults import KINDS, heal
+from tests.simulation.key_watching import KeyWatching
 from tests.simulation.library import LibraryClient
 from tests.simulation.model import SLOTS
 from tests.simulation.moving import MOVERS, Mover
@@ -82,6 +83,8 @@ class Result(NamedTuple):
     """Slots that came to be held by another group."""
     reclaims: int
     """Slots that were released and taken back."""
+    keys_followed: int
+    """By watchers, into another group."""
 
 
 class World:
@@ -128,6 +131,8 @@ class World:
         self.libraries = [LibraryClient(self, number) for number in range(libraries)]
         groups = [group.number for group in self.topology.groups]
         self._watchers = [Watching(self, number, groups, names) for number in range(WATCHERS)]
+        keys = KEYS if schedule.moves else ()
+        self._key_watchers = [KeyWatching(self, number, key) for number, key in enumerate(keys)]
 
     def note(self, who: str, what: str, *details: Any) -> None:
         """A line of the trace. All of them make the digest; the last ones are kept."""
@@ -163,6 +168,7 @@ class World:
             self.checks.member_changes,
             self.checks.adoptions,
             self.checks.reclaims,
+            sum(watcher.followed for watcher in self._key_watchers),
         )
 
     def _run(self) -> None:
@@ -175,6 +181,8 @@ class World:
             library.start(end_of_faults)
         for watcher in self._watchers:
             watcher.start()
+        for watcher_of_key in self._key_watchers:
+            watcher_of_key.start()
         for mover in self.movers:
             mover.start()
         for move in self.schedule.moves:
@@ -312,7 +320,9 @@ class World:
         return equal
 
     def _all_seen(self) -> bool:
-        return all(watcher.has_seen_all for watcher in self._watchers)
+        return all(watcher.has_seen_all for watcher in self._watchers) and all(
+            watcher.has_seen_all for watcher in self._key_watchers
+        )
 
     def _state(self) -> str:
         lines = [

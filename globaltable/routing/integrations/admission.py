@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Final, NamedTuple, Protocol
+from urllib.parse import quote, unquote
 
 from globaltable.errors import InvalidArgument, NotBound, Rejected, Unavailable
 from globaltable.routing.client.unit import Decision
@@ -22,6 +23,7 @@ ROUTE: Final = "x-globaltable-route"
 ROUTE_BIN: Final = "x-globaltable-route-bin"
 VERDICT: Final = "x-globaltable-verdict"
 UNIT: Final = "x-globaltable-unit"
+"""Percent-encoded, for metadata and HTTP headers are ASCII, and names of units need not be."""
 VERSION: Final = "x-globaltable-version"
 EXPIRES: Final = "x-globaltable-expires-at"
 RETRY_AFTER: Final = "x-globaltable-retry-after-ms"
@@ -122,7 +124,7 @@ def carried(decision: Decision) -> dict[str, str]:
     """What a decision tells besides its header, as text. Who asked has the names already."""
     told = {VERDICT: decision.verdict.value}
     if decision.route is not None:
-        told[UNIT] = decision.route.unit
+        told[UNIT] = quote(decision.route.unit)
         told[VERSION] = str(decision.route.version)
         told[EXPIRES] = str(decision.route.expires_at_s)
     if decision.retry_after_s:
@@ -151,7 +153,7 @@ def route_of(dimension: str, key: str, told: Mapping[str, str]) -> Route | None:
     unit, version, expires = told.get(UNIT), told.get(VERSION, ""), told.get(EXPIRES, "")
     if not unit or not _is_number(version) or not _is_number(expires):
         return None
-    return Route(dimension, key, unit, int(version), int(expires))
+    return Route(dimension, key, unquote(unit), int(version), int(expires))
 
 
 def retry_after_s_of(told: Mapping[str, str]) -> float:

@@ -23,6 +23,7 @@ writes it writes within `admission.admitted`. One that is refused is closed befo
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from globaltable.errors import (
     GlobalTableError,
@@ -60,6 +61,8 @@ Forward = Callable[[Route, bytes, Scope, Receive, Send], Awaitable[None]]
 """Hands a request on to the unit of a route, with its header and `x-globaltable-forwarded: 1`."""
 
 WEBSOCKET_TRY_AGAIN: Final = 1013
+WEBSOCKET_REASON_BYTES_MAX: Final = 123
+"""RFC 6455, 5.5: a control frame holds 125 bytes, two of which are the code."""
 
 
 class RoutingMiddleware:
@@ -124,7 +127,8 @@ class RoutingMiddleware:
             if address is not None:
                 status = 307  # unlike 302, the method and the body stay as they are
                 query = scope.get("query_string", b"").decode("latin-1")
-                path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+                raw = scope.get("raw_path")
+                path = raw.decode("latin-1") if raw else quote(scope["path"])
                 told["location"] = address + path + (f"?{query}" if query else "")
         body = f"{error}\n".encode()
         headers = [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
@@ -140,9 +144,9 @@ class RoutingMiddleware:
             await decided(self._gate, *name, _header(scope))
         except GlobalTableError as error:
             await receive()  # the connect
-            await send(
-                {"type": "websocket.close", "code": WEBSOCKET_TRY_AGAIN, "reason": str(error)}
-            )
+            reason = str(error).encode()[:WEBSOCKET_REASON_BYTES_MAX].decode(errors="ignore")
+            code = WEBSOCKET_TRY_AGAIN
+            await send({"type": "websocket.close", "code": code, "reason": reason})
             return
         await self._app(scope, receive, send)
 

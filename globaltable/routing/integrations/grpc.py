@@ -25,8 +25,14 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 
-from globaltable.errors import GlobalTableError, InvalidArgument, NotBound, Unavailable
-from globaltable.routing.fence import NotConfirmed
+from globaltable.errors import (
+    DeadlineExceeded,
+    GlobalTableError,
+    InvalidArgument,
+    NotBound,
+    OutcomeUnknown,
+    Unavailable,
+)
 from globaltable.routing.integrations.admission import (
     FORWARDED,
     ROUTE_BIN,
@@ -167,8 +173,10 @@ async def _refuse(context: Context, error: GlobalTableError) -> NoReturn:
     match error:
         case LivesElsewhere():
             code = grpc.StatusCode.FAILED_PRECONDITION
-        case NotConfirmed():
+        case OutcomeUnknown():  # NotConfirmed, or what the method was told itself
             code = grpc.StatusCode.UNKNOWN
+        case DeadlineExceeded():
+            code = grpc.StatusCode.DEADLINE_EXCEEDED
         case NotBound():
             code = grpc.StatusCode.NOT_FOUND
         case InvalidArgument():

@@ -5,13 +5,13 @@ the one at which it is copied in, which is rare. What a group has refused it nev
 to matter a copy and an adoption must both come late. `tests/core` keeps both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from globaltable import holdings, slot_moves, slot_rows
 from globaltable.holdings import NO_MOVES, Holding, Holdings, HoldingState
 from globaltable.model import Outcome
-from globaltable.server.watches import Watches
+from globaltable.server.watches import Watcher, Watches
 from globaltable.slot_moves import Action, Ask, CopyOn, Ends
 from globaltable.slot_rows import SlotRows, Taken
 from globaltable.slot_steps import Adopt, Copy, Drop, Reclaim
@@ -79,6 +79,11 @@ def _drop_once_released(ends: Ends, here: Table, there: Holding, **how: bool) ->
     return _next_action(ends, here, there, **how)
 
 
+def _at_the_present(self: Watches, watcher: Watcher, after: Mapping[int, int]) -> None:
+    (group,) = watcher.position
+    _place(self, watcher, {group: after[group]} if group in after else {})
+
+
 def _forget_moves(fields: list[Any]) -> TableState:
     return _decode_state(fields)._replace(moves=NO_MOVES)
 
@@ -87,6 +92,7 @@ _adopted = holdings.adopted
 _copy = slot_rows._copy
 _next_action = slot_moves.next_action
 _why_not_held = Table._why_not_held
+_place = Watches._place
 _decode_state = frames._decode_state
 
 _TO_AND_FRO: Final = tuple(
@@ -159,6 +165,12 @@ MUTANTS: Final[dict[str, Mutant]] = {
         lambda: [(frames, "_decode_state", _forget_moves)],
         1,
         first_seed=5,
+        fixed=_MOVED,
+    ),
+    "a key's watcher that goes on at the present": Mutant(
+        "a watcher of a key goes on in another group from where its slot came there",
+        lambda: [(Watches, "_place", _at_the_present)],
+        1,
         fixed=_MOVED,
     ),
     "changes that come before those of another group": Mutant(
