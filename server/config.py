@@ -100,6 +100,8 @@ class Limits:
     flush_ops: int = 32_768
     peer_buffer_bytes: int = 67_108_864
     watchers: int = 10_000
+    calls: int = 20_000
+    """At a time, streams among them: a watch each, and one for the writes of a client."""
     snapshot_chunk_bytes: int = 262_144
 
 

@@ -219,6 +219,11 @@ class _Parser:
                 f"limits.pending_ops_per_group = {limits.pending_ops_per_group}: give at least "
                 "4096, the ops of the largest request"
             )
+        if limits.calls <= limits.watchers:
+            raise ConfigError(
+                f"limits.calls = {limits.calls}: give more than limits.watchers = "
+                f"{limits.watchers}, which are calls too, or there is no room for others"
+            )
         if not 1_024 <= limits.snapshot_chunk_bytes <= 4_194_304:
             raise ConfigError(
                 f"limits.snapshot_chunk_bytes = {limits.snapshot_chunk_bytes}: give between 1024 "

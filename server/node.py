@@ -70,6 +70,10 @@ from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 SERVICE_NAME: Final = "globaltable.v1.GlobalTableService"
 TRANSFER_SHARE: Final = 0.25
 """Of the time of the table's thread, what goes into snapshots for and of others."""
+CLIENT_PING_MS: Final = 60_000
+"""So often a client's connection is tried on which nothing comes ..."""
+CLIENT_PONG_MS: Final = 20_000
+"""... and closed, with its streams, if no answer comes for so long."""
 ASIDE_SHARE: Final = 0.125
 """What goes into backups and checks, for which nobody but an operator waits."""
 
@@ -259,11 +263,15 @@ class Node:
         await self._links.start()
         self._server = grpc.aio.server(
             interceptors=[self._gate] if self._gate is not None else [],
+            maximum_concurrent_rpcs=self._config.limits.calls,
             options=[
                 ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
+                # A client whose machine is gone says nothing of it.
+                ("grpc.keepalive_time_ms", CLIENT_PING_MS),
+                ("grpc.keepalive_timeout_ms", CLIENT_PONG_MS),
                 # Who connects and says nothing is not waited for.
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
                 *(self._gate.options if self._gate is not None else ()),

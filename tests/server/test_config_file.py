@@ -85,6 +85,10 @@ BAD = {
         GOOD + 'peer_listen = "0.0.0.0"',
         ["regions.c.peer_listen = '0.0.0.0'", "host:port"],
     ),
+    "fewer calls than watchers": (
+        GOOD + "[limits]\nwatchers = 50\ncalls = 50",
+        ["limits.calls = 50", "more than limits.watchers = 50"],
+    ),
     "an address twice": (
         _with("10.0.0.2:7101", "10.0.0.1:7001"),
         ["regions.b.client = '10.0.0.1:7001'", "regions.a.peer already"],
@@ -452,6 +456,7 @@ def _configs(draw: st.DrawFn) -> Config:
             pending_ops_per_group=draw(st.integers(4_096, 10**9)),
             snapshot_chunk_bytes=draw(st.integers(1_024, 4_194_304)),
             watchers=draw(st.integers(1, 10**6)),
+            calls=10**6 + 1,
         ),
         injected_latency=draw(
             st.none() | st.builds(InjectedLatency, st.floats(0, 60_000), st.just(pairs))
