@@ -45,7 +45,7 @@ def run(options: Namespace) -> int:
             words = [*(_QUICK[command] if options.quick else ()), "--json", str(path)]
             status |= command.run(parser.parse_args(words))
             found[name] = json.loads(path.read_text(encoding="utf-8"))
-    print(f"\n{"GOAL":66}{'WANTED':22}SEEN")
+    print(f"\n{'GOAL':66}{'WANTED':22}SEEN")
     for goal in goals.goals(found):
         verdict = "met" if goal.met else "missed"
         print(f"{goal.what:66}{goal.wanted:22}{goal.measured}  {verdict}")
