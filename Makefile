@@ -5,8 +5,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PROTO := $(addprefix globaltable/v1/,globaltable.proto admin.proto routing.proto unit_control.proto)
-# Whose tests start no nodes: they may share the processors.
-IN_PROCESS := $(addprefix tests/,core raft interaction simulation server client fuzz backup admin routing)
 RESULTS = bench-results/$(shell date -u +%Y-%m-%dT%H%M)
 PEER_PROTO := globaltable/bench/systems/etcd.proto
 EXAMPLE_PROTO := examples/im/im.proto
@@ -21,8 +19,8 @@ example: $(INSTALLED)  ## instant messaging in three units: kill one, move chats
 	$(BIN)/python -m examples.im
 
 test: $(INSTALLED)  ## all tests but those marked slow
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 $(IN_PROCESS)
-	$(BIN)/python -m pytest -q -m "not slow" $(addprefix --ignore=,$(IN_PROCESS))
+	$(BIN)/python -m pytest -q -m "not slow and not cluster" -n 2
+	$(BIN)/python -m pytest -q -m "not slow and cluster"
 
 test-slow: $(INSTALLED)  ## the tests marked slow
 	$(BIN)/python -m pytest -q -m slow

@@ -155,7 +155,8 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
         if self._draining:
             # Of what it would carry nothing is read, and so nothing happens.
             await _abort(context, NoQuorum("this node is stopping"))
-        stream = WriteStream(self._backend, self._requests, context.peer())
+        address = context.peer() if self._requests is not None else ""
+        stream = WriteStream(self._backend, self._requests, address)
         self._streams.add(stream)
         reading = asyncio.create_task(stream.read(requests))
         try:

@@ -381,7 +381,10 @@ class Watches:
         return None
 
     def _has_changed(self, watcher: Watcher, group: int) -> bool:
-        """Whether the one key that it watches has, since its position."""
+        """Whether the one key that it watches has, since its position; or may have, for its row was
+        deleted when its slot had left."""
+        if not self._holds(watcher):
+            return True
         try:
             changed_at = self._replica(group).table.changed_at(watcher.start)
         except StorageError as error:

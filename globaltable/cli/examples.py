@@ -60,7 +60,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "slots undo": ("",),
     "slots wait": ("",),
     "status": ("", "--endpoints 10.1.0.1:7101,10.2.0.1:7101 --json"),
-    "top": ("", "--once"),
+    "top": ("", "--once --interval 5", "--endpoints 10.1.0.1:7101,10.2.0.1:7101 --groups 20"),
     "unbind": ("cid:1001 --version 2 --table im.session",),
     "unit drain": ("bj-1",),
     "unit list": ("",),

@@ -51,6 +51,10 @@ def test_headers_spare_lookups_and_every_message_is_served_by_its_owner(
     assert found["moved"] == 50 and found["told_elsewhere"] > 0 and found["headers_refused"] == 0
     assert found["lookups"] == found["lookups_first"] <= 100 < found["lookups_without_headers"]
     assert "goal 95 %: met" in capsys.readouterr().out
+    assert main(["zipf", *small, "--first", "nearby", "--json", str(path)]) == 0
+    found = json.loads(path.read_text())["zipf"]
+    assert found["lookups"] == 0 < found["reads_by_units"] <= 100
+    assert found["fewer_percent"] == 100 * (1 - found["reads_by_units"] / 6_000)
 
 
 def test_with_headers_that_expire_or_routes_that_are_evicted_more_is_asked(tmp_path: Path) -> None:

@@ -155,6 +155,7 @@ class _BrokenOff(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_restore_that_was_broken_off_goes_on(old: LocalCluster) -> None:
     """A node is lost on the way, too."""
     race(old, [f"more:{'x' * 90}:{number}" for number in range(3_000)], ["a"])

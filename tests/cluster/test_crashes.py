@@ -19,7 +19,9 @@ def _acknowledged_are_held(cluster: LocalCluster, writers: list[Writer]) -> None
             assert holding[key].unit == unit
 
 
-@pytest.mark.parametrize("victim", ["a follower", "the leader"])
+@pytest.mark.parametrize(
+    "victim", [pytest.param("a follower", marks=pytest.mark.slow), "the leader"]
+)
 def test_a_node_is_killed_under_load_and_comes_back(victim: str) -> None:
     """One group, so that there is one leader. Clients are given all nodes, their own first."""
     with LocalCluster(groups=1) as cluster:

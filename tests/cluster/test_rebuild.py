@@ -159,6 +159,7 @@ def test_a_damaged_row_is_met_when_it_is_read(cluster: LocalCluster) -> None:
     _assert_kept(cluster, wanted)
 
 
+@pytest.mark.slow
 def test_it_serves_nobody_until_all_others_were_heard(cluster: LocalCluster) -> None:
     wanted = _bound(cluster)
     for region in "bc":

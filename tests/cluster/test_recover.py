@@ -30,6 +30,7 @@ def _recover(cluster: LocalCluster, file: Path, *more: str) -> None:
     assert "MAY LOSE WRITES THAT WERE ACKNOWLEDGED" in run.stderr
 
 
+@pytest.mark.slow
 def test_all_that_a_survivor_holds_goes_on_in_a_new_cluster(tmp_path: Path) -> None:
     """Killed right after a write: nothing was flushed, so all of it is in the log."""
     file = tmp_path / "left"

@@ -31,7 +31,10 @@ NOT_RUN: Final = {
     ("README.md", "Start region nodes"): "its ports are fixed, and may be in use where tests run",
     ("docs/architecture.md", "Architecture"): "a drawing",
     ("docs/scaling.md", "Nodes, groups and cores"): "a formula",
-    ("README.md", "Route to units"): "needs routers, which tests/routing has; tests/examples",
+    (
+        "README.md",
+        "Route to units",
+    ): "needs routers: tests/routing has them; its unit: tests/examples",
 }
 DOCUMENTS_NOT_RUN: Final = {
     "docs/routing.md": "needs units, routers and keys, which tests/routing and tests/cluster have",

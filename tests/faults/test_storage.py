@@ -53,9 +53,8 @@ def test_a_node_without_room_ends_and_says_so_and_goes_on_with_room(tmp_path: Pa
         assert {key: holding[key].unit for key in acknowledged} == acknowledged
 
 
-@pytest.mark.parametrize(
-    "victim", ["the receiver", pytest.param("the sender", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["the receiver", "the sender"])
 def test_a_kill_during_a_snapshot_leaves_neither_half_a_table(victim: str) -> None:
     """What was staged is not believed; the next attempt succeeds."""
     with LocalCluster(

@@ -342,6 +342,27 @@ async def test_nothing_is_acknowledged_that_the_unit_must_not() -> None:
         assert (status, told[admission.VERDICT]) == (503, admission.UNCONFIRMED)
 
 
+async def test_a_lease_that_ends_after_the_answer_takes_nothing_back() -> None:
+    """The permit was confirmed before the first byte left; what follows is the same answer."""
+    async with opened() as scene:
+        sent: list[Any] = []
+
+        async def app(_scope: Any, _receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 201, "headers": []})
+            scene.unit.fence.lose_lease()
+            await send({"type": "http.response.body", "body": b"stored"})
+
+        async def receive() -> Any:
+            raise AssertionError("there is no body")
+
+        async def send(event: Any) -> None:
+            sent.append(event)
+
+        guarded = RoutingMiddleware(app, scene.unit, lambda _scope: (D, "here"))
+        await guarded({"type": "http", "path": "/", "headers": []}, receive, send)
+        assert [one.get("status", one.get("body")) for one in sent] == [201, b"stored"]
+
+
 async def test_a_stream_is_decided_on_when_it_begins() -> None:
     async with (
         opened() as scene,

@@ -4,10 +4,12 @@ import asyncio
 import json
 import random
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.request
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +21,14 @@ from globaltable.server import listener
 from globaltable.server.config import Address
 from globaltable.server.core import NodeCore
 from globaltable.server.health import Health
+from globaltable.server.identities import Identity, Kind
 from globaltable.server.listener import REQUESTS_MAX, Listener
 from globaltable.server.measures import Measures
+from globaltable.server.security import TlsFiles
+from globaltable.server.tls import Certificates
 from globaltable.testing.cluster import free_ports
 from globaltable.topology import one_node_each, spread
+from tests.certificates import Pki
 from tests.simulation.disk import Platter, SimLog, SimTable
 
 
@@ -57,9 +63,9 @@ class _NothingCollected:
         return []
 
 
-def _listener(address: Address) -> Listener:
+def _listener(address: Address, certificates: Certificates | None = None) -> Listener:
     collector: Any = _NothingCollected()
-    return Listener(address, asyncio.get_running_loop(), _health(), collector)
+    return Listener(address, asyncio.get_running_loop(), _health(), collector, certificates)
 
 
 def _get(address: Address, path: str) -> tuple[int, str]:
@@ -137,3 +143,32 @@ async def test_an_address_in_use_is_refused_by_name(address: Address) -> None:
         pytest.raises(StorageError, match=str(address.port)),
     ):
         _listener(address).start()
+
+
+def _get_over_tls(port: int, ca: Path, chain: tuple[Path, Path] | None) -> int:
+    context = ssl.create_default_context(cafile=str(ca))
+    context.check_hostname = False
+    if chain is not None:
+        context.load_cert_chain(*chain)
+    url = f"https://127.0.0.1:{port}/healthz"
+    with urllib.request.urlopen(url, timeout=5, context=context) as answer:
+        return int(answer.status)
+
+
+async def test_beyond_loopback_only_who_shows_a_certificate_is_answered(
+    address: Address, tmp_path: Path
+) -> None:
+    pki = Pki(tmp_path)
+    certificates = Certificates(pki.node("a"), Identity("im", Kind.NODE, "a"))
+    one = _listener(Address("0.0.0.0", address.port), certificates)
+    client = TlsFiles(*pki.client("scrape").paths)
+    one.start()
+    try:
+        shown = (client.cert, client.key)
+        assert await asyncio.to_thread(_get_over_tls, address.port, client.ca, shown) == 200
+        with pytest.raises(OSError):
+            await asyncio.to_thread(_get_over_tls, address.port, client.ca, None)
+        with pytest.raises(OSError):
+            await asyncio.to_thread(_get, address, "/healthz")
+    finally:
+        await one.close()

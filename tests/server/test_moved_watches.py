@@ -182,6 +182,15 @@ class TestOfOneKey:
             node.tables.watches.take(watcher)
         assert (error.value.slot, error.value.group) == (SLOT, 1)
 
+    def test_one_that_comes_late_finds_all_in_the_history_though_the_row_is_gone(self) -> None:
+        cluster = Cluster()
+        cluster.change()
+        cluster.move()
+        node = Node(cluster)
+        node.follow(0)
+        watcher = node.tables.watches.add(NAME, True, [0], {0: 1})
+        assert _versions(node.tables.watches.take(watcher)) == [1]
+
     def test_it_goes_on_in_the_other_group_from_where_the_slot_came(self) -> None:
         cluster = Cluster()
         cluster.change()

@@ -111,8 +111,10 @@ class RoutingMiddleware:
             else:
                 await self._answer(scope, send, elsewhere)
         except GlobalTableError as error:
+            if guarded.has_started and isinstance(error, NotConfirmed):
+                return  # the lease ended after the answer had begun, which was confirmed before
             if guarded.has_started:
-                raise  # of the application, or of a confirmation that comes after its answer
+                raise  # the application's own
             await self._answer(scope, send, error)
 
     async def _answer(self, scope: Scope, send: Send, error: GlobalTableError) -> None:
