@@ -30,6 +30,7 @@ TITLES = [
     "Failover",
     "Reads",
     "Watchers",
+    "Overload",
     "Growth",
     "Conditions",
 ]
