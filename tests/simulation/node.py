@@ -94,7 +94,9 @@ class Life:
             rng=random.Random(luck),
             now=self.clock.time(),
         )
-        self.watches = Watches(self.core.serving)
+        self.watches = Watches(
+            self.core.serving, lambda group, error: self.driver.met_damage(group, error)
+        )
         self.driver = Driver(
             core=self.core,
             clock=self.clock,
