@@ -2,7 +2,8 @@
 
 GlobalTable is a model: the truth of each key, a replica that is behind it, a watch that delivers
 later still. Several resolves are under way at once, each of which is answered, or told of a
-failure, one question at a time.
+failure, one question at a time, and however late: the deadlines are the shell's, and a router
+that was paused is answered past them. So the age of a route counts from when its asking began.
 """
 
 from collections import deque
@@ -22,7 +23,7 @@ from hypothesis.stateful import (
 
 from globaltable.errors import ConnectFailed, NoQuorum, OutcomeUnknown, Unavailable
 from globaltable.model import Binding
-from globaltable.routing.config import parse
+from globaltable.routing.config import Layer, parse
 from globaltable.routing.context import NO_CONTEXT
 from globaltable.routing.resolution import Answer, Ask, Resolution, Resolving, Source, Verb
 from globaltable.routing.resolving import Resolver
@@ -45,6 +46,8 @@ unreachable = "provisional"
 [policies]
 new = { weighted = {} }
 """
+TTL_S = 10
+"""As the dimension has it."""
 KEYS = st.sampled_from(["k1", "k1", "k1", "k2"])
 UNITS = st.sampled_from("AB")
 
@@ -63,6 +66,7 @@ class Flight(NamedTuple):
     ask: Ask
     held_before: int
     """The version that was kept when it began."""
+    begun_s: float
 
 
 class Seal:
@@ -136,10 +140,15 @@ class Routed(RuleBasedStateMachine):
         if len(self.flights) < 4:
             held = self._version_kept(key)
             resolving = self.resolver.resolving("chat", key, NO_CONTEXT, self.now_s)
-            self._go_on(key, resolving, None, held)
+            self._go_on(key, resolving, None, held, self.now_s)
 
     def _go_on(
-        self, key: str, resolving: Resolving, answer: Answer | Exception | None, held: int
+        self,
+        key: str,
+        resolving: Resolving,
+        answer: Answer | Exception | None,
+        held: int,
+        begun_s: float,
     ) -> None:
         try:
             if answer is None:
@@ -149,16 +158,16 @@ class Routed(RuleBasedStateMachine):
             else:
                 ask = resolving.send(answer)
         except StopIteration as end:
-            self._check(key, end.value, held)
+            self._check(key, end.value, held, begun_s)
         except Unavailable:
             assert isinstance(answer, Exception), "refused though nobody failed"
         else:
-            self.flights.append(Flight(key, resolving, ask, held))
+            self.flights.append(Flight(key, resolving, ask, held, begun_s))
 
     @precondition(lambda self: self.flights)
     @rule(at=st.integers(0, 3))
     def a_question_is_answered(self, at: int) -> None:
-        key, resolving, ask, held = self.flights.pop(at % len(self.flights))
+        key, resolving, ask, held, begun_s = self.flights.pop(at % len(self.flights))
         binding: Binding | None
         match ask.verb:
             case Verb.READ:
@@ -177,19 +186,29 @@ class Routed(RuleBasedStateMachine):
                 assert unit is not None
                 binding = Binding(unit, version, 1, created)
                 self.provisional.pop(key, None)
-        self._go_on(key, resolving, Answer(binding), held)
+        self._go_on(key, resolving, Answer(binding), held, begun_s)
 
     @precondition(lambda self: self.flights)
     @rule(at=st.integers(0, 3), error=st.sampled_from([ConnectFailed, NoQuorum, OutcomeUnknown]))
     def a_question_fails(self, at: int, error: type[Exception]) -> None:
-        key, resolving, ask, held = self.flights.pop(at % len(self.flights))
+        key, resolving, ask, held, begun_s = self.flights.pop(at % len(self.flights))
         if error is OutcomeUnknown and ask.verb is not Verb.BIND:
             error = ConnectFailed
-        self._go_on(key, resolving, error("it failed"), held)
+        self._go_on(key, resolving, error("it failed"), held, begun_s)
+
+    @rule(key=KEYS)
+    def somebody_resolves_and_is_answered_soon(self, key: str) -> None:
+        # Other rules can do that, too, but seldom do: and most of what is to go wrong comes after.
+        under_way = len(self.flights)
+        self.somebody_resolves(key)
+        for _ in Verb:
+            if len(self.flights) > under_way:
+                self.a_question_is_answered(under_way)
+        assert len(self.flights) == under_way, "it asked a question twice"
 
     # --- what is promised ------------------------------------------------------------------------
 
-    def _check(self, key: str, told: Resolution, held: int = 0) -> None:
+    def _check(self, key: str, told: Resolution, held: int = 0, begun_s: float = 0.0) -> None:
         route = told.route
         assert (route.dimension, route.key) == ("chat", key)
         if told.source is Source.PROVISIONAL:
@@ -205,8 +224,11 @@ class Routed(RuleBasedStateMachine):
             assert pair[1] > held
         elif self.truth[key].unit is not None:
             assert route.version >= held, "it went back to an older version"
-        if told.source in (Source.CACHE, Source.READ, Source.CREATED):
-            assert route.expires_at_s > self.now_s - 120
+        if told.source is Source.CACHE:
+            assert route.expires_at_s > self.now_s, "it had expired"
+        elif told.source in (Source.READ, Source.CREATED):
+            assert route.expires_at_s >= int(begun_s + TTL_S), "it is older than its question"
+        assert route.expires_at_s <= self.now_s + TTL_S, "it lives longer than any may"
 
     @invariant()
     def what_is_kept_has_been_said(self) -> None:
@@ -246,8 +268,37 @@ class Proposing(Resolver):
         return told._replace(route=told.route._replace(unit=unit))
 
 
+class Unrenewed(Resolver):
+    """Answers with what was kept of a version, when that is what it was told."""
+
+    def _learnt(self, dimension, key, binding, asked_s, source):  # type: ignore[no-untyped-def]
+        known = self.cache.last_known(dimension.name, key)
+        told = super()._learnt(dimension, key, binding, asked_s, source)
+        if known is None or known.route.version != told.route.version:
+            return told
+        return told._replace(route=known.route, header=known.header)
+
+
+class Late(Resolver):
+    """Lets what it hands out live for longer than the dimension says."""
+
+    @staticmethod
+    def _route(dimension, key, unit, version, asked_s):  # type: ignore[no-untyped-def]
+        return Route(dimension.name, key, unit, version, int(asked_s + 2 * dimension.ttl_s))
+
+
+class Hoarding(Resolver):
+    """Answers with what was kept, expired or not, without asking."""
+
+    def at_once(self, dimension, key, context, now_s):  # type: ignore[no-untyped-def]
+        known = self.cache.last_known(dimension, key)
+        if known is None:
+            return super().at_once(dimension, key, context, now_s)
+        return Resolution(known.route, Layer.L2, Source.CACHE, known.header)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("mutant", [Believing, Forgetful, Proposing])
+@pytest.mark.parametrize("mutant", [Believing, Forgetful, Proposing, Unrenewed, Late, Hoarding])
 def test_what_is_left_out_is_noticed(mutant: type[Resolver]) -> None:
     class Mutated(Routed):
         resolver_type = mutant
