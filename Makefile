@@ -18,9 +18,12 @@ demo: $(INSTALLED)  ## start three regions, race, kill one, check every binding
 example: $(INSTALLED)  ## instant messaging in three units: kill one, move chats, check every message
 	$(BIN)/python -m examples.im
 
-test: $(INSTALLED)  ## all tests but those marked slow
-	$(BIN)/python -m pytest -q -m "not slow and not cluster" -n 2
-	$(BIN)/python -m pytest -q -m "not slow and cluster"
+test: $(INSTALLED)  ## all tests but those marked long or slow
+	$(BIN)/python -m pytest -q -m "not cluster and not long and not slow" -n 2
+	$(BIN)/python -m pytest -q -m "cluster and not long and not slow"
+
+test-long: $(INSTALLED)  ## the tests marked long, as CI does too
+	$(BIN)/python -m pytest -q -m "long and not slow"
 
 test-slow: $(INSTALLED)  ## the tests marked slow
 	$(BIN)/python -m pytest -q -m slow

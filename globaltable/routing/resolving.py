@@ -13,8 +13,8 @@ Invariants:
 * A header is signed for what GlobalTable has said since, and lives from before the question. It may
   be old all the same, for a replica or a watch may be behind: what a unit may serve is for its own
   fence to say. What is gone on with past its expiry is not signed anew.
-* A route lives for `ttl_s` from when its asking began, never longer. If the answers took longer than
-  that, it has expired when it is handed out; what comes of the cache has not.
+* A route lives for `ttl_s` from when its asking began, never longer. If the answers took longer
+  than that, it has expired when it is handed out; what comes of the cache has not.
 """
 
 import zlib

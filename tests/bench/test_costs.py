@@ -107,6 +107,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_starts(
 
 @pytest.mark.slow
 @pytest.mark.cluster
+@pytest.mark.long
 def test_all_kinds_are_measured_on_real_nodes(tmp_path: Path) -> None:
     file = tmp_path / "costs.json"
     words = ["--seconds", "1", "--callers", "6,60", "--sessions", "2000", "--groups", "3,12"]

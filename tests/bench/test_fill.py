@@ -58,6 +58,7 @@ def test_a_directory_that_holds_something_is_not_filled(tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 def test_its_nodes_serve_what_was_filled_and_bind_none_of_it_again(tmp_path: Path) -> None:
     sessions = 3 * BATCH_OPS + 1
     cluster = LocalCluster(groups=GROUPS, tables=(TABLE,), directory=tmp_path)

@@ -20,7 +20,7 @@ from globaltable.bench.network import NetworkError, RoundTrips, open_network, pi
 from globaltable.testing.ways import Way
 
 WHY_NOT: Final = namespaces.why_not()
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 needs_namespaces = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "possible")
 NEAR_MS: Final = 20.0
 FAR_MS: Final = 120.0

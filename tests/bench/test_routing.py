@@ -82,6 +82,7 @@ def test_goals_are_held_against_what_was_measured(
 
 @pytest.mark.slow
 @pytest.mark.cluster
+@pytest.mark.long
 def test_push_is_measured_and_written_down(tmp_path: Path) -> None:
     path = tmp_path / "push.json"
     few = ["--clients", "20", "--processes", "2", "--moves", "3", "--pause", "0.3"]

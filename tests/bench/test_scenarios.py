@@ -98,6 +98,7 @@ def test_where_one_region_leads_everything_all_groups_are_soonest() -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 @pytest.mark.slow
 def test_new_sessions_are_measured_from_each_region_of_real_nodes() -> None:
     """Leaders are dealt out in turn, so that minted keys and given ones differ."""

@@ -159,6 +159,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 class TestCommand:
     def test_it_prints_a_section_that_the_file_takes(self, cluster: LocalCluster) -> None:
         command = [sys.executable, "-m", "globaltable", "plan", "--config"]

@@ -14,7 +14,7 @@ import pytest
 import globaltable
 from globaltable.cli.main import run
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 EXAMPLE = Path(globaltable.__file__).parent.parent / "routing.example.toml"
 READY_S = 30.0

@@ -25,7 +25,7 @@ from globaltable.v1 import admin_pb2_grpc as pb_grpc
 from tests.backup.samples import read
 from tests.cluster.sessions import TABLE, Writer, connect, race, wait_equal
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 SESSIONS = 400
 LIMITS = Limits(flush_ops=100)

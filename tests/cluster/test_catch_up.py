@@ -9,7 +9,7 @@ from globaltable.server.config import Limits, Timeouts
 from globaltable.testing import LocalCluster
 from tests.cluster.sessions import Writer, leader_of, race, wait_equal
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 LIMITS = Limits(log_entries_per_group=64, flush_ops=500, snapshot_chunk_bytes=2_048)
 TIMEOUTS = Timeouts(flush_interval_s=0.2)

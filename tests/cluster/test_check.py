@@ -21,7 +21,7 @@ from globaltable.wire.rows import Row, decode_row, encode_row
 from tests.cluster.sessions import TABLE, Writer, race, wait_equal
 from tests.cluster.test_backup import command
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 SESSIONS = 300
 _GENERATION_BYTES: Final = 4

@@ -13,7 +13,7 @@ from globaltable.server.config import Config, InjectedLatency, Placement
 from globaltable.testing import LocalCluster
 from tests.cluster.sessions import TABLE, connect
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 PAIRS_MS = {frozenset("ab"): 4.0, frozenset("bc"): 40.0, frozenset("ac"): 90.0}
 ROUND_TRIPS = RoundTrips(0.0, PAIRS_MS)

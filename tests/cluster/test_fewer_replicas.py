@@ -7,7 +7,7 @@ from globaltable.model import qualified_name
 from globaltable.testing import LocalCluster
 from tests.cluster.sessions import TABLE, race
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.slow]
 
 REGIONS = ("a", "b", "c", "d", "e")
 

@@ -5,7 +5,7 @@ import pytest
 from globaltable.testing import LocalCluster
 from tests.cluster.sessions import connect, leader_of, race, wait_equal
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.long, pytest.mark.slow]
 
 REGIONS = ("a", "b", "c", "d", "e")
 

@@ -16,7 +16,7 @@ from globaltable.testing import LocalCluster
 from tests.cluster.growing import ask, joiner, run, until
 from tests.cluster.test_backup import command, told
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 EU = GeoConfig(Geo("eu", ("a", "b", "c"), ("eu.*",)), groups=2, leader="b")
 TABLES = ("im.session", "eu.session")

@@ -23,7 +23,7 @@ from globaltable.routing.signatures import Algorithm, KeyTerms, RootSecret
 from globaltable.routing.verified import VerifiedHeaders
 from globaltable.testing import LocalCluster
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 ROOT: Final = RootSecret(b"r" * 32)
 QUICK: Final = Rotation(Algorithm.ED25519, Schedule(sign_s=40_000, publish_ahead_s=2))

@@ -14,7 +14,7 @@ from globaltable.server.config_file import render
 from globaltable.testing import LocalCluster
 from tests.cluster.sessions import connect, leader_of, wait_equal
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 
 def _start(config: Path, region: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from globaltable.testing.cluster import free_ports
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 
 def test_clients_are_told_where_a_node_is_reached_and_served_where_it_listens(

@@ -10,7 +10,7 @@ from globaltable.testing import LocalCluster
 from tests.cluster.growing import ask, joiner, run, until
 from tests.cluster.sessions import Writer, connect
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 
 def _holders(cluster: LocalCluster, regions: str) -> list[set[str]]:

@@ -17,7 +17,7 @@ from globaltable.v1 import globaltable_pb2 as pb
 from tests.cluster.damage import flip
 from tests.cluster.sessions import connect, race, wait_equal
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 GROUPS = 2
 GROUP = 1

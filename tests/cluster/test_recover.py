@@ -18,7 +18,7 @@ from tests.cluster.growing import Joiner, ask, joiner, until
 from tests.cluster.sessions import TABLE, Writer, connect, race, wait_equal
 from tests.cluster.test_backup import command, told
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 SESSIONS = 300
 REALLY = ("--yes-i-may-lose-writes", "local")

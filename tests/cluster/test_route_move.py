@@ -26,7 +26,7 @@ from globaltable.routing.fence import Verdict
 from globaltable.routing.lease import control_key
 from globaltable.testing import LocalCluster
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 KEYS = [f"t{number % 2}:{number}" for number in range(20)]
 LEASE_S = 1.0

@@ -36,7 +36,7 @@ from globaltable.testing import LocalCluster
 from globaltable.v1 import routing_pb2 as pb
 from globaltable.v1 import routing_pb2_grpc as pb_grpc
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 PATIENCE_S = 20.0
 TABLES = ("routing.chat", "routing.room", "routing.meta")

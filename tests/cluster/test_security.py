@@ -39,7 +39,7 @@ from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 from tests.certificates import Pki
 from tests.cluster.growing import ask, joiner, until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 TABLE = "im.session"
 SECURITY = Security(

@@ -12,7 +12,7 @@ from globaltable.model import qualified_name
 from globaltable.testing import LocalCluster
 from tests.cluster.sessions import TABLE, Writer
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

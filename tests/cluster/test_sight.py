@@ -24,7 +24,7 @@ from globaltable.server.config import Address
 from globaltable.server.metrics.declared import METRICS, Kind
 from globaltable.testing.cluster import LocalCluster, free_ports
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 TABLE = "im.session"
 SERVING = health_pb2.HealthCheckResponse.SERVING

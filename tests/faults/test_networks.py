@@ -15,7 +15,7 @@ from tests.faults import emulator
 from tests.faults.emulator import Emulator
 from tests.faults.recovery import wait_recovered
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 
 class Relayed(NamedTuple):

@@ -14,7 +14,7 @@ from tests.faults import full_disk
 from tests.faults.kills import applied, is_needed
 from tests.faults.recovery import held, wait_recovered
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 SMALL = Limits(log_entries_per_group=16, flush_ops=200, snapshot_chunk_bytes=1_024)
 ROWS = 1_000

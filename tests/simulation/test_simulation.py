@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,13 +15,14 @@ from tests.simulation.schedule import FAULT_SECONDS, LEADER, Fault, Schedule, de
 from tests.simulation.seeds import run_seeds
 from tests.simulation.world import run
 
-SEEDS = 300
+SEEDS = 150
 ROOT = Path(__file__).parents[2]
 
 
-def test_seeds() -> None:
+@pytest.mark.parametrize("start", [0, pytest.param(SEEDS, marks=pytest.mark.long)])
+def test_seeds(start: int) -> None:
     snapshots = rebuilds = steps = moves = reclaims = 0
-    for result in run_seeds(range(SEEDS), jobs=2):
+    for result in run_seeds(range(start, start + SEEDS), jobs=2):
         schedule = draw(result.seed)
         assert result.violation is None, report(schedule, result, 80)
         snapshots += result.installs
@@ -28,8 +30,8 @@ def test_seeds() -> None:
         steps += result.member_changes
         moves += result.slot_moves
         reclaims += result.reclaims
-    bites = snapshots > 50 and rebuilds > 20 and steps > 150 and moves > 60 and reclaims > 10
-    assert bites, "the schedules have lost their bite"
+    bites = snapshots > 25 and rebuilds > 10 and steps > 75 and moves > 30 and reclaims > 5
+    assert bites, (snapshots, rebuilds, steps, moves, reclaims, "schedules have lost their bite")
 
 
 def test_a_schedule_survives_being_printed() -> None:
