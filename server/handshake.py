@@ -8,15 +8,19 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from globaltable.errors import ProtocolError
+from globaltable.server.directories import Shown
+from globaltable.store.identity import DirectoryId
 from globaltable.wire.packing import pack, unpack
 
 MAGIC: Final = "globaltable"
-PROTOCOL_VERSION: Final = 3
+PROTOCOL_VERSION: Final = 4
 HELLO_BYTES_MAX: Final = 1_024
 SINCE_UNKNOWN: Final = -1
 """Of a node that joins: it has no data, and so cannot be one that was removed."""
 REMOVED_PREFIX: Final = "removed: "
 """Begins the reason for which a node is refused for good."""
+LOST_PREFIX: Final = "lost: "
+"""Begins the reason for which a node is refused that has lost its disk."""
 
 
 class Hello(NamedTuple):
@@ -26,6 +30,8 @@ class Hello(NamedTuple):
     reason to refuse a peer, for a file is changed on one node after the other; but leadership is
     not handed to it by preference (`globaltable.group`). `since` is the version of the topology
     that added it: a removed node whose name was given to another is not taken for that one.
+    `directory` and `founds` are as in `store.identity`; empty of one that has none yet, and carries
+    words of the topology only.
     """
 
     magic: str
@@ -36,17 +42,27 @@ class Hello(NamedTuple):
     incarnation: int
     plan: int
     since: int
+    directory: str = ""
+    founds: bool = False
 
 
 def encode_hello(
-    cluster: str, node: str, to: str, incarnation: int, plan: int = 0, since: int = 0
+    cluster: str,
+    node: str,
+    to: str,
+    incarnation: int,
+    plan: int = 0,
+    since: int = 0,
+    directory: DirectoryId | None = None,
 ) -> bytes:
-    return pack(Hello(MAGIC, PROTOCOL_VERSION, cluster, node, to, incarnation, plan, since))
+    own = directory or ("", False)
+    hello = Hello(MAGIC, PROTOCOL_VERSION, cluster, node, to, incarnation, plan, since, *own)
+    return pack(hello)
 
 
 def decode_hello(body: bytes) -> Hello:
     fields = unpack(body)
-    kinds = [str, int, str, str, str, int, int, int]
+    kinds = [str, int, str, str, str, int, int, int, str, bool]
     if type(fields) is not list or [type(value) for value in fields] != kinds:
         raise ProtocolError("not a handshake")
     return Hello(*fields)
@@ -59,10 +75,12 @@ def check_hello(
     node: str,
     expected: Mapping[str, int],
     why_removed: Callable[[str, int], str] = lambda name, since: "",
+    why_lost: Callable[[Shown], str] = lambda shown: "",
 ) -> None:
     """Raise `ProtocolError`, saying why, unless `hello` comes from one of `expected`, whose values
     are the topology's versions since which they are in it. `why_removed` says of a name and such a
-    version why that node is refused for good, if it is."""
+    version why that node is refused for good, if it is; `why_lost`, last, of what one shows of its
+    directory."""
     if hello.magic != MAGIC:
         raise ProtocolError(f"magic {hello.magic!r} is not {MAGIC!r}")
     if hello.version != PROTOCOL_VERSION:
@@ -83,3 +101,8 @@ def check_hello(
             f"node {hello.node!r} is in the topology since version {hello.since}, here since "
             f"{expected[hello.node]}"
         )
+    if hello.since == SINCE_UNKNOWN:
+        return
+    lost = why_lost(Shown(hello.node, hello.since, hello.directory, hello.founds))
+    if lost:
+        raise ProtocolError(LOST_PREFIX + lost)

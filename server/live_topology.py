@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from globaltable.errors import ProtocolError
+from globaltable.server.directories import Directories
 from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
 from globaltable.store import known_topology
 from globaltable.store.known_topology import Known
@@ -33,16 +34,21 @@ class LiveTopology:
         node: str,
         directory: Path,
         known: Known,
+        directories: Directories,
         tell: Callable[[str, bytes], None],
         peers: Callable[[], Iterable[str]],
         on_change: Callable[[Topology, Topology], None],
         on_plan: Callable[[str, int], None],
+        on_lost: Callable[[str], None],
     ) -> None:
         """`tell` says something to one peer; `peers` are the connected; `on_plan` hears of the
-        digest of who should lead each group, as a peer has it now."""
+        digest of who should lead each group, as a peer has it now; `on_lost`, why this node must
+        not go on from the directory it has."""
         self._node = node
         self._directory = directory
         self._known = known
+        self._directories = directories
+        self._on_lost = on_lost
         self._tell = tell
         self._peers = peers
         self._on_change = on_change
@@ -98,7 +104,10 @@ class LiveTopology:
     def hear(self, peer: str, body: bytes) -> None:
         """A peer's word. Raises `ProtocolError` if it is none."""
         word = decode_word(body)
-        news = False
+        news, lost = self._directories.hear(word.met)
+        if lost:
+            self._on_lost(lost)
+            return
         for group, version in word.settled.items():
             if version > self.settled_by(group) and group < len(self.newest.groups):
                 self._settled[group] = version
@@ -124,5 +133,6 @@ class LiveTopology:
         self._tell(peer, self._word(""))
 
     def _word(self, text: str) -> bytes:
-        newest = self.newest
-        return encode_word(TopologyWord(newest.version, newest.plan_digest, self._settled, text))
+        newest, met = self.newest, self._directories.met
+        word = TopologyWord(newest.version, newest.plan_digest, self._settled, text, met)
+        return encode_word(word)

@@ -35,6 +35,7 @@ from globaltable.server.admin import ADMIN_SERVICE_NAME, AdminService
 from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Address, Config
 from globaltable.server.core import NodeCore, ReplicaFailure, Turn
+from globaltable.server.directories import Directories, Shown
 from globaltable.server.driver import Driver, tell
 from globaltable.server.live_topology import LiveTopology
 from globaltable.server.logs import configure_logs
@@ -109,6 +110,8 @@ class Node:
             now=self._loop.time(),
             founding=start.known.founding.groups if start.known.founding is not None else (),
         )
+        since = next(n.since for n in (*topology.nodes, *topology.removed) if n.name == name)
+        self._directories = Directories(directory, name, since, start.directory)
         self._links = PeerLinks(
             cluster=config.fence,
             node=self._name,
@@ -119,7 +122,10 @@ class Node:
             on_payload=self._on_payload,
             on_up=lambda peer: self._on_link(peer, True),
             on_down=lambda peer: self._on_link(peer, False),
-            since=next(n.since for n in (*topology.nodes, *topology.removed) if n.name == name),
+            since=since,
+            directory=start.directory,
+            why_lost=self._meet,
+            on_lost=self._on_lost,
             on_topology=self._on_topology,
             on_removed=self._on_refused,
             why_removed=self._why_removed,
@@ -132,10 +138,12 @@ class Node:
             node=name,
             directory=directory,
             known=start.known,
+            directories=self._directories,
             tell=self._links.tell_topology,
             peers=lambda: self._links.connections,
             on_change=self._on_new_topology,
             on_plan=self._on_plan,
+            on_lost=self._on_lost,
         )
         self._links.set_peers(self._peers_of(topology))
         self._want_members()
@@ -408,6 +416,23 @@ class Node:
             self._fail(error)
         except StorageError as error:
             self._fail(error)
+
+    def _meet(self, shown: Shown) -> str:
+        """Asked in the handshake: why a peer is refused that shows this of itself."""
+        known = self._directories.met
+        try:
+            reason = self._directories.meet(shown)
+        except StorageError as error:
+            self._fail(error)
+            raise ProtocolError("this node fails") from error
+        if self._directories.met is not known:
+            # Who has never met it knows of it by this.
+            self._loop.call_soon(self._live.tell_all)
+        return reason
+
+    def _on_lost(self, reason: str) -> None:
+        """This node's disk was lost, it is told: it must not go on as if it never had served."""
+        self._fail(ConfigError(reason))
 
     def _on_plan(self, peer: str, plan: int) -> None:
         before = self._links.has_same_plan(peer)

@@ -22,15 +22,18 @@ import structlog
 from globaltable import limits
 from globaltable.errors import ProtocolError
 from globaltable.server.delay import DelayLine
+from globaltable.server.directories import Shown
 from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import (
     HELLO_BYTES_MAX,
+    LOST_PREFIX,
     REMOVED_PREFIX,
     check_hello,
     decode_hello,
     encode_hello,
 )
 from globaltable.server.round_trip import RoundTrip
+from globaltable.store.identity import DirectoryId
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 UNKNOWN_CONNECTIONS_MAX: Final = 64
@@ -115,16 +118,24 @@ class _Link(asyncio.Protocol):
             self.send(FrameKind.PONG, body)
         elif kind is FrameKind.PONG:
             self._peers.on_pong(self, body)
+        elif kind is FrameKind.REFUSE:
+            # The other end has looked at what this one showed of itself only now.
+            self._on_refused(self.peer, body)
         else:
             raise ProtocolError(f"{kind.name} after the handshake")
 
+    def _on_refused(self, by: str, body: bytes) -> None:
+        reason = body.decode(errors="replace")
+        log.warning("peer refuses this node", peer=by, reason=reason)
+        if by and reason.startswith(REMOVED_PREFIX):
+            self._peers.on_removed(by, reason.removeprefix(REMOVED_PREFIX))
+        elif by and reason.startswith(LOST_PREFIX):
+            self._peers.on_lost(reason.removeprefix(LOST_PREFIX))
+        self.close()
+
     def _on_handshake(self, kind: FrameKind, body: bytes) -> None:
         if kind is FrameKind.REFUSE:
-            reason = body.decode(errors="replace")
-            log.warning("peer refuses this node", peer=self._expected, reason=reason)
-            if self._expected and reason.startswith(REMOVED_PREFIX):
-                self._peers.on_removed(self._expected, reason.removeprefix(REMOVED_PREFIX))
-            self.close()
+            self._on_refused(self._expected, body)
             return
         if kind is not FrameKind.HELLO:
             raise ProtocolError(f"{kind.name} before the handshake")
@@ -210,6 +221,9 @@ class PeerLinks:
         on_topology: Callable[[str, bytes], None] = lambda peer, body: None,
         on_removed: Callable[[str, str], None] = lambda peer, reason: None,
         why_removed: Callable[[str, int], str] = lambda name, since: "",
+        directory: DirectoryId | None = None,
+        why_lost: Callable[[Shown], str] = lambda shown: "",
+        on_lost: Callable[[str], None] = lambda reason: None,
         ping_interval_s: float = 1.0,
         idle_timeout_s: float = 5.0,
         frame_bytes_max: int = limits.FRAME_BYTES_MAX,
@@ -217,7 +231,9 @@ class PeerLinks:
         client_ssl: ssl.SSLContext | None = None,
     ) -> None:
         """`on_topology` is told of what a peer says of the topology; `on_removed` that a peer
-        refuses this node for good, and why; `why_removed` is asked whether to do so."""
+        refuses this node for good, and why; `why_removed` is asked whether to do so. `directory` is
+        shown to peers, `why_lost` asked of what they show, and `on_lost` told if one refuses this
+        node's."""
         self._cluster = cluster
         self._node = node
         self._incarnation = incarnation
@@ -227,6 +243,9 @@ class PeerLinks:
         self._addresses = dict(peers)
         self.on_topology = on_topology
         self.on_removed = on_removed
+        self._directory = directory
+        self._why_lost = why_lost
+        self.on_lost = on_lost
         self._why_removed = why_removed
         self.on_payload = on_payload
         self._on_up = on_up
@@ -357,7 +376,13 @@ class PeerLinks:
 
     def hello(self, to: str) -> bytes:
         return encode_hello(
-            self._cluster, self._node, to, self._incarnation, self._plan, self._since
+            self._cluster,
+            self._node,
+            to,
+            self._incarnation,
+            self._plan,
+            self._since,
+            self._directory,
         )
 
     def check(self, hello: Any, expected: str) -> None:
@@ -370,6 +395,7 @@ class PeerLinks:
             node=self._node,
             expected={expected: known.get(expected, -1)} if expected else callers,
             why_removed=self._why_removed,
+            why_lost=self._why_lost,
         )
 
     def established(self, link: _Link) -> None:

@@ -9,7 +9,8 @@ Invariant: the topology is kept on disk before a replica is started by it.
 
 import asyncio
 import random
-from typing import NamedTuple
+import secrets
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -20,10 +21,13 @@ from globaltable.server.handshake import SINCE_UNKNOWN
 from globaltable.server.peers import Peer, PeerLinks
 from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
 from globaltable.store import identity, known_topology
+from globaltable.store.identity import DirectoryId
 from globaltable.store.known_topology import Known
 from globaltable.topology import Topology
 from globaltable.topology_change import differences, same_members
 from globaltable.wire.topologies import decode_topology
+
+_ID_BYTES: Final = 8
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +38,7 @@ class Start(NamedTuple):
     """The descriptor that holds the data directory."""
     is_fresh: bool
     """This node founds its cluster, or believes so: its directory was empty."""
+    directory: DirectoryId
 
 
 def begin(config: Config, name: str) -> Start:
@@ -46,10 +51,10 @@ def begin(config: Config, name: str) -> Start:
     known = Known(founded, founded) if kept is None else _reconciled(kept, founded)
     require_same_geos(known.newest, config)
     _require_present(known.newest, name, own)
-    lock = _claim(config, own, known.newest)
+    lock = _claim(config, own, known.newest, founds=True)
     if known != kept:
         known_topology.keep(own.data_dir, known)
-    return Start(known, lock, is_fresh)
+    return Start(known, lock, is_fresh, _directory_id(own))
 
 
 def _reconciled(kept: Known, founded: Topology) -> Known:
@@ -118,14 +123,21 @@ def _require_present(topology: Topology, name: str, own: NodeConfig) -> None:
         )
 
 
-def _claim(config: Config, own: NodeConfig, topology: Topology) -> int:
+def _claim(config: Config, own: NodeConfig, topology: Topology, *, founds: bool) -> int:
     return identity.claim(
         own.data_dir,
         cluster=config.fence,
         node=own.name,
         groups=len(topology.groups),
         slots=topology.slots,
+        fresh=DirectoryId(secrets.token_hex(_ID_BYTES), founds),
     )
+
+
+def _directory_id(own: NodeConfig) -> DirectoryId:
+    found = identity.directory_id(own.data_dir)
+    assert found is not None, "it was claimed"
+    return found
 
 
 async def begin_joining(config: Config, name: str) -> Start:
@@ -141,9 +153,9 @@ async def begin_joining(config: Config, name: str) -> Start:
     require_same_geos(topology, config)
     _require_present(topology, name, own)
     known = Known(topology, None)
-    lock = _claim(config, own, topology)
+    lock = _claim(config, own, topology, founds=False)
     known_topology.keep(own.data_dir, known)
-    return Start(known, lock, is_fresh=False)
+    return Start(known, lock, False, _directory_id(own))
 
 
 class _Joining:
@@ -181,7 +193,7 @@ class _Joining:
             await self._links.close()
 
     def _ask(self, peer: str) -> None:
-        self._links.tell_topology(peer, encode_word(TopologyWord(0, 0, {}, "")))
+        self._links.tell_topology(peer, encode_word(TopologyWord(0, 0, {}, "", {})))
 
     def _on_topology(self, peer: str, body: bytes) -> None:
         word = decode_word(body)

@@ -80,7 +80,7 @@ def make_plan(
         else:
             raise Unavailable(
                 f"the round trip between {' and '.join(sorted(pair))} is not known: no node that "
-                "answers has measured it; start them, or put it into the file"
+                "answers has measured it; start them, or have a file that says it (--config)"
             )
     round_trips = RoundTrips(max(pairs.values()), pairs)
     region_of = topology.region_of

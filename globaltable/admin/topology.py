@@ -17,7 +17,7 @@ from globaltable.errors import (
     OutcomeUnknown,
     Rejected,
 )
-from globaltable.topology import Group, Topology
+from globaltable.topology import Group, Node, Topology
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.v1 import admin_pb2_grpc as pb_grpc
 from globaltable.wire.topologies import decode_topology
@@ -58,6 +58,19 @@ class ClusterProgress(NamedTuple):
             if group.leader != wanted[group.wanted.number]
             and wanted[group.wanted.number] not in self.silent
         ]
+
+    def waits_for(self, group: GroupProgress) -> str:
+        """What a group waits for, a drained leader's hand-over too; empty if nothing."""
+        if not group.waits_for and group.wanted.number in self.led_by_drained():
+            to = self.topology.preferred(group.wanted)
+            return f"{group.leader}, which is drained, to hand over to {to}"
+        return group.waits_for
+
+    @property
+    def leaving(self) -> list[Node]:
+        """Nodes that were removed, and that a group still has for a member."""
+        members = {name for group in self.groups for name in (*group.voters, *group.learners)}
+        return [node for node in self.topology.removed if node.name in members]
 
     def led_by_drained(self) -> list[int]:
         """Groups whose leader is drained though another could lead."""

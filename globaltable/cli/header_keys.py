@@ -70,7 +70,7 @@ def list_keys(
             except Corrupt as error:
                 print(f"globaltable: {error}", file=sys.stderr)
     now_s = time.time()
-    table = Table("KEY", "ALGORITHM", "SIGNS FROM", "UNTIL", "COUNTS UNTIL", "NOW", box=None)
+    table = Table("KEY", "ALGORITHM", "SIGNS FROM, UTC", "UNTIL", "COUNTS UNTIL", "NOW", box=None)
     for record in sorted(found, key=lambda one: one.key_id):
         times = (record.not_before_s, record.sign_until_s, record.verify_until_s)
         state = _state(record, now_s)

@@ -18,6 +18,7 @@ from globaltable.cli.options import ENDPOINTS_DEFAULT, Endpoints, addresses_of
 
 if TYPE_CHECKING:
     from globaltable.admin.topology import ClusterProgress
+    from globaltable.topology import Node
     from globaltable.v1 import admin_pb2 as pb
 
 LOOK_PERIOD_S: Final = 0.3
@@ -247,8 +248,15 @@ def record(now: "ClusterProgress") -> dict[str, Any]:
             }
             for node in now.topology.nodes
         ],
+        "leaving": [node.name for node in now.leaving],
         "groups": [
-            {"group": g.wanted.number, **_standing(g), "waits_for": g.waits_for} for g in now.groups
+            {
+                "group": g.wanted.number,
+                "geo": g.wanted.geo,
+                **_standing(g),
+                "waits_for": now.waits_for(g),
+            }
+            for g in now.groups
         ],
     }
 
@@ -260,26 +268,37 @@ def _nodes(now: "ClusterProgress") -> Table:
     for node in now.topology.nodes:
         held = sum(node.name in (*g.voters, *g.learners) for g in now.groups)
         leads = sum(g.leader == node.name for g in now.groups)
-        states = ["reads only"] if node.learner else []
-        states += ["drained"] if node.drained else []
-        states += ["does not answer"] if node.name in now.silent else []
-        state = ", ".join(states) or "up"
+        state = state_of(node, now)
         table.add_row(node.name, node.region, node.peer, node.client, str(held), str(leads), state)
+    for node in now.leaving:
+        held = sum(node.name in (*g.voters, *g.learners) for g in now.groups)
+        leads = sum(g.leader == node.name for g in now.groups)
+        row = (node.name, node.region, node.peer, node.client, str(held), str(leads), "leaving")
+        table.add_row(*row)
     return table
+
+
+def state_of(node: "Node", now: "ClusterProgress") -> str:
+    states = ["reads only"] if node.learner else []
+    states += ["drained"] if node.drained else []
+    states += ["does not answer"] if node.name in now.silent else []
+    return ", ".join(states) or "up"
 
 
 def _groups(now: "ClusterProgress") -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for title in ("GROUP", "LEADER", "MEMBERS", "WANTED", "WAITS FOR"):
+    geos = ("GEO",) if now.topology.geos else ()
+    for title in ("GROUP", *geos, "LEADER", "MEMBERS", "WANTED", "WAITS FOR"):
         table.add_column(title)
     for group in now.groups:
         wanted = _members(group.wanted.replicas, group.wanted.learners)
         members = _members(group.voters, group.learners)
         table.add_row(
             str(group.wanted.number),
+            *((group.wanted.geo or "(default)",) if geos else ()),
             group.leader or "none",
             members,
             wanted if wanted != members else "the same",
-            group.waits_for or "nothing",
+            now.waits_for(group) or "nothing",
         )
     return table

@@ -1,6 +1,7 @@
 """`globaltable rebuild`: verify what a stopped node has stored, and discard what is damaged."""
 
 import os
+import secrets
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -146,6 +147,7 @@ def _discard_all(loaded: "Config", own: "NodeConfig") -> None:
             node=own.name,
             groups=_groups(loaded, own),
             slots=loaded.slots,
+            directory_id=secrets.token_hex(8),
         )
     finally:
         os.close(lock)

@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from globaltable.cli.exits import ExitStatus
+from globaltable.cli.member import state_of
 from globaltable.cli.options import ENDPOINTS_DEFAULT, AsJson, Endpoints, addresses_of
 from globaltable.errors import GlobalTableError
 
 if TYPE_CHECKING:
+    from globaltable.admin.topology import ClusterProgress
     from globaltable.client import GroupStatus, Status
 
 
@@ -23,10 +25,12 @@ def status(
     ] = 2.0,
     as_json: AsJson = False,
 ) -> None:
-    """Print what each node knows of itself, its peers and its groups.
+    """Print what each node knows of itself, its peers and its groups; what is under way.
 
     Exit status 3 if no node answers, or a group has no leader that any of them knows.
     """
+    from globaltable.admin.topology import look
+
     statuses: dict[str, Status] = {}
     for address in addresses_of(endpoints):
         try:
@@ -38,9 +42,12 @@ def status(
             print(json.dumps({"address": address, **_plain(one)}))
     elif statuses:
         console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-        console.print(_nodes(statuses))
+        now = look([*statuses])
+        console.print(_nodes(statuses, now))
         console.print()
         console.print(_groups(statuses))
+        for line in _under_way(now):
+            print(line)
     led = {g.group for one in statuses.values() for g in one.groups if g.leader_region}
     wanted = {g.group for one in statuses.values() for g in one.groups}
     if not statuses or led != wanted:
@@ -67,9 +74,22 @@ def _plain(value: Any) -> Any:
     return getattr(value, "name", value)
 
 
-def _nodes(statuses: "dict[str, Status]") -> Table:
+def _under_way(now: "ClusterProgress") -> list[str]:
+    """What the cluster is about, beside serving."""
+    lines = [
+        f"group {group.wanted.number} waits for {waits_for}"
+        for group in now.groups
+        if (waits_for := now.waits_for(group))
+    ]
+    lines += [f"{node.name} is leaving" for node in now.leaving]
+    if lines:
+        lines.insert(0, f"\nunder way, to version {now.topology.version} of the topology:")
+    return lines
+
+
+def _nodes(statuses: "dict[str, Status]", now: "ClusterProgress") -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for title in ("NODE", "REGION", "ADDRESS", "UP", "LEADS", "PEERS"):
+    for title in ("NODE", "REGION", "ADDRESS", "UP", "STATE", "LEADS", "PEERS"):
         table.add_column(title)
     for address, one in statuses.items():
         led = sum(group.role.name == "LEADER" for group in one.groups)
@@ -80,7 +100,14 @@ def _nodes(statuses: "dict[str, Status]") -> Table:
             for peer in one.peers
         )
         leads = f"{led} of {len(one.groups)}"
-        table.add_row(one.node, one.region, address, f"{one.uptime_s:.0f} s", leads, peers)
+        node = now.topology.node_by_name.get(one.node)
+        state = state_of(node, now) if node is not None else "leaving"
+        table.add_row(one.node, one.region, address, f"{one.uptime_s:.0f} s", state, leads, peers)
+    asked = {one.node for one in statuses.values()}
+    for node in now.topology.nodes:
+        if node.name not in asked:
+            state = state_of(node, now) + ", not asked" * (node.name not in now.silent)
+            table.add_row(node.name, node.region, node.client, "", state, "", "")
     return table
 
 

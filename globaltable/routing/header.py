@@ -150,7 +150,8 @@ def _body(route: Route, key_id: int, tag: bytes, issued_at_s: int) -> bytes:
 
 
 class HeaderVerifier:
-    """Checks headers against a ring, and counts what it refuses."""
+    """Checks headers against a ring, and counts what it refuses. Not thread-safe: a count may be
+    lost where several threads share one."""
 
     __slots__ = ("_ring", "_tag", "accepted", "refused", "skew_s")
 

@@ -23,7 +23,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from globaltable import validation
-from globaltable.errors import InvalidArgument
+from globaltable.errors import InvalidArgument, LimitExceeded
+from globaltable.routing.header import HEADER_BYTES_MAX
 from globaltable.routing.route import Route
 
 ENTRIES_MAX_DEFAULT: Final = 10_000
@@ -128,8 +129,13 @@ class RouteCache:
     def put(self, route: Route, header: bytes | None = None) -> bool:
         """Keep a route; False if it is older than what is known.
 
-        Of one version, the one stays that expires later. `InvalidArgument` if it is no route.
+        Of one version, the one stays that expires later. Raises `InvalidArgument` if it is no
+        route, `LimitExceeded` if the header is longer than any is.
         """
+        if header is not None and len(header) > HEADER_BYTES_MAX:
+            raise LimitExceeded(
+                f"a header of {len(header)} bytes; at most {HEADER_BYTES_MAX} are allowed"
+            )
         _require_name(route.dimension, route.key)
         validation.require_unit(route.unit)
         validation.require_version(route.version)
@@ -205,6 +211,8 @@ class RouteCache:
             self._evict(slot)
 
     def _evict(self, spared: _Slot) -> None:
+        # There is another one than the spared: the bounds have room for any single entry.
+        assert len(self._slots) > 1, (self._bytes, self._bytes_max)
         slot = self._hand
         while slot is self._ends or slot is spared or slot.marked:
             slot.marked = False

@@ -1,5 +1,8 @@
 """Whose data a directory holds: it is written once, and compared at every start.
 
+It has an id of its own (`DirectoryId`), drawn when it is made: so that others can tell a node whose
+disk was lost from the one that served.
+
 Invariant: a node never serves from a directory that another cluster's or another node's process
 wrote, nor from one in a newer format, nor from one given up when its cluster was recovered.
 """
@@ -7,7 +10,7 @@ wrote, nor from one in a newer format, nor from one given up when its cluster wa
 import fcntl
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from globaltable.errors import ConfigError, ProtocolError, StorageError
 from globaltable.wire.packing import pack, shown, unpack
@@ -17,6 +20,18 @@ _RETIRED_FORMAT: Final = 2
 """So that versions which do not know of it refuse such a directory too."""
 _SUCCESSOR: Final = "successor"
 _FILE: Final = "identity"
+
+
+_DIRECTORY: Final = "directory"
+_FOUNDS: Final = "founds"
+
+
+class DirectoryId(NamedTuple):
+    """Which data directory it is. `founds`: what is in it began as a founder's, who votes without
+    asking anybody; not so if it came by joining, or by a rebuild of all groups."""
+
+    id: str
+    founds: bool
 
 
 class DamagedIdentity(StorageError):
@@ -33,10 +48,13 @@ def _record(cluster: str, node: str, groups: int, slots: int) -> dict[str, Any]:
     }
 
 
-def write(directory: Path, *, cluster: str, node: str, groups: int, slots: int) -> None:
-    """Make a directory that is held, and whose identity is damaged, this node's anew."""
+def write(
+    directory: Path, *, cluster: str, node: str, groups: int, slots: int, directory_id: str
+) -> None:
+    """Make a directory that is held, and all of which is to be rebuilt, this node's anew."""
+    record = _record(cluster, node, groups, slots)
     try:
-        _write(directory / _FILE, _record(cluster, node, groups, slots))
+        _write(directory / _FILE, {**record, _DIRECTORY: directory_id, _FOUNDS: False})
     except OSError as error:
         raise StorageError(f"data directory {directory} cannot be used: {error}") from error
 
@@ -61,6 +79,16 @@ def successor(directory: Path) -> str:
     return str(found.get(_SUCCESSOR, ""))
 
 
+def directory_id(directory: Path) -> DirectoryId | None:
+    """Of a directory that is held; None if it is of a version without."""
+    try:
+        found = dict(unpack((directory / _FILE).read_bytes()))
+    except (OSError, ProtocolError, TypeError, ValueError) as error:
+        raise StorageError(f"{directory / _FILE} cannot be read: {error}") from error
+    known = found.get(_DIRECTORY)
+    return DirectoryId(str(known), bool(found.get(_FOUNDS))) if known else None
+
+
 def claim(
     directory: Path,
     *,
@@ -70,8 +98,10 @@ def claim(
     slots: int,
     if_damaged: bool = False,
     if_retired: bool = False,
+    fresh: DirectoryId | None = None,
 ) -> int:
     """Make `directory` this node's, or check that it is. Returns a descriptor that holds the lock.
+    `fresh` is the id that it has from now on, if it has none.
 
     Raises `ConfigError` if it is somebody else's, in use, or retired, `StorageError` if the disk
     fails, or if the identity is damaged; `if_damaged` and `if_retired` take it all the same.
@@ -93,6 +123,9 @@ def claim(
                 _compare(directory, path.read_bytes(), wanted, if_damaged, if_retired)
             else:
                 _write(path, wanted)
+            if fresh is not None and directory_id(directory) is None:
+                record = dict(unpack(path.read_bytes()))
+                _write(path, {**record, _DIRECTORY: fresh.id, _FOUNDS: fresh.founds})
         except BaseException:
             os.close(lock)
             raise

@@ -183,12 +183,12 @@ class LocalCluster:
                 self._read_by(node).write_text(own, encoding="utf-8")
             self.start_node(node)
 
-    def start_node(self, node: str) -> None:
+    def start_node(self, node: str, *options: str) -> None:
         """Start one node; it returns before the node serves."""
         assert not self.is_running(node), f"{node} is running"
         wrapper = self._wrappers.get(self.config.node(node).region, ())
         command = [*wrapper, sys.executable, "-m", "globaltable", "node"]
-        command += ["--config", str(self._read_by(node)), "--node", node]
+        command += ["--config", str(self._read_by(node)), "--node", node, *options]
         with self.log_path(node).open("ab") as log:
             self._processes[node] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -209,6 +209,19 @@ class LocalCluster:
         self._processes.clear()
         if self._own_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def wait_serving(self, node: str, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait until a node answers, whatever it says."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self.status(node)
+            except grpc.RpcError:
+                if time.monotonic() > deadline or not self.is_running(node):
+                    raise ClusterError(f"node {node} does not answer: {self._tail(node)}") from None
+                time.sleep(_POLL_S)
+            else:
+                return
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until every running node knows the leader of each of its groups, and is whole."""

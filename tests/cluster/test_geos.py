@@ -78,6 +78,11 @@ def test_list_and_what_is_refused(cluster: LocalCluster) -> None:
     assert (eu["groups"], eu["held_in"], eu["tables"]) == ([2, 3], [*"abc"], ["eu.*"])
     shown = run(cluster, "geo", "list")
     assert "(default)" in shown.stdout and "eu.*" in shown.stdout
+    assert ask(cluster, "drain", "d")[-1]["done"]
+    status = run(cluster, "status", regions="ad").stdout
+    assert "drained" in status and "up, not asked" in status and "under way" not in status
+    members = run(cluster, "member", "list").stdout
+    assert "(default)" in members and "eu " in members
     gone = run(cluster, "member", "remove", "b")
     assert gone.status == 1 and "geo eu would have 2 regions with a vote (a, c)" in gone.stderr
     wrong = run(cluster, "geo", "regions", "eu", "a,b,z")

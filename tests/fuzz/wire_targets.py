@@ -11,10 +11,12 @@ from globaltable.history import History, HistoryRecord, identity_of
 from globaltable.model import split_name
 from globaltable.server import config_file
 from globaltable.server.frames import FrameKind, FrameParser, encode
-from globaltable.server.handshake import check_hello, decode_hello, encode_hello
+from globaltable.server.handshake import Hello, check_hello, decode_hello, encode_hello
 from globaltable.server.peers import Peer, PeerLinks, _Link
 from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
 from globaltable.store import identity
+from globaltable.store.identity import DirectoryId
+from globaltable.store.known_directories import Met
 from globaltable.topology import Node, spread
 from globaltable.topology_change import drain, replace_node
 from globaltable.wire.batches import decode_batch, encode_batch
@@ -37,8 +39,8 @@ _EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 _FOUNDED = spread("im", [Node(n, n, f"{n}:1", f"{n}:2") for n in "abc"], 2, 3)
 _CHANGED = drain(replace_node(_FOUNDED, "a", Node("d", "d", "d:1", "d:2")), "b")
 _WORDS = [
-    encode_word(TopologyWord(7, 2**31, {0: 7, 1: 3}, "")),
-    encode_word(TopologyWord(1, 5, {}, encode_topology(_CHANGED))),
+    encode_word(TopologyWord(7, 2**31, {0: 7, 1: 3}, "", {"a": Met(0, "ab12")})),
+    encode_word(TopologyWord(1, 5, {}, encode_topology(_CHANGED), {})),
 ]
 _HELLOS = [encode_hello("im", "b", "a", 2**61), encode_hello("im", "b", "", 1)]
 
@@ -94,8 +96,10 @@ def _hello() -> Subject:
         check_hello(hello, cluster="im", node="a", expected={"b": 0, "c": 0})
         return hello
 
-    def again(hello: Any) -> Any:
-        return decode_hello(encode_hello(*hello[2:]))
+    def again(hello: Hello) -> Any:
+        cluster, node, to, incarnation, plan, since = hello[2:8]
+        own = DirectoryId(hello.directory, hello.founds)
+        return decode_hello(encode_hello(cluster, node, to, incarnation, plan, since, own))
 
     return Subject(_HELLOS, decode, again)
 

@@ -118,6 +118,7 @@ class Conversation:
             "crash": self._crash,
             "restart": self._restart,
             "discard": self._discard,
+            "wipe": self._wipe,
             "hand-over": self._hand_over,
             "flush": self._flush,
             "status": self._status,
@@ -204,6 +205,11 @@ class Conversation:
     def _discard(self, name: str) -> None:
         assert name not in self._lives, "it is not down"
         self._platters[name] = Platter(states={GROUP: HardState(0, None, rebuilding=True)})
+
+    def _wipe(self, name: str) -> None:
+        """Its disk is empty, and it is to be started with `--join`."""
+        assert name not in self._lives, "it is not down"
+        self._platters[name] = Platter(states={GROUP: HardState(0, None, joining=True)})
 
     def _restart(self, name: str) -> None:
         self._start(name)

@@ -4,7 +4,7 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from globaltable.errors import InvalidArgument
@@ -31,7 +31,6 @@ def check(sketch: SpaceSaving[int], truth: dict[int, float], total: float, capac
             assert 0 <= hot.error <= bound + 2
 
 
-@settings(max_examples=200)
 @given(stream=st.lists(st.integers(0, 12) | st.just(-1), max_size=300), capacity=st.integers(1, 8))
 def test_counts_are_never_too_low_nor_too_high_by_more_than_the_bound(
     stream: list[int], capacity: int

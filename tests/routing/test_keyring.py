@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from globaltable import limits, validation
+from globaltable.cli.main import run
 from globaltable.errors import ConfigError, Corrupt, InvalidArgument
 from globaltable.routing.client import roots
 from globaltable.routing.keyring import (
@@ -156,6 +157,19 @@ def test_roots_come_from_a_file_of_the_owners(tmp_path: Path) -> None:
     terms = record().terms
     public = RootSecret(secret).public(HMAC, AUDIENCE, terms)
     assert first.public(HMAC, AUDIENCE, terms) == public != second.public(HMAC, AUDIENCE, terms)
+
+
+def test_the_shell_makes_a_root_and_does_not_show_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "roots"
+    assert run(["keys", "new-root", str(path)]) == 0
+    assert run(["keys", "new-root", str(path)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [f"{path} holds 1 root secret", f"{path} holds 2 root secrets"]
+    path.chmod(0o644)
+    assert run(["keys", "new-root", str(path)]) == 2
+    assert "chmod 600" in capsys.readouterr().err
 
 
 def test_a_file_of_roots_is_made_and_added_to_for_the_owner_alone(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from globaltable.errors import InvalidArgument
+from globaltable.errors import InvalidArgument, LimitExceeded
+from globaltable.routing.header import HEADER_BYTES_MAX
 from globaltable.routing.route import Route
 from globaltable.routing.route_cache import BYTES_MIN, CachedRoute, RouteCache
 
@@ -119,7 +120,6 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=200)
 @given(steps=st.lists(STEPS, max_size=60), entries_max=st.integers(1, 6))
 def test_while_a_key_is_kept_its_version_never_falls(
     steps: list[tuple[str, str, int, int]], entries_max: int
@@ -173,12 +173,21 @@ def test_its_size_is_what_python_says_it_takes() -> None:
 
 
 def test_bytes_are_bounded_too_and_the_largest_entry_fits() -> None:
+    """One wide character makes all of a string take four bytes each."""
     cache = RouteCache(bytes_max=BYTES_MIN)
+    dimension, unit = chr(0x20000) + "d" * 60, chr(0x20000) + "u" * 60
     for number in range(300):
-        key = chr(0x1F600) + chr(200 + number % 50) * 120 + str(number)
-        cache.put(Route("é" * 32, key, chr(0x1F600) * 16, 1, 2_000), b"h" * 473)
-        assert cache.find("é" * 32, key, NOW_S) and cache.size_bytes <= BYTES_MIN
-    assert cache.evicted >= 297
+        key = f"{chr(0x20000)}{number:0252}"
+        cache.put(Route(dimension, key, unit, 1, 2_000), b"h" * HEADER_BYTES_MAX)
+        assert cache.find(dimension, key, NOW_S) and cache.size_bytes <= BYTES_MIN
+    assert cache.evicted == 299
+
+
+def test_a_header_longer_than_any_is_refused() -> None:
+    cache = RouteCache(bytes_max=BYTES_MIN)
+    with pytest.raises(LimitExceeded):
+        cache.put(route(), b"h" * (HEADER_BYTES_MAX + 1))
+    assert len(cache) == 0
 
 
 class _Lru:

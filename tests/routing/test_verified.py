@@ -48,6 +48,16 @@ def test_it_counts_until_it_expires() -> None:
     assert len(headers) == 0 and headers.verifier.refused[Refusal.EXPIRED] == 1
 
 
+def test_it_counts_no_longer_for_having_been_of_no_use() -> None:
+    """In the old generation as in the young one."""
+    headers = remembering(ring(ONE), entries_max=2)
+    mine = header(ring(ONE), 1, lives_s=60)
+    headers.verify(mine, NOW_S)
+    headers.verify(header(ring(ONE), 2), NOW_S)
+    assert len(headers) == 2
+    assert refused(headers, mine, NOW_S + 60) is Refusal.EXPIRED
+
+
 def test_what_is_refused_is_not_remembered() -> None:
     headers = remembering(ring(ONE))
     forged = header(ring(ONE))[:-1] + b"?"

@@ -15,9 +15,11 @@ from globaltable.server.handshake import (
     decode_hello,
     encode_hello,
 )
+from globaltable.store.identity import DirectoryId
 from globaltable.wire.packing import pack
 
-GOOD = Hello(MAGIC, PROTOCOL_VERSION, "im", "a", "b", 7, 8, 0)
+OWN = DirectoryId("ab12", True)
+GOOD = Hello(MAGIC, PROTOCOL_VERSION, "im", "a", "b", 7, 8, 0, *OWN)
 
 
 def _check(hello: Hello) -> None:
@@ -27,11 +29,11 @@ def _check(hello: Hello) -> None:
 
 @pytest.mark.parametrize("to", ["b", ""])
 def test_the_one_that_is_expected_passes(to: str) -> None:
-    _check(decode_hello(encode_hello("im", "a", to, 7)))
+    _check(decode_hello(encode_hello("im", "a", to, 7, directory=OWN)))
 
 
 def test_what_is_said_arrives() -> None:
-    assert decode_hello(encode_hello("im", "a", "b", 7, 8)) == GOOD
+    assert decode_hello(encode_hello("im", "a", "b", 7, 8, directory=OWN)) == GOOD
 
 
 def test_the_longest_names_fit_the_bound() -> None:
@@ -43,8 +45,8 @@ def test_the_longest_names_fit_the_bound() -> None:
     ("hello", "reason"),
     [
         (GOOD._replace(magic="mysql"), "magic 'mysql' is not 'globaltable'"),
-        (GOOD._replace(version=4), "protocol version 4 is not 3, which 'b' speaks"),
-        (GOOD._replace(version=1), "protocol version 1 is not 3"),
+        (GOOD._replace(version=5), "protocol version 5 is not 4, which 'b' speaks"),
+        (GOOD._replace(version=1), "protocol version 1 is not 4"),
         (GOOD._replace(cluster="im2"), "cluster 'im2' is not 'im'"),
         (GOOD._replace(to="c"), "looking for node 'c', but this is 'b'"),
         (GOOD._replace(node="z"), r"node 'z' is not one of \['a'\]"),

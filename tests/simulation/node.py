@@ -209,8 +209,13 @@ class SimNode:
         """Whether its replica of a group is damaged, or not yet whole again."""
         state = self.platter.states.get(group)
         damaged = (self.name, group) in self._world.checks.damaged
-        wiped = self._world.schedule.wipes and state is not None and state.joining
+        wiped = self._wipes and state is not None and state.joining
         return damaged or wiped or (state is not None and state.rebuilding)
+
+    @property
+    def _wipes(self) -> bool:
+        """Who joins is told that it is wanted only where members change."""
+        return self._world.schedule.wipes and bool(self._world.schedule.changes)
 
     def _rebuild(self, group: int) -> None:
         """The operator stops the node, discards what is damaged, and starts it."""
@@ -220,7 +225,7 @@ class SimNode:
             self._world.note(self.name, "is to rebuild", group)
             self.down_s = _OPERATOR_S
             self.crash()
-            self.platter.discard(group, joins=self._world.schedule.wipes)
+            self.platter.discard(group, joins=self._wipes)
             self._world.checks.damaged.discard((self.name, group))
             self._world.rebuilds += 1
 

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -86,10 +86,20 @@ class Records:
             self._records[name] = record
         return record != before
 
-    def missing(self, names: Iterable[str]) -> bool:
-        """Take in that these records are not there any more."""
-        gone = [name for name in names if self._records.pop(name, None) is not None]
-        return bool(gone)
+    def versions_of(self, names: Iterable[str]) -> dict[str, int]:
+        """The latest versions known of these records; 0 of those never heard of."""
+        return {name: self._versions.get(name, 0) for name in names}
+
+    def missing(self, asked: Mapping[str, int]) -> bool:
+        """Take in that records were not there when they were asked for; whether the ring changes.
+
+        `asked` are their versions as known when the question was put: of which more has been
+        learned since, the answer is old.
+        """
+        gone = {name for name, version in asked.items() if self._versions.get(name, 0) == version}
+        before = len(self._records)
+        self._records = {name: one for name, one in self._records.items() if name not in gone}
+        return len(self._records) < before
 
     def assume(self, records: Iterable[KeyRecord]) -> None:
         """Begin with records of which no version is known: whatever is learned replaces them."""
@@ -124,11 +134,14 @@ class HeaderKeys:
     ) -> None:
         """`meta` is an open client of `META_TABLE`. With `rotation`, new keys are made here, from
         the first of `roots`. `kept_in` is a file for the ring to begin with at the next start."""
-        if rotation is not None and not tuple(roots):
-            raise InvalidArgument(f"header keys of {audience!r} are to be rotated without a root")
+        self._roots: Final = tuple(roots)
+        if rotation is not None and not self._roots:
+            raise InvalidArgument(
+                f"header keys of {audience!r} are to be rotated without a root secret; give what"
+                " `globaltable keys new-root` makes"
+            )
         self._meta: Final = meta
         self._audience: Final = audience
-        self._roots: Final = tuple(roots)
         self._rotation: Final = rotation
         self._kept_in: Final = kept_in
         self._clock: Final = clock
@@ -265,9 +278,10 @@ class HeaderKeys:
         # by nobody who looks for what is there. So it is asked for by name, and currently.
         last = self._records.last_id
         names = {record_name(self._audience, last + n) for n in range(1, 1 + _AHEAD)}
-        names |= known | scanned
-        current = await self._meta.get_many(sorted(names), linearizable=True)
-        changed = self._records.missing(names - current.keys())
+        asked = self._records.versions_of(names | known | scanned)
+        current = await self._meta.get_many(asked, linearizable=True)
+        missing = {name: version for name, version in asked.items() if name not in current}
+        changed = self._records.missing(missing)
         for name, binding in current.items():
             changed |= self._records.learn(name, binding.version, binding.unit)
         if changed:
