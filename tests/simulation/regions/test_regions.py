@@ -10,6 +10,9 @@ from tests.simulation.regions.report import report
 from tests.simulation.regions.seeds import run_seed, run_seeds
 from tests.simulation.regions.world import run
 
+# Simulated time is bounded; this is only for machines that have much else to do.
+pytestmark = pytest.mark.timeout(900)
+
 QUICK = {2: Loss.POWER, 5: Loss.LINKS}
 """Seeds that have three replicas a group, which is quicker."""
 
@@ -27,7 +30,6 @@ def test_ten_nodes_and_32_groups(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_twenty_nodes_and_256_groups(seed: int) -> None:
     ran = run_seed(seed, WHOLE)
