@@ -6,12 +6,12 @@ Invariant: what is found is one that was written, whole: it is replaced by a ren
 checksum.
 """
 
-import os
 from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
 
 from globaltable.errors import Corrupt, ProtocolError, StorageError
+from globaltable.store import durable_file
 from globaltable.wire.packing import pack, unpack
 
 NODES_MAX: Final = 4_096
@@ -72,21 +72,7 @@ def load(directory: Path) -> dict[str, Met]:
 def keep(directory: Path, met: dict[str, Met]) -> None:
     """Durable when it returns. Raises `StorageError` if it cannot be."""
     body = pack(encode_met(met))
-    path = directory / _FILE
-    partial = path.with_suffix(".new")
-    try:
-        with partial.open("wb") as file:
-            file.write(_checksum(body) + body)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error}") from error
+    durable_file.replace(directory / _FILE, _checksum(body) + body)
 
 
 def _checksum(body: bytes) -> bytes:

@@ -9,13 +9,13 @@ Invariant: what is found is one that was written, whole: it is replaced by a ren
 checksum.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
 
 from globaltable.errors import Corrupt, ProtocolError, StorageError
+from globaltable.store import durable_file
 from globaltable.topology import Group, Topology
 from globaltable.wire.topologies import decode_topology, encode_topology
 
@@ -76,21 +76,7 @@ def keep(directory: Path, known: Known) -> None:
     """Durable when it returns. Raises `StorageError` if it cannot be."""
     founding = _NOTHING if known.founding is None else encode_topology(known.founding)
     body = f"{encode_topology(known.newest)}\n{founding}\n{known.founds_after}\n"
-    path = directory / _FILE
-    partial = path.with_suffix(".new")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(f"{_checksum(body)}\n{body}")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error}") from error
+    durable_file.replace(directory / _FILE, f"{_checksum(body)}\n{body}".encode())
 
 
 def note_loss(directory: Path, founded: Topology) -> None:

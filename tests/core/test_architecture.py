@@ -34,7 +34,7 @@ LAYERS: Final = (
     ("backup", "backup.records"),
     ("backup.contents",),
     ("backup.reading", "backup.writing"),
-    ("store", "store.log", "store.table"),
+    ("store", "store.durable_file", "store.log", "store.table"),
     (
         "store.identity",
         "store.known_directories",
@@ -100,6 +100,7 @@ ONLY_IN: Final = {
     "pysyncobj": {"raft.adaptor"},
     "lmdb": {"store.lmdb_log", "store.lmdb_table"},
     "pathlib": {
+        "store.durable_file",
         "store.identity",
         "store.known_directories",
         "store.known_topology",
@@ -109,9 +110,8 @@ ONLY_IN: Final = {
         "store.verification",
     },
     "os": {
+        "store.durable_file",
         "store.identity",
-        "store.known_directories",
-        "store.known_topology",
         "store.replacement",
     },
     "fcntl": {"store.identity"},
