@@ -1,4 +1,4 @@
-"""A small file that is replaced as a whole: it holds what it held, or what is new, not half of it."""
+"""A small file that is replaced as a whole: it holds what it held, or what is new, never half."""
 
 import os
 from pathlib import Path
