@@ -38,7 +38,8 @@ from globaltable.raft.transfer import Job
 from globaltable.slot_steps import Step
 from globaltable.store.log import Entry, LogImage, LogWrite
 from globaltable.store.table import JOINING_STATE, ROOT_STATE, SnapshotChunk, TableStore
-from globaltable.table import Flush, Frozen, Table, TableState
+from globaltable.table import Table
+from globaltable.table_state import Flush, Frozen, TableState
 from globaltable.topology import Group
 from globaltable.wire.batches import decode_batch
 from globaltable.wire.rows import HistoryRow

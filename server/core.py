@@ -42,7 +42,7 @@ from globaltable.server.slot_routes import SlotRoutes
 from globaltable.slot_steps import Step
 from globaltable.store.log import HardState, LogImage, LogStore, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
-from globaltable.table import Flush, TableState
+from globaltable.table_state import Flush, TableState
 from globaltable.topology import Group, Topology
 from globaltable.wire.frames import decode_frame
 

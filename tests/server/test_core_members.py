@@ -13,7 +13,7 @@ from globaltable.raft.messages import Heartbeat, Removed
 from globaltable.raft.transfer import DiscardTable
 from globaltable.server.core import Effects, GroupJob, NodeCore
 from globaltable.store.log import HardState
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 from globaltable.topology import Group, one_node_each, spread
 from globaltable.wire.frames import encode_frame
 from tests.simulation.disk import Platter, SimLog, SimTable, _Generation

@@ -8,7 +8,8 @@ from globaltable.raft.adaptor import Timing
 from globaltable.raft.elections import Elections
 from globaltable.raft.journal import Journal
 from globaltable.store.log import HardState, LogWrite
-from globaltable.table import Flush, Table
+from globaltable.table import Table
+from globaltable.table_state import Flush
 from tests.simulation import world
 from tests.simulation.disk import SimLog
 from tests.simulation.mutants.mutant import Mutant, Patch
