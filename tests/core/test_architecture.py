@@ -58,7 +58,8 @@ LAYERS: Final = (
     ("raft.elections", "raft.recovery", "raft.snapshots"),
     ("raft.follower", "raft.replication"),
     ("raft.guard",),
-    ("convergence",),
+    ("convergence", "freezing", "own_barrier", "replica_limits", "under_way"),
+    ("leadership",),
     # It encodes the messages of `raft`, so among the encodings it alone stands above `raft`.
     ("group", "wire.frames"),
 )

@@ -14,10 +14,10 @@ from typing import Any, Final, NoReturn, cast
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from globaltable.group import ReplicaLimits
 from globaltable.model import Batch, Binding, Op, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import NO_OP
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.row_keys import row_key
 from globaltable.server import config_file
 from globaltable.server.backend import NodeBackend

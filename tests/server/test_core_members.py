@@ -5,12 +5,12 @@ import random
 import pytest
 
 from globaltable.errors import ConfigError
-from globaltable.group import ReplicaLimits
 from globaltable.members import Members
 from globaltable.model import Op, OpKind, OutcomeStatus, qualified_name
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.messages import Heartbeat, Removed
 from globaltable.raft.transfer import DiscardTable
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.server.core import Effects, GroupJob, NodeCore
 from globaltable.store.log import HardState
 from globaltable.table_state import TableState

@@ -11,11 +11,11 @@ import lmdb
 import pytest
 
 from globaltable.errors import Corrupt, NoQuorum, StorageError
-from globaltable.group import ReplicaLimits
 from globaltable.model import qualified_name
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import NO_OP
 from globaltable.raft.transfer import EndRead, ReadChunk
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.row_keys import row_key
 from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Address, Config, NodeConfig
