@@ -21,7 +21,7 @@ from typing import Final
 
 from globaltable.testing import LocalCluster
 from tests.endurance.samples import Sample, append, held_by
-from tests.endurance.standing_load import StandingLoad, fill
+from tests.endurance.standing_load import StandingLoad
 from tests.faults import links, pauses
 from tests.faults.history import write_history
 from tests.faults.judge import Judgement, judge
@@ -84,8 +84,8 @@ class Endurance:
             link_faults=True,
             directory=course.directory / "nodes",
         ) as cluster:
-            await fill(cluster.addresses, course.sessions)
             standing = StandingLoad(cluster.addresses, course.sessions, course.ops_per_s)
+            await standing.fill()
             load = asyncio.create_task(standing.run())
             began = time.monotonic()
             window = 0
@@ -106,7 +106,7 @@ class Endurance:
         recorder = Recorder()
         seed = self.course.seed + window
         plan = Plan(
-            seed=seed, seconds=self.course.window_s, fresh_uses=200, pause_s=0.05, timeout_s=2.0
+            seed=seed, seconds=self.course.window_s, fresh_uses=200, pause_s=0.15, timeout_s=2.0
         )
         scene.until = asyncio.get_running_loop().time() + self.course.window_s
         async with asyncio.TaskGroup() as group:

@@ -24,6 +24,7 @@ WATCHERS_PER_REGION: Final = 3
 _TIMEOUT_S: Final = 3.0
 _WATCHED_PREFIX: Final = "standing:1"
 _RETRY_S: Final = 1.0
+_FILL_AT_ONCE: Final = 2_000
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class StandingLoad:
     done: Counter[str] = field(default_factory=Counter)
     """Ops by how they ended, and changes seen."""
     under_way: int = 0
+    known: dict[str, Binding | None] = field(default_factory=dict)
+    """What the callers of all regions were told last, so that most of what they ask is a change."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -45,6 +48,16 @@ class StandingLoad:
             for region, own in self.addresses.items():
                 nodes = [own, *(other for other in self.addresses.values() if other != own)]
                 group.create_task(self._in_region(region, nodes))
+
+    async def fill(self) -> None:
+        """Bind every session once, so that the table has its size from the beginning."""
+        nodes = list(self.addresses.values())
+        async with GlobalTable.connect(nodes, table=TABLE, timeout=60.0, discover=False) as table:
+            for start in range(0, self.sessions, _FILL_AT_ONCE):
+                numbers = range(start, min(self.sessions, start + _FILL_AT_ONCE))
+                keys = [f"standing:{number}" for number in numbers]
+                bound = await asyncio.gather(*(table.bind(key, "unit") for key in keys))
+                self.known |= dict(zip(keys, bound, strict=True))
 
     async def quiet(self) -> None:
         """Nobody asks any more, and nothing is under way."""
@@ -64,7 +77,6 @@ class StandingLoad:
 
     async def _call(self, name: str, table: GlobalTable) -> None:
         rng = random.Random(f"standing {name}")
-        known: dict[str, Binding | None] = {}
         period_s = CALLERS_PER_REGION * len(self.addresses) / self.ops_per_s
         while True:
             await asyncio.sleep(rng.uniform(0.5, 1.5) * period_s)
@@ -72,13 +84,15 @@ class StandingLoad:
             key = f"standing:{rng.randrange(self.sessions)}"
             self.under_way += 1
             try:
-                known[key] = await _change(table, key, known.get(key), f"{name}-unit", rng)
+                self.known[key] = await _change(
+                    table, key, self.known.get(key), f"{name}-unit", rng
+                )
                 self.done["ok"] += 1
             except VersionConflict as conflict:
-                known[key] = conflict.current
+                self.known[key] = conflict.current
                 self.done["ok"] += 1
             except GlobalTableError as error:
-                known.pop(key, None)
+                self.known.pop(key, None)
                 self.done[type(error).__name__] += 1
             finally:
                 self.under_way -= 1
@@ -104,13 +118,3 @@ async def _change(
         return await table.move(key, to=unit, version=known.version)
     await table.unbind(key, version=known.version)
     return None
-
-
-async def fill(addresses: Mapping[str, str], sessions: int) -> None:
-    """Bind every session once, so that the table has its size from the beginning."""
-    async with GlobalTable.connect(
-        list(addresses.values()), table=TABLE, timeout=60.0, discover=False
-    ) as table:
-        for start in range(0, sessions, 2_000):
-            keys = range(start, min(sessions, start + 2_000))
-            await asyncio.gather(*(table.bind(f"standing:{key}", "unit") for key in keys))
