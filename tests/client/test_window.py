@@ -1,4 +1,4 @@
-"""A client has no more under way at a node than is answered in time; the rest waits in the client."""
+"""A client has no more under way at a node than is answered in time; the rest waits in it."""
 
 import pytest
 
