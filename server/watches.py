@@ -261,8 +261,8 @@ class Watches:
     def jumped(self, group: int) -> None:
         """The group's table was replaced by a snapshot: what was skipped is in its history.
 
-        Also while the replica does not serve, as when it joins anew: who looks meanwhile is told so,
-        but who comes to look only later, when it serves, has skipped as much.
+        Also while the replica does not serve, as when it joins anew: who looks meanwhile is told
+        so, but who comes to look only later, when it serves, has skipped as much.
         """
         with contextlib.suppress(Unavailable):
             if group in self._published:
