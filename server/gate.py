@@ -9,9 +9,7 @@ is refused. What a call holds is given back however it ends.
 """
 
 import asyncio
-import inspect
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final, NoReturn
 
@@ -22,20 +20,24 @@ from globaltable.limits import TABLE_BYTES_MAX
 from globaltable.server.audit import RETRY_S, AuditLog
 from globaltable.server.callers import BUSY_RETRY_S, CALLER, Caller, Callers
 from globaltable.server.config import Config
+from globaltable.server.handlers import (
+    Context,
+    Continuation,
+    behaviour_of,
+    streams_by_yielding,
+    with_behaviour,
+)
 from globaltable.server.identities import Identity, Kind, Unidentified, identity_in
 from globaltable.server.permissions import Permissions
 from globaltable.server.rate_limit import TokenBucket
+from globaltable.server.refusals import overloaded, refuse
 from globaltable.server.rules import RULES, Need, Rule, in_words
 from globaltable.server.security import Right, Security
-from globaltable.server.service import ERROR_TRAILER
 from globaltable.v1 import globaltable_pb2 as pb
 
 _WORDS_PER_S: Final = 1.0
 _WORDS_AT_ONCE: Final = 20
 """Refusals that are logged."""
-
-Context = grpc.aio.ServicerContext[Any, Any]
-Behaviour = Callable[[Any, Context], Any]
 
 log = structlog.get_logger(__name__)
 
@@ -75,9 +77,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._audit.close()
 
     async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
         """The handler of an RPC, behind this gate; the same for all calls."""
         method = handler_call_details.method
@@ -94,13 +94,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _guard(self, method: str, handler: Any) -> Any:
         rule = RULES.get(method)
         name = method.rpartition("/")[2]
-        kinds = {
-            (False, False): (handler.unary_unary, grpc.unary_unary_rpc_method_handler),
-            (False, True): (handler.unary_stream, grpc.unary_stream_rpc_method_handler),
-            (True, False): (handler.stream_unary, grpc.stream_unary_rpc_method_handler),
-            (True, True): (handler.stream_stream, grpc.stream_stream_rpc_method_handler),
-        }
-        behaviour, make = kinds[handler.request_streaming, handler.response_streaming]
+        behaviour = behaviour_of(handler)
 
         async def awaited(request: Any, context: Context) -> Any:
             caller = await self._enter(name, rule, request, context)
@@ -126,11 +120,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             finally:
                 self._leave(name, rule, caller, request, context, answered, None)
 
-        return make(
-            iterated if inspect.isasyncgenfunction(behaviour) else awaited,
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+        return with_behaviour(handler, iterated if streams_by_yielding(behaviour) else awaited)
 
     async def _enter(
         self, name: str, rule: Rule | None, request: Any, context: Context
@@ -151,8 +141,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         await self._require_right(caller, rule, request, context, name)
         await self._require_room(caller, rule, request, context)
         if rule.is_audited and self._audit.refusal:
-            await _abort(
-                context, grpc.StatusCode.UNAVAILABLE, _overloaded(self._audit.refusal, RETRY_S)
+            await refuse(
+                context, grpc.StatusCode.UNAVAILABLE, overloaded(self._audit.refusal, RETRY_S)
             )
         caller.calls += 1
         caller.watches += rule.is_watch
@@ -172,10 +162,10 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
         too_many = caller.too_many(rule.is_watch)
         if too_many:
-            await _abort(context, exhausted, _overloaded(too_many, BUSY_RETRY_S))
+            await refuse(context, exhausted, overloaded(too_many, BUSY_RETRY_S))
         wait_s = caller.take(rule.ops(request), self._loop.time())
         if wait_s > 0.0:
-            await _abort(context, exhausted, _overloaded(caller.over_its_rate(), wait_s))
+            await refuse(context, exhausted, overloaded(caller.over_its_rate(), wait_s))
 
     def _leave(
         self,
@@ -211,7 +201,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if self._words.take(1, self._loop.time()) == 0.0:
             log.warning("call refused", peer=context.peer(), method=name, reason=message)
         reason = pb.ErrorDetail.REASON_PERMISSION_DENIED
-        await _abort(context, code, pb.ErrorDetail(reason=reason, message=message))
+        await refuse(context, code, pb.ErrorDetail(reason=reason, message=message))
 
 
 def _warn_if_closed(security: Security) -> None:
@@ -242,16 +232,3 @@ def _why_not(caller: Caller, rule: Rule, request: Any) -> str:
     if rule.need is Need.READ and not grant.may(Right.READ, request.table):
         return f"it has no right to read table {request.table[:TABLE_BYTES_MAX]!r}"
     return ""
-
-
-def _overloaded(message: str, retry_delay_s: float) -> pb.ErrorDetail:
-    return pb.ErrorDetail(
-        reason=pb.ErrorDetail.REASON_OVERLOADED,
-        message=message,
-        retry_delay_ms=max(1, math.ceil(retry_delay_s * 1_000)),
-    )
-
-
-async def _abort(context: Context, code: grpc.StatusCode, detail: pb.ErrorDetail) -> NoReturn:
-    await context.abort(code, detail.message, ((ERROR_TRAILER, detail.SerializeToString()),))
-    raise AssertionError("abort does not return")

@@ -32,6 +32,7 @@ from globaltable.model import TOPOLOGY_NAME
 from globaltable.raft.adaptor import Timing
 from globaltable.server.admin import ADMIN_SERVICE_NAME, AdminService
 from globaltable.server.backend import NodeBackend
+from globaltable.server.call_room import REFUSALS_PER_CALL, CallRoom
 from globaltable.server.config import Address, Config
 from globaltable.server.core import NodeCore, ReplicaFailure, Turn
 from globaltable.server.directories import Directories, Shown
@@ -209,6 +210,7 @@ class Node:
         self._groups = SlotGroups(self._core, self._driver, self._loop.time, certificates)
         self._mover = SlotMover(self._core, self._groups, self._loop.time, self._driver.met_damage)
         self._server: grpc.aio.Server | None = None
+        self._room = CallRoom(config.limits.calls)
         self._gate = Gate(config, name) if certificates is not None else None
         self._tracing = self._begin_tracing()
         self.requests = Requests(self._measures, lines=config.log_requests, tracing=self._tracing)
@@ -262,8 +264,8 @@ class Node:
         self._core.new_failures.clear()
         await self._links.start()
         self._server = grpc.aio.server(
-            interceptors=[self._gate] if self._gate is not None else [],
-            maximum_concurrent_rpcs=self._config.limits.calls,
+            interceptors=[self._room, *([self._gate] if self._gate is not None else [])],
+            maximum_concurrent_rpcs=REFUSALS_PER_CALL * self._config.limits.calls,
             options=[
                 ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),

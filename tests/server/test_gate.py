@@ -15,9 +15,9 @@ from globaltable.client import TlsConfig
 from globaltable.client.tls import open_aio_channel
 from globaltable.server.config import Address, Config, NodeConfig
 from globaltable.server.gate import Gate
+from globaltable.server.refusals import ERROR_TRAILER
 from globaltable.server.rules import RULES
 from globaltable.server.security import Allowance, AuditFiles, Permission, Right, Security
-from globaltable.server.service import ERROR_TRAILER
 from globaltable.v1 import admin_pb2
 from globaltable.v1 import globaltable_pb2 as pb
 from tests.certificates import Pki
