@@ -69,9 +69,10 @@ def _tls(section: Section, base_dir: Path) -> tuple[TlsFiles | None, bool]:
             "tls.plaintext_beyond_loopback = true beside certificates: with TLS nothing is in the "
             "clear; leave out one or the other"
         )
-    paths = [base_dir / section.take(name, as_text) for name in ("ca", "cert", "key")]
-    section.finish("ca, cert, key, connection_age_s, plaintext_beyond_loopback")
-    return TlsFiles(*paths), False
+    ca, cert, key = (base_dir / section.take(name, as_text) for name in ("ca", "cert", "key"))
+    revoked = base_dir / section.take("revoked", as_text) if "revoked" in section else None
+    section.finish("ca, cert, key, revoked, connection_age_s, plaintext_beyond_loopback")
+    return TlsFiles(ca, cert, key, revoked), False
 
 
 def _as_bool(setting: str, value: object) -> bool:
@@ -184,6 +185,8 @@ def render_security(security: Security) -> str:
         lines += [
             f"{name} = {quoted(str(getattr(security.tls, name)))}" for name in ("ca", "cert", "key")
         ]
+        if security.tls.revoked is not None:
+            lines += [f"revoked = {quoted(str(security.tls.revoked))}"]
         lines += [f"connection_age_s = {security.connection_age_s!r}"]
         lines += [""]
     for permission in security.permissions:

@@ -5,11 +5,15 @@ asked who they are: a node that listens in the clear has none, and pays nothing.
 
 Invariants: no handler runs for a caller without a certificate of this cluster that names a client
 (or, for health checks, a node), nor without the right that the RPC takes; an RPC that no rule names
-is refused. What a call holds is given back however it ends.
+is refused. What a call holds is given back however it ends. Who has shown a certificate that was
+revoked, or of a node that was removed, is refused at once, and its connections are ended within
+`LOOK_S`, as are those of certificates that have expired: none outlives what it was opened with.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, Final, NoReturn
 
@@ -18,8 +22,9 @@ import structlog
 
 from globaltable.limits import TABLE_BYTES_MAX
 from globaltable.server.audit import RETRY_S, AuditLog
-from globaltable.server.callers import BUSY_RETRY_S, CALLER, Caller, Callers
+from globaltable.server.callers import BUSY_RETRY_S, CALLER, CALLERS_MAX, Caller, Callers
 from globaltable.server.config import Config
+from globaltable.server.connections import Connections, end_connections
 from globaltable.server.handlers import (
     Context,
     Continuation,
@@ -27,14 +32,24 @@ from globaltable.server.handlers import (
     streams_by_yielding,
     with_behaviour,
 )
-from globaltable.server.identities import Identity, Kind, Unidentified, identity_in
+from globaltable.server.identities import (
+    Certificate,
+    Identity,
+    Kind,
+    Unidentified,
+    certificate_in,
+)
 from globaltable.server.permissions import Permissions
 from globaltable.server.rate_limit import TokenBucket
 from globaltable.server.refusals import overloaded, refuse
 from globaltable.server.rules import RULES, Need, Rule, in_words
 from globaltable.server.security import Right, Security
+from globaltable.server.tls import Certificates
 from globaltable.v1 import globaltable_pb2 as pb
 
+LOOK_S: Final = 1.0
+"""How often it is looked whether those who are connected are still believed."""
+_SHOWN: Final = "x509_pem_cert"
 _WORDS_PER_S: Final = 1.0
 _WORDS_AT_ONCE: Final = 20
 """Refusals that are logged."""
@@ -45,8 +60,15 @@ log = structlog.get_logger(__name__)
 class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Of one node. `close` once the server has stopped."""
 
-    def __init__(self, config: Config, node: str) -> None:
-        """Raises `StorageError` if the audit log cannot be written."""
+    def __init__(
+        self,
+        config: Config,
+        node: str,
+        certificates: Certificates,
+        why_no_member: Callable[[str], str] = lambda name: "",
+    ) -> None:
+        """`why_no_member` says of a node's name why it is no part of the cluster, if it is none.
+        Raises `StorageError` if the audit log cannot be written."""
         security = config.security
         self._cluster = config.cluster
         self._connection_age_s = security.connection_age_s
@@ -55,6 +77,14 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._audit = AuditLog(directory, security.audit, node, self._loop.time)
         permissions = Permissions(security.permissions)
         self._callers = Callers(permissions, security.allowances, self._audit)
+        self._certificates = certificates
+        self._why_no_member = why_no_member
+        self._read: OrderedDict[bytes, Certificate] = OrderedDict()
+        """Certificates as they are shown, by their text: it takes longer to read one than a call
+        takes."""
+        self._connections = Connections()
+        self._ports = {config.node(node).listens_for_clients_on.port}
+        self._looking: asyncio.Task[None] | None = None
         self._guarded: dict[str, Any] = {}
         self._words = TokenBucket(_WORDS_PER_S, _WORDS_AT_ONCE, self._loop.time())
         _warn_if_closed(security)
@@ -73,8 +103,48 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._callers.permit(permissions, security.allowances, self._loop.time())
         _warn_if_closed(security)
 
+    def start(self) -> None:
+        """Look now and then whether those who are connected are still believed."""
+        self._looking = asyncio.create_task(self._look())
+
     def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
         self._audit.close()
+
+    # --- who is believed -------------------------------------------------------------------------
+
+    def why_not(self, shown: Certificate) -> str:
+        """Why a certificate that a CA has signed is not believed; empty if it is."""
+        return (
+            shown.why_not(time.time())
+            or self._certificates.revocations.present.why(shown)
+            or (shown.identity.kind is Kind.NODE and self._why_no_member(shown.identity.name))
+            or ""
+        )
+
+    def _shown(self, context: Context) -> Certificate:
+        """Raises `Unidentified`."""
+        pem: bytes = next(iter(context.auth_context().get(_SHOWN, ())), b"")
+        shown = self._read.get(pem)
+        if shown is None:
+            shown = self._read[pem] = certificate_in(pem, self._cluster)
+            if len(self._read) > CALLERS_MAX:
+                self._read.popitem(last=False)
+        return shown
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._certificates.revocations.newest()
+            for shown, addresses in self._connections.take(self.why_not).items():
+                try:
+                    ended = await asyncio.to_thread(end_connections, self._ports, addresses)
+                except OSError as error:
+                    log.error("connections cannot be ended", reason=str(error))
+                    continue
+                if ended:
+                    log.warning("connections ended", count=ended, reason=self.why_not(shown))
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -127,15 +197,22 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     ) -> Caller | None:
         """Who it is, let in; None if it is a node. Aborts if it may not come in."""
         try:
-            uris = context.auth_context().get("peer_uri", ())
-            identity = identity_in((uri.decode(errors="replace") for uri in uris), self._cluster)
+            shown = self._shown(context)
         except Unidentified as error:
             await self._refuse(context, grpc.StatusCode.UNAUTHENTICATED, name, str(error))
+        identity = shown.identity
+        self._connections.note(context.peer(), shown)
+        revoked = self._certificates.revocations.present.why(shown)
+        if revoked:
+            await self._deny(context, identity, name, revoked)
         if rule is None:
             await self._deny(context, identity, name, "no rule says who may call it")
         if identity.kind is Kind.NODE:
             if rule.need not in (Need.CERTIFICATE, Need.NODE):
                 await self._deny(context, identity, name, "a node is no client")
+            removed = self._why_no_member(identity.name)
+            if removed:
+                await self._deny(context, identity, name, removed)
             return None
         caller = self._callers.of(identity, self._loop.time())
         await self._require_right(caller, rule, request, context, name)

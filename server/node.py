@@ -211,7 +211,11 @@ class Node:
         self._mover = SlotMover(self._core, self._groups, self._loop.time, self._driver.met_damage)
         self._server: grpc.aio.Server | None = None
         self._room = CallRoom(config.limits.calls)
-        self._gate = Gate(config, name) if certificates is not None else None
+        self._gate = (
+            Gate(config, name, certificates, self._why_no_member)
+            if certificates is not None
+            else None
+        )
         self._tracing = self._begin_tracing()
         self.requests = Requests(self._measures, lines=config.log_requests, tracing=self._tracing)
         self._service = GlobalTableService(self._backend, self.requests)
@@ -236,7 +240,12 @@ class Node:
             health=self._health,
         )
         self._listener = Listener(
-            self._own.metrics, self._loop, self._health, collector, certificates
+            self._own.metrics,
+            self._loop,
+            self._health,
+            collector,
+            certificates,
+            self._gate.why_not if self._gate is not None else lambda shown: "",
         )
         self._health_task: asyncio.Task[None] | None = None
         self._topology_task: asyncio.Task[None] | None = None
@@ -298,6 +307,8 @@ class Node:
             ) from error
         self._listener.start()
         await self._server.start()
+        if self._gate is not None:
+            self._gate.start()
         self._worker.sweep()
         self._health_task = asyncio.create_task(self._health.run())
         self._topology_task = asyncio.create_task(self._watch_topology())
@@ -471,6 +482,13 @@ class Node:
                 return ""
             return f"the node that is named {name} now was added in version {present.since}"
         if gone is None or name in self._peers_of(newest):
+            return ""
+        return f"node {name} is no part of version {newest.version} of the topology"
+
+    def _why_no_member(self, name: str) -> str:
+        """Asked of who shows a node's certificate, which has no word of which node of that name."""
+        newest = self._live.newest
+        if name in newest.node_by_name or name in self._peers_of(newest):
             return ""
         return f"node {name} is no part of version {newest.version} of the topology"
 

@@ -5,8 +5,13 @@ handshake has passed at both ends; with TLS, each end must be the node that its 
 What is sent while it is down is refused, for Raft sends again
 what matters. A later connection of the same peer replaces the earlier one, which its other end has
 given up. Peers come and go (`set_peers`): one that is no longer named is not dialled, and refused
-when it calls; a connection that it has stays as long as it keeps it. A node that nobody has spoken
-to for a while calls everybody: it may have been removed while it was away, and is told so.
+when it calls; a connection that it has is ended, with a word of why, after `REMOVED_GRACE_S`, in
+which it hears of the topology that is without it. A node that nobody has spoken to for a while
+calls everybody: it may have been removed while it was away, and is told so.
+
+With TLS no connection outlives the certificate that its other end has shown by more than the time
+between two pings: it is closed, what was sent is still delivered, and the next one is made with
+what the files hold then. So is one whose certificate has been revoked.
 
 Payloads are opaque here. All of it runs on the event loop's thread.
 """
@@ -30,11 +35,12 @@ from globaltable.server.handshake import (
     HELLO_BYTES_MAX,
     LOST_PREFIX,
     REMOVED_PREFIX,
+    SINCE_UNKNOWN,
     check_hello,
     decode_hello,
     encode_hello,
 )
-from globaltable.server.identities import Kind, identity_in, uris_of
+from globaltable.server.identities import Certificate, Kind, certificate_of
 from globaltable.server.round_trip import RoundTrip
 from globaltable.server.tls import Certificates
 from globaltable.server.versions import SPOKEN, VERSION_PREFIX, Offers, Versions
@@ -43,6 +49,9 @@ from globaltable.store.identity import DirectoryId
 HANDSHAKE_TIMEOUT_S: Final = 5.0
 UNKNOWN_CONNECTIONS_MAX: Final = 64
 """Connections that have not shown who they are; more are closed at once."""
+
+REMOVED_GRACE_S: Final = 5.0
+"""Some round trips and steps of its groups: who has been removed learns of it in good order."""
 
 ALONE_S: Final = 3.0
 """After so long without any connection a node calls those, too, who should call it."""
@@ -75,9 +84,10 @@ class _Link(asyncio.Protocol):
         """Of the protocol: what this end offers, and both speak once the link is established."""
         self.incarnation = 0
         self.plan = 0
-        self._certified: str | None = ""
-        """The node that the other end's certificate names; None without TLS, and until it has been
-        looked at, nobody."""
+        self._shown: Certificate | None = None
+        """The other end's certificate, once it has been looked at; None without TLS."""
+        self.since = SINCE_UNKNOWN
+        """As it has said: which version of the topology added it."""
         self.heard_at = time.monotonic()
         self.address: object = None
         self.closed = asyncio.get_running_loop().create_future()
@@ -94,7 +104,7 @@ class _Link(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._idle_timer = loop.call_later(HANDSHAKE_TIMEOUT_S, self._handshake_late)
         try:
-            self._certified = self._peers.certified(transport)
+            self._shown = self._peers.certified(transport)
             if self._expected:
                 self._require_certified(self._expected)
         except ProtocolError as error:
@@ -173,11 +183,20 @@ class _Link(asyncio.Protocol):
         self._idle_timer.cancel()
         self._parser.frame_bytes_max = self._peers.frame_bytes_max
         self.peer, self.incarnation, self.plan = hello.node, hello.incarnation, hello.plan
+        self.since = hello.since
         self._peers.established(self)
 
     def _require_certified(self, name: str) -> None:
-        if self._certified not in (None, name):
-            raise ProtocolError(f"the certificate is of node {self._certified!r}, not {name!r}")
+        if self._shown is not None and self._shown.identity.name != name:
+            shown = self._shown.identity.name
+            raise ProtocolError(f"the certificate is of node {shown!r}, not {name!r}")
+
+    def look_at_certificate(self) -> None:
+        """End the link if what its other end has shown is good no more."""
+        why_not = self._peers.why_not(self._shown) if self._shown is not None else ""
+        if why_not and not self.closing:
+            log.warning("peer connection ends", peer=self.peer, reason=why_not)
+            self.close()
 
     def _handshake_late(self) -> None:
         self.refuse("the handshake took too long")
@@ -217,6 +236,12 @@ class _Link(asyncio.Protocol):
         log.warning("peer connection refused", address=str(self.address), reason=reason)
         if not self.peer:
             self._write(FrameKind.REFUSE, reason.encode()[: HELLO_BYTES_MAX - 1])
+        self.close()
+
+    def dismiss(self, reason: str) -> None:
+        """End the link for good: the node at its other end was removed."""
+        log.info("peer connection ends", peer=self.peer, reason=reason)
+        self._write(FrameKind.REFUSE, (REMOVED_PREFIX + reason).encode()[: HELLO_BYTES_MAX - 1])
         self.close()
 
     def close(self) -> None:
@@ -327,8 +352,16 @@ class PeerLinks:
             if link is not None and name in peers:
                 # Another node under its name, or at another place.
                 link.close()
+            elif link is not None:
+                loop = asyncio.get_running_loop()
+                loop.call_later(REMOVED_GRACE_S, self._dismiss, link)
         for name in peers:
             self._start_dialling(name)
+
+    def _dismiss(self, link: _Link) -> None:
+        if link.peer not in self._addresses and not link.closing:
+            reason = self._why_removed(link.peer, link.since)
+            link.dismiss(reason or f"node {link.peer} is no part of the topology")
 
     def _start_dialling(self, name: str) -> None:
         if self._started and not self._closing and self._node < name and name not in self._dialling:
@@ -412,17 +445,23 @@ class PeerLinks:
         self._unknown.add(link)
         return True
 
-    def certified(self, transport: asyncio.BaseTransport) -> str | None:
-        """The node that the other end has shown a certificate of; None without TLS. Raises
-        `ProtocolError` if it has shown one of anything else."""
+    def certified(self, transport: asyncio.BaseTransport) -> Certificate | None:
+        """The node's certificate that the other end has shown; None without TLS. Raises
+        `ProtocolError` if it has shown one of anything else, or that is revoked."""
         if self._certificates is None:
             return None
-        shown = identity_in(
-            uris_of(transport.get_extra_info("peercert")), self._certificates.cluster
-        )
-        if shown.kind is not Kind.NODE:
-            raise ProtocolError(f"the certificate is of {shown}, which is no node")
-        return shown.name
+        shown = certificate_of(transport.get_extra_info("peercert"), self._certificates.cluster)
+        if shown.identity.kind is not Kind.NODE:
+            raise ProtocolError(f"the certificate is of {shown.identity}, which is no node")
+        revoked = self._certificates.revocations.newest().why(shown)
+        if revoked:
+            raise ProtocolError(revoked)
+        return shown
+
+    def why_not(self, shown: Certificate) -> str:
+        """Why a certificate is good no more; empty if it is."""
+        assert self._certificates is not None, "without TLS none is shown"
+        return shown.why_not(time.time()) or self._certificates.revocations.present.why(shown)
 
     def _context(self) -> ssl.SSLContext | None:
         return self._certificates.dialling if self._certificates is not None else None
@@ -490,7 +529,10 @@ class PeerLinks:
     async def _ping(self) -> None:
         while True:
             await asyncio.sleep(self._ping_interval_s)
+            if self._certificates is not None:
+                self._certificates.revocations.newest()
             for link in list(self._links.values()):
+                link.look_at_certificate()
                 if time.monotonic() - link.heard_at > self._idle_timeout_s:
                     log.warning("peer is silent", peer=link.peer, timeout_s=self._idle_timeout_s)
                     link.abort()

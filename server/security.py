@@ -63,6 +63,8 @@ class TlsFiles:
     ca: Path
     cert: Path
     key: Path
+    revoked: Path | None = None
+    """Of a file that names certificates that are believed no more (`revocation`)."""
 
     def of(self, node: str) -> "TlsFiles":
         """As one node reads them."""
@@ -70,7 +72,8 @@ class TlsFiles:
         def named(path: Path) -> Path:
             return Path(str(path).replace(NODE_PLACEHOLDER, node))
 
-        return TlsFiles(named(self.ca), named(self.cert), named(self.key))
+        revoked = named(self.revoked) if self.revoked is not None else None
+        return TlsFiles(named(self.ca), named(self.cert), named(self.key), revoked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,9 @@ class LocalCluster:
         clients = {name for one in permissions for name in one.clients} | {*secure.allowances}
         directory = self.directory / "tls"
         make_set(directory, self.config, sorted(clients - {EVERYBODY}))
-        files = TlsFiles(directory / "ca.pem", *pair_of(directory, f"node-{NODE_PLACEHOLDER}"))
+        own_pair = pair_of(directory, f"node-{NODE_PLACEHOLDER}")
+        files = TlsFiles(directory / "ca.pem", *own_pair, directory / "revoked.txt")
+        self.revoke()
         return replace(self.config, security=replace(secure, tls=files, permissions=permissions))
 
     def tls(self, client: str) -> TlsConfig | None:
@@ -173,6 +175,14 @@ class LocalCluster:
         if files is None:
             return None
         return TlsConfig(files.ca, *pair_of(files.ca.parent, f"client-{client}"))
+
+    def revoke(self, *lines: str) -> None:
+        """Whom the nodes believe no more from now on, and nobody else: as `server.revocation` has
+        it."""
+        path = self.directory / "tls" / "revoked.txt"
+        beside = path.with_suffix(".new")
+        beside.write_text("".join(f"{line}\n" for line in lines))
+        beside.replace(path)
 
     # --- what there is ---------------------------------------------------------------------------
 

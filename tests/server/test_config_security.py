@@ -33,6 +33,7 @@ TLS = """
 ca = "tls/ca.pem"
 cert = "tls/node-{node}.pem"
 key = "/keys/{node}.pem"
+revoked = "tls/revoked.txt"
 connection_age_s = 60
 """
 ALL = (
@@ -71,6 +72,7 @@ def test_all_of_it_and_back() -> None:
             Path("/etc/gt/tls/ca.pem"),
             Path("/etc/gt/tls/node-{node}.pem"),
             Path("/keys/{node}.pem"),
+            Path("/etc/gt/tls/revoked.txt"),
         ),
         connection_age_s=60.0,
         permissions=(
@@ -88,7 +90,10 @@ def test_each_node_reads_its_own_files() -> None:
     tls = parse(BASE + TLS, base_dir=Path("/etc/gt")).security.tls
     assert tls is not None
     assert tls.of("b") == TlsFiles(
-        Path("/etc/gt/tls/ca.pem"), Path("/etc/gt/tls/node-b.pem"), Path("/keys/b.pem")
+        Path("/etc/gt/tls/ca.pem"),
+        Path("/etc/gt/tls/node-b.pem"),
+        Path("/keys/b.pem"),
+        Path("/etc/gt/tls/revoked.txt"),
     )
 
 
