@@ -1,7 +1,8 @@
 """The sections of the file that are about security: [tls], [[permissions]], [clients], [audit].
 
 What is rendered parses to the same. What the sections say together is checked here: a permission
-without TLS would protect nothing, so it is refused rather than ignored.
+without TLS would protect nothing, so it is refused rather than ignored. An audit log without TLS
+tells addresses instead of names; it is written only if the file has the section.
 """
 
 import json
@@ -44,7 +45,7 @@ def take_security(root: Section, tables: Sequence[str], base_dir: Path) -> Secur
     tls, plaintext = _tls(section, base_dir)
     if tls is None and has_age:
         raise ConfigError("tls.connection_age_s without ca, cert and key: give these too")
-    has_more = [name for name in ("permissions", "clients", "audit") if name in root]
+    has_more = [name for name in ("permissions", "clients") if name in root]
     if tls is None and has_more:
         raise ConfigError(
             f"[{has_more[0]}] without [tls]: nobody is known without certificates, so it would "
@@ -56,6 +57,7 @@ def take_security(root: Section, tables: Sequence[str], base_dir: Path) -> Secur
         connection_age_s=connection_age_s,
         permissions=root.take("permissions", _permissions(tables), ()),
         allowances=_allowances(root.section("clients")),
+        audits_in_the_clear=tls is None and "audit" in root,
         audit=_audit(root.section("audit"), base_dir),
     )
 
@@ -199,7 +201,7 @@ def render_security(security: Security) -> str:
         bounds = {f.name: getattr(allowance, f.name) for f in fields(Allowance)}
         lines += [f"{key} = {bound!r}" for key, bound in bounds.items() if bound is not None]
         lines += [""]
-    if security.audit != AuditFiles():
+    if security.audit != AuditFiles() or security.audits_in_the_clear:
         audit = security.audit
         lines += ["[audit]"]
         lines += [f"directory = {quoted(str(audit.directory))}"] if audit.directory else []

@@ -1,12 +1,13 @@
 """Every RPC of the client port passes here: who calls, whether it may, and what is noted of it.
 
 One interceptor around all services, by the one table of `rules`. It is there only if callers are
-asked who they are: a node that listens in the clear has none, and pays nothing.
+asked who they are, or what they do is audited: else a node in the clear has none, and pays nothing.
+In the clear nobody is refused anything by it, and whoever calls is known by an address.
 
-Invariants: no handler runs for a caller without a certificate of this cluster that names a client
-(or, for health checks, a node), nor without the right that the RPC takes; an RPC that no rule names
-is refused. What a call holds is given back however it ends. Who has shown a certificate that was
-revoked, or of a node that was removed, is refused at once, and its connections are ended within
+Invariants, with TLS: no handler runs for a caller without a certificate of this cluster that names a
+client (or, for health checks, a node), nor without the right that the RPC takes; an RPC that no rule
+names is refused. What a call holds is given back however it ends. Who has shown a certificate that
+was revoked, or of a node that was removed, is refused at once, and its connections are ended within
 `LOOK_S`, as are those of certificates that have expired: none outlives what it was opened with.
 """
 
@@ -24,7 +25,7 @@ from globaltable.limits import TABLE_BYTES_MAX
 from globaltable.server.audit import RETRY_S, AuditLog
 from globaltable.server.callers import BUSY_RETRY_S, CALLER, CALLERS_MAX, Caller, Callers
 from globaltable.server.config import Config
-from globaltable.server.connections import Connections, end_connections
+from globaltable.server.connections import Connections, end_connections, place_of
 from globaltable.server.handlers import (
     Context,
     Continuation,
@@ -42,14 +43,16 @@ from globaltable.server.identities import (
 from globaltable.server.permissions import Permissions
 from globaltable.server.rate_limit import TokenBucket
 from globaltable.server.refusals import overloaded, refuse
+from globaltable.server.revocation import Revocations
 from globaltable.server.rules import RULES, Need, Rule, in_words
-from globaltable.server.security import Right, Security
+from globaltable.server.security import ALL_TABLES, EVERYBODY, Permission, Right, Security
 from globaltable.server.tls import Certificates
 from globaltable.v1 import globaltable_pb2 as pb
 
 LOOK_S: Final = 1.0
 """How often it is looked whether those who are connected are still believed."""
 _SHOWN: Final = "x509_pem_cert"
+_EVERYTHING: Final = Permission((EVERYBODY,), frozenset(Right), (ALL_TABLES,))
 _WORDS_PER_S: Final = 1.0
 _WORDS_AT_ONCE: Final = 20
 """Refusals that are logged."""
@@ -64,20 +67,20 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self,
         config: Config,
         node: str,
-        certificates: Certificates,
+        certificates: Certificates | None,
         why_no_member: Callable[[str], str] = lambda name: "",
     ) -> None:
-        """`why_no_member` says of a node's name why it is no part of the cluster, if it is none.
+        """Without certificates everybody may do everything, and is known by an address.
+        `why_no_member` says of a node's name why it is no part of the cluster, if it is none.
         Raises `StorageError` if the audit log cannot be written."""
         security = config.security
         self._cluster = config.cluster
-        self._connection_age_s = security.connection_age_s
+        self._connection_age_s = security.connection_age_s if certificates is not None else None
         self._loop = asyncio.get_running_loop()
         directory = security.audit.directory or config.node(node).data_dir / "audit"
         self._audit = AuditLog(directory, security.audit, node, self._loop.time)
-        permissions = Permissions(security.permissions)
-        self._callers = Callers(permissions, security.allowances, self._audit)
         self._certificates = certificates
+        self._callers = Callers(self._permissions(security), security.allowances, self._audit)
         self._why_no_member = why_no_member
         self._read: OrderedDict[bytes, Certificate] = OrderedDict()
         """Certificates as they are shown, by their text: it takes longer to read one than a call
@@ -87,25 +90,33 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._looking: asyncio.Task[None] | None = None
         self._guarded: dict[str, Any] = {}
         self._words = TokenBucket(_WORDS_PER_S, _WORDS_AT_ONCE, self._loop.time())
-        _warn_if_closed(security)
+
+    def _permissions(self, security: Security) -> Permissions:
+        if self._certificates is None:
+            return Permissions((_EVERYTHING,))
+        if not security.permissions:
+            log.warning("no [[permissions]] in the configuration: no client may do anything")
+        return Permissions(security.permissions)
 
     @property
     def options(self) -> list[tuple[str, int]]:
         """Of the server. A connection ends when it is so old, so that who made it is asked anew;
         calls that are under way then may go on for as long once more."""
+        if self._connection_age_s is None:
+            return []
         age_ms = round(self._connection_age_s * 1_000)
         names = ("grpc.max_connection_age_ms", "grpc.max_connection_age_grace_ms")
         return [(name, age_ms) for name in names]
 
     def permit(self, security: Security) -> None:
         """Go by other permissions and allowances from now on, for streams under way too."""
-        permissions = Permissions(security.permissions)
+        permissions = self._permissions(security)
         self._callers.permit(permissions, security.allowances, self._loop.time())
-        _warn_if_closed(security)
 
     def start(self) -> None:
         """Look now and then whether those who are connected are still believed."""
-        self._looking = asyncio.create_task(self._look())
+        if self._certificates is not None:
+            self._looking = asyncio.create_task(self._look(self._certificates.revocations))
 
     def close(self) -> None:
         if self._looking is not None:
@@ -116,12 +127,15 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def why_not(self, shown: Certificate) -> str:
         """Why a certificate that a CA has signed is not believed; empty if it is."""
-        return (
-            shown.why_not(time.time())
-            or self._certificates.revocations.present.why(shown)
-            or (shown.identity.kind is Kind.NODE and self._why_no_member(shown.identity.name))
-            or ""
-        )
+        return shown.why_not(time.time()) or self._why_out(shown)
+
+    def _why_out(self, shown: Certificate) -> str:
+        """The same, whenever it expires."""
+        assert self._certificates is not None, "none is shown in the clear"
+        revoked = self._certificates.revocations.present.why(shown)
+        if revoked or shown.identity.kind is not Kind.NODE:
+            return revoked
+        return self._why_no_member(shown.identity.name)
 
     def _shown(self, context: Context) -> Certificate:
         """Raises `Unidentified`."""
@@ -133,10 +147,10 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 self._read.popitem(last=False)
         return shown
 
-    async def _look(self) -> None:
+    async def _look(self, revocations: Revocations) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            self._certificates.revocations.newest()
+            revocations.newest()
             for shown, addresses in self._connections.take(self.why_not).items():
                 try:
                     ended = await asyncio.to_thread(end_connections, self._ports, addresses)
@@ -196,27 +210,40 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self, name: str, rule: Rule | None, request: Any, context: Context
     ) -> Caller | None:
         """Who it is, let in; None if it is a node. Aborts if it may not come in."""
+        if self._certificates is None:
+            if rule is None:
+                return None
+            caller = self._callers.of(self._address(context), self._loop.time())
+            await self._begin(caller, rule, context)
+            return caller
         try:
             shown = self._shown(context)
         except Unidentified as error:
             await self._refuse(context, grpc.StatusCode.UNAUTHENTICATED, name, str(error))
         identity = shown.identity
         self._connections.note(context.peer(), shown)
-        revoked = self._certificates.revocations.present.why(shown)
-        if revoked:
-            await self._deny(context, identity, name, revoked)
+        out = self._why_out(shown)
+        if out:
+            await self._deny(context, identity, name, out)
         if rule is None:
             await self._deny(context, identity, name, "no rule says who may call it")
         if identity.kind is Kind.NODE:
             if rule.need not in (Need.CERTIFICATE, Need.NODE):
                 await self._deny(context, identity, name, "a node is no client")
-            removed = self._why_no_member(identity.name)
-            if removed:
-                await self._deny(context, identity, name, removed)
             return None
         caller = self._callers.of(identity, self._loop.time())
         await self._require_right(caller, rule, request, context, name)
         await self._require_room(caller, rule, request, context)
+        await self._begin(caller, rule, context)
+        return caller
+
+    def _address(self, context: Context) -> Identity:
+        address = context.peer()
+        place = place_of(address)
+        name = f"{place[0]}:{place[1]}" if place is not None else address
+        return Identity(self._cluster, Kind.ADDRESS, name)
+
+    async def _begin(self, caller: Caller, rule: Rule, context: Context) -> None:
         if rule.is_audited and self._audit.refusal:
             await refuse(
                 context, grpc.StatusCode.UNAVAILABLE, overloaded(self._audit.refusal, RETRY_S)
@@ -224,7 +251,6 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         caller.calls += 1
         caller.watches += rule.is_watch
         CALLER.set(caller)
-        return caller
 
     async def _require_right(
         self, caller: Caller, rule: Rule, request: Any, context: Context, name: str
@@ -279,11 +305,6 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             log.warning("call refused", peer=context.peer(), method=name, reason=message)
         reason = pb.ErrorDetail.REASON_PERMISSION_DENIED
         await refuse(context, code, pb.ErrorDetail(reason=reason, message=message))
-
-
-def _warn_if_closed(security: Security) -> None:
-    if not security.permissions:
-        log.warning("no [[permissions]] in the configuration: no client may do anything")
 
 
 def _outcome(context: Context, answered: bool) -> str:

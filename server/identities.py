@@ -33,6 +33,11 @@ class Kind(enum.Enum):
 
     NODE = "node"
     CLIENT = "client"
+    ADDRESS = "address"
+    """Somebody who has shown nothing, to a node in the clear. No certificate says so."""
+
+
+_CERTIFIED: Final = frozenset((Kind.NODE.value, Kind.CLIENT.value))
 
 
 class Identity(NamedTuple):
@@ -117,6 +122,8 @@ def parse(uri: str) -> Identity:
         if len(uri) > _CHARACTERS_MAX or len(parts) != 3:
             raise ValueError
         cluster, kind, name = (unquote(part, errors="strict") for part in parts)
+        if kind not in _CERTIFIED:
+            raise ValueError
         return Identity(as_name("cluster", cluster), Kind(kind), as_name("name", name))
     except (ConfigError, ValueError) as error:
         raise Unidentified(

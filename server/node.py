@@ -213,7 +213,7 @@ class Node:
         self._room = CallRoom(config.limits.calls)
         self._gate = (
             Gate(config, name, certificates, self._why_no_member)
-            if certificates is not None
+            if certificates is not None or config.security.audits_in_the_clear
             else None
         )
         self._tracing = self._begin_tracing()
@@ -328,7 +328,7 @@ class Node:
     def reread(self, load: Callable[[], Config]) -> None:
         """Go by what the file says by now of permissions and allowances; the rest of it is for the
         next start."""
-        if self._gate is None:
+        if self._gate is None or self._certificates is None:
             log.warning("nothing to read again: without TLS there are no permissions")
             return
         try:

@@ -100,3 +100,5 @@ class Security:
     allowances: Mapping[str, Allowance] = field(default_factory=dict)
     """By the client's name; `EVERYBODY` for those not named."""
     audit: AuditFiles = field(default_factory=AuditFiles)
+    audits_in_the_clear: bool = False
+    """Write the audit log without TLS, too, where all that is known of a caller is its address."""

@@ -110,6 +110,16 @@ def test_in_the_clear_in_so_many_words() -> None:
     assert parse(render(config), base_dir=Path("/")) == config
 
 
+@pytest.mark.parametrize("section", ["[audit]\n", '[audit]\ndirectory = "/var/log/gt"\n'])
+def test_an_audit_log_takes_no_certificates_if_it_is_asked_for(section: str) -> None:
+    config = parse(BASE + section, base_dir=Path("/"))
+    assert config.security.audits_in_the_clear and config.security.tls is None
+    assert parse(render(config), base_dir=Path("/")) == config
+    secured = parse(BASE + TLS + section, base_dir=Path("/"))
+    assert not secured.security.audits_in_the_clear, "it is written anyway"
+    assert parse(render(secured), base_dir=Path("/")) == secured
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -42,7 +42,7 @@ PERMISSIONS = (
 class Node:
     """Behind a gate, handlers that say that they have been reached."""
 
-    def __init__(self, config: Config, certificates: Certificates, pki: Pki) -> None:
+    def __init__(self, config: Config, certificates: Certificates | None, pki: Pki) -> None:
         self.removed: set[str] = set()
         self.gate = Gate(
             config,
@@ -50,7 +50,7 @@ class Node:
             certificates,
             lambda name: f"node {name} is removed" if name in self.removed else "",
         )
-        self.certificates = certificates
+        self._certificates = certificates
         self.pki = pki
         self.reached: list[str] = []
         self.fails = False
@@ -60,17 +60,27 @@ class Node:
         self._server.add_generic_rpc_handlers((_Handlers(self),))
 
     async def start(self) -> None:
-        credentials = self.certificates.grpc_credentials()
-        self.address = f"127.0.0.1:{self._server.add_secure_port('127.0.0.1:0', credentials)}"
+        own = "127.0.0.1:0"
+        port = (
+            self._server.add_secure_port(own, self._certificates.grpc_credentials())
+            if self._certificates is not None
+            else self._server.add_insecure_port(own)
+        )
+        self.address = f"127.0.0.1:{port}"
         await self._server.start()
 
     async def stop(self) -> None:
         await self._server.stop(None)
         self.gate.close()
 
-    async def call(self, tls: TlsConfig, method: str, request: Any) -> str:
+    @property
+    def certificates(self) -> Certificates:
+        assert self._certificates is not None
+        return self._certificates
+
+    async def call(self, tls: TlsConfig | None, method: str, request: Any) -> str:
         """How a call ends: "OK", or the code."""
-        credentials = tls.credentials()
+        credentials = tls.credentials() if tls is not None else None
         async with open_aio_channel(self.address, credentials) as channel:
             call = channel.unary_unary(method, type(request).SerializeToString, None)
             try:
@@ -140,7 +150,9 @@ async def running(
     own = NodeConfig("a", "a", Address("127.0.0.1", 1), Address("127.0.0.1", 2), tmp_path / "data")
     everything = {"tls": files, "permissions": PERMISSIONS, **security}
     config = Config("im", ("t", "u"), (own,), security=Security(**everything))
-    node = Node(config, Certificates(files, Identity("im", Kind.NODE, "a")), pki)
+    own_identity = Identity("im", Kind.NODE, "a")
+    certificates = Certificates(files, own_identity) if config.security.tls is not None else None
+    node = Node(config, certificates, pki)
     await node.start()
     try:
         yield node
@@ -334,6 +346,25 @@ async def test_a_node_that_was_removed_may_do_nothing(tmp_path: Path) -> None:
         assert await node.call(tls, *HEALTH) == "PERMISSION_DENIED"
         node.removed.clear()
         assert await node.call(tls, *HOLDING) == "OK", "it was added again"
+
+
+async def test_in_the_clear_everybody_may_and_what_is_done_is_noted_with_an_address(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, tls=None, audits_in_the_clear=True, permissions=()) as node:
+        for method, request in (READ_T, STATUS, CHANGE, DESCRIBE, HOLDING, HEALTH):
+            assert await node.call(None, method, request) == "OK"
+        assert await node.call(None, NEW, pb.StatusRequest()) == "OK", "as without an audit"
+        node.gate.permit(Security())
+        node.fails = True
+        assert await node.call(None, *CHANGE) == "FAILED_PRECONDITION"
+        assert node.gate.options == []
+    entries = node.audited()
+    assert [(e["act"], e["outcome"]) for e in entries] == [
+        ("ChangeTopology", "OK"),
+        ("ChangeTopology", "FAILED_PRECONDITION"),
+    ]
+    assert all(e["who"] == e["from"].replace("ipv4:", "address ") for e in entries)
 
 
 async def test_refusals_do_not_flood_the_log(tmp_path: Path) -> None:
