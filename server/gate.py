@@ -4,11 +4,12 @@ One interceptor around all services, by the one table of `rules`. It is there on
 asked who they are, or what they do is audited: else a node in the clear has none, and pays nothing.
 In the clear nobody is refused anything by it, and whoever calls is known by an address.
 
-Invariants, with TLS: no handler runs for a caller without a certificate of this cluster that names a
-client (or, for health checks, a node), nor without the right that the RPC takes; an RPC that no rule
-names is refused. What a call holds is given back however it ends. Who has shown a certificate that
-was revoked, or of a node that was removed, is refused at once, and its connections are ended within
-`LOOK_S`, as are those of certificates that have expired: none outlives what it was opened with.
+Invariants, with TLS: no handler runs for a caller without a certificate of this cluster that names
+a client (or, for health checks, a node), nor without the right that the RPC takes; an RPC that no
+rule names is refused. What a call holds is given back however it ends. Who has shown a certificate
+that was revoked, or of a node that was removed, is refused at once, and its connections are ended
+within `LOOK_S`, as are those of certificates that have expired: none outlives what it was opened
+with.
 """
 
 import asyncio

@@ -164,6 +164,7 @@ READ_T = (SERVICE + "Read", pb.ReadRequest(table="t", keys=["k"]))
 READ_U = (SERVICE + "Read", pb.ReadRequest(table="u", keys=["k"]))
 STATUS = (SERVICE + "Status", pb.StatusRequest())
 CHANGE = (ADMIN + "ChangeTopology", admin_pb2.ChangeTopologyRequest(remove="b"))
+NOTE = (ADMIN + "NoteRestore", admin_pb2.NoteRestoreRequest(backup_id="x", chunks=3))
 DESCRIBE = (ADMIN + "Describe", admin_pb2.DescribeRequest())
 HOLDING = (ADMIN + "GetHolding", admin_pb2.GetHoldingRequest())
 HEALTH = ("/grpc.health.v1.Health/Check", pb.StatusRequest())
@@ -289,10 +290,9 @@ async def test_a_watch_ends_with_the_right_to_it(tmp_path: Path) -> None:
 
 
 async def test_admin_acts_are_noted_however_they_end(tmp_path: Path) -> None:
-    note = (ADMIN + "NoteRestore", admin_pb2.NoteRestoreRequest(backup_id="x", chunks=3))
     async with running(tmp_path) as node:
         op = node.pki.client("op")
-        assert await node.call(op, *note) == "OK"
+        assert await node.call(op, *NOTE) == "OK"
         assert await node.call(op, *DESCRIBE) == "OK"
         node.fails = True
         assert await node.call(op, *CHANGE) == "FAILED_PRECONDITION"
@@ -352,7 +352,7 @@ async def test_in_the_clear_everybody_may_and_what_is_done_is_noted_with_an_addr
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path, tls=None, audits_in_the_clear=True, permissions=()) as node:
-        for method, request in (READ_T, STATUS, CHANGE, DESCRIBE, HOLDING, HEALTH):
+        for method, request in (READ_T, STATUS, NOTE, DESCRIBE, HOLDING, HEALTH):
             assert await node.call(None, method, request) == "OK"
         assert await node.call(None, NEW, pb.StatusRequest()) == "OK", "as without an audit"
         node.gate.permit(Security())
@@ -361,7 +361,7 @@ async def test_in_the_clear_everybody_may_and_what_is_done_is_noted_with_an_addr
         assert node.gate.options == []
     entries = node.audited()
     assert [(e["act"], e["outcome"]) for e in entries] == [
-        ("ChangeTopology", "OK"),
+        ("NoteRestore", "OK"),
         ("ChangeTopology", "FAILED_PRECONDITION"),
     ]
     assert all(e["who"] == e["from"].replace("ipv4:", "address ") for e in entries)
