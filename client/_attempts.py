@@ -73,6 +73,8 @@ _NEVER_SENT: Final = (
     "dns resolution failed",
     "errors resolving",
     "name resolution failure",
+    # A function of the caller's own that was to give a token.
+    "getting metadata from plugin failed",
 )
 
 # How gRPC's server words it that so many calls are under way that this one is not even looked at.

@@ -48,17 +48,34 @@ from globaltable.server.revocation import Revocations
 from globaltable.server.rules import RULES, Need, Rule, in_words
 from globaltable.server.security import ALL_TABLES, EVERYBODY, Permission, Right, Security
 from globaltable.server.tls import Certificates
+from globaltable.server.tokens import Token, TokenKeys
 from globaltable.v1 import globaltable_pb2 as pb
 
 LOOK_S: Final = 1.0
 """How often it is looked whether those who are connected are still believed."""
 _SHOWN: Final = "x509_pem_cert"
+_AUTHORIZATION: Final = "authorization"
+_BEARER: Final = "Bearer "
+_NO_SERIAL: Final = -1
+"""Of a token: no certificate has it."""
 _EVERYTHING: Final = Permission((EVERYBODY,), frozenset(Right), (ALL_TABLES,))
 _WORDS_PER_S: Final = 1.0
 _WORDS_AT_ONCE: Final = 20
 """Refusals that are logged."""
 
 log = structlog.get_logger(__name__)
+
+
+class _Held:
+    """A call that goes on for as long as its token is believed."""
+
+    __slots__ = ("ended", "task", "token")
+
+    def __init__(self, task: "asyncio.Task[Any]", token: Token) -> None:
+        self.task = task
+        self.token = token
+        self.ended = ""
+        """Why it was."""
 
 
 class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -81,6 +98,12 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         directory = security.audit.directory or config.node(node).data_dir / "audit"
         self._audit = AuditLog(directory, security.audit, node, self._loop.time)
         self._certificates = certificates
+        self._audience = config.fence
+        self._token_keys = self._keys_of(security)
+        self._tokens: OrderedDict[str, Token] = OrderedDict()
+        """Those believed, by their text: to check a signature takes longer than a call does."""
+        self._held: dict[Context, _Held] = {}
+        """Calls under way that a token was shown for."""
         self._callers = Callers(self._permissions(security), security.allowances, self._audit)
         self._why_no_member = why_no_member
         self._read: OrderedDict[bytes, Certificate] = OrderedDict()
@@ -91,6 +114,9 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._looking: asyncio.Task[None] | None = None
         self._guarded: dict[str, Any] = {}
         self._words = TokenBucket(_WORDS_PER_S, _WORDS_AT_ONCE, self._loop.time())
+
+    def _keys_of(self, security: Security) -> TokenKeys:
+        return TokenKeys(security.token_keys, self._cluster, self._audience)
 
     def _permissions(self, security: Security) -> Permissions:
         if self._certificates is None:
@@ -113,6 +139,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         """Go by other permissions and allowances from now on, for streams under way too."""
         permissions = self._permissions(security)
         self._callers.permit(permissions, security.allowances, self._loop.time())
+        self._token_keys = self._keys_of(security)
+        self._tokens.clear()
 
     def start(self) -> None:
         """Look now and then whether those who are connected are still believed."""
@@ -138,9 +166,50 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             return revoked
         return self._why_no_member(shown.identity.name)
 
-    def _shown(self, context: Context) -> Certificate:
+    def _why_no_token(self, token: Token) -> str:
+        """Why one that was believed is not any more; empty if it is."""
+        if not self._token_keys.knows(token.key_id):
+            return f"the token's key {token.key_id!r} is known here no more"
+        shown = Certificate(token.identity, _NO_SERIAL, token.expires_at_s)
+        if shown.why_not(time.time()):
+            return f"the token of {token.identity} has ended"
+        return self._why_out(shown)
+
+    def _token(self, context: Context) -> Token:
         """Raises `Unidentified`."""
-        pem: bytes = next(iter(context.auth_context().get(_SHOWN, ())), b"")
+        said = [
+            value for key, value in context.invocation_metadata() or () if key == _AUTHORIZATION
+        ]
+        if len(said) != 1 or not isinstance(said[0], str) or not said[0].startswith(_BEARER):
+            raise Unidentified(
+                "neither a certificate was shown nor a token, as authorization: Bearer TOKEN"
+            )
+        text = said[0].removeprefix(_BEARER)
+        token = self._tokens.get(text)
+        if token is None or self._why_no_token(token):
+            token = self._tokens[text] = self._token_keys.read(text, time.time())
+            if len(self._tokens) > CALLERS_MAX:
+                self._tokens.popitem(last=False)
+        return token
+
+    def _end_by_token(self) -> None:
+        """End the calls whose token is believed no more: it was shown at their beginning only."""
+        for held in self._held.values():
+            if not held.ended:
+                held.ended = self._why_no_token(held.token)
+                if held.ended:
+                    held.task.cancel()
+
+    async def _tell_why_ended(self, context: Context) -> None:
+        """End a call that was cancelled here with a word of why; with one that leaves open what
+        happened, for it was under way."""
+        held = self._held.get(context)
+        if held is not None and held.ended:
+            held.task.uncancel()
+            await context.abort(grpc.StatusCode.UNAVAILABLE, held.ended)
+
+    def _certificate(self, pem: bytes) -> Certificate:
+        """Raises `Unidentified`."""
         shown = self._read.get(pem)
         if shown is None:
             shown = self._read[pem] = certificate_in(pem, self._cluster)
@@ -152,6 +221,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         while True:
             await asyncio.sleep(LOOK_S)
             revocations.newest()
+            self._end_by_token()
             for shown, addresses in self._connections.take(self.why_not).items():
                 try:
                     ended = await asyncio.to_thread(end_connections, self._ports, addresses)
@@ -187,6 +257,9 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             try:
                 answer = await behaviour(request, context)
                 answered = True
+            except asyncio.CancelledError:
+                await self._tell_why_ended(context)
+                raise
             finally:
                 self._leave(name, rule, caller, request, context, answered, answer)
             return answer
@@ -202,6 +275,9 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                             await self._require_right(caller, rule, request, context, name)
                         yield answer
                 answered = True
+            except asyncio.CancelledError:
+                await self._tell_why_ended(context)
+                raise
             finally:
                 self._leave(name, rule, caller, request, context, answered, None)
 
@@ -217,12 +293,19 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             caller = self._callers.of(self._address(context), self._loop.time())
             await self._begin(caller, rule, context)
             return caller
+        token: Token | None = None
         try:
-            shown = self._shown(context)
+            pem: bytes = next(iter(context.auth_context().get(_SHOWN, ())), b"")
+            if pem:
+                # What the connection has proven counts, whatever else is said on it.
+                shown = self._certificate(pem)
+                self._connections.note(context.peer(), shown)
+            else:
+                token = self._token(context)
+                shown = Certificate(token.identity, _NO_SERIAL, token.expires_at_s)
         except Unidentified as error:
             await self._refuse(context, grpc.StatusCode.UNAUTHENTICATED, name, str(error))
         identity = shown.identity
-        self._connections.note(context.peer(), shown)
         out = self._why_out(shown)
         if out:
             await self._deny(context, identity, name, out)
@@ -236,6 +319,10 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         await self._require_right(caller, rule, request, context, name)
         await self._require_room(caller, rule, request, context)
         await self._begin(caller, rule, context)
+        if token is not None:
+            task = asyncio.current_task()
+            assert task is not None, "gRPC runs each call in one"
+            self._held[context] = _Held(task, token)
         return caller
 
     def _address(self, context: Context) -> Identity:
@@ -283,6 +370,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     ) -> None:
         if caller is None or rule is None:
             return
+        self._held.pop(context, None)
         caller.calls -= 1
         caller.watches -= rule.is_watch
         if rule.is_audited:

@@ -300,6 +300,10 @@ class Node:
                 self._server.add_insecure_port(address)
             else:
                 self._server.add_secure_port(address, self._certificates.grpc_credentials())
+                if self._own.tokens is not None:
+                    address = str(self._own.tokens)
+                    shown = self._certificates.grpc_credentials(asks=False)
+                    self._server.add_secure_port(address, shown)
         except RuntimeError as error:
             raise StorageError(
                 f"client address {address} of node {self._name} cannot be listened on; "
@@ -318,7 +322,7 @@ class Node:
             "node started",
             cluster=self._config.cluster,
             node=self._name,
-            client=address,
+            client=str(self._own.listens_for_clients_on),
             peer=str(self._own.listens_for_peers_on),
             groups=len(self._core.replicas),
             data=str(self._own.data_dir),

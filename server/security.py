@@ -99,6 +99,9 @@ class Security:
     permissions: tuple[Permission, ...] = ()
     allowances: Mapping[str, Allowance] = field(default_factory=dict)
     """By the client's name; `EVERYBODY` for those not named."""
+    token_keys: Mapping[str, bytes] = field(default_factory=dict)
+    """Public keys of Ed25519, by their ids: whoever shows a token that one of them has signed is
+    who the token names (`tokens`)."""
     audit: AuditFiles = field(default_factory=AuditFiles)
     audits_in_the_clear: bool = False
     """Write the audit log without TLS, too, where all that is known of a caller is its address."""

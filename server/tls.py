@@ -85,8 +85,9 @@ class Certificates:
         """When what this node shows now ends; seconds since the epoch."""
         return self._newest().expires_at_s
 
-    def grpc_credentials(self) -> grpc.ServerCredentials:
-        """For the client port: every connection is asked for anew."""
+    def grpc_credentials(self, *, asks: bool = True) -> grpc.ServerCredentials:
+        """For the client port: every connection is asked for anew. If not `asks`, who connects need
+        show no certificate, and cannot: gRPC in Python knows nothing between."""
         served = self._newest()
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
@@ -100,7 +101,7 @@ class Certificates:
         return grpc.dynamic_ssl_server_credentials(
             _grpc_configuration(served),
             fetch,  # type: ignore[arg-type]  # None leaves it as it is
-            require_client_authentication=True,
+            require_client_authentication=asks,
         )
 
     def _newest(self) -> _Loaded:

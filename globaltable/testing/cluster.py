@@ -105,7 +105,8 @@ class LocalCluster:
         self._seen_by = seen_by
         hosts = hosts or {}
         names = [(name, region) for region in regions for name in _names(region, nodes_per_region)]
-        ports = iter(free_ports(3 * len(names)))
+        ports = iter(free_ports(4 * len(names)))
+        takes_tokens = secure is not None and bool(secure.token_keys)
         self.config = replace(
             Config(
                 cluster="local",
@@ -118,6 +119,7 @@ class LocalCluster:
                         client=Address(hosts.get(region, "127.0.0.1"), next(ports)),
                         data_dir=self.directory / name,
                         peer_listen=Address("127.0.0.1", next(ports)) if link_faults else None,
+                        tokens=Address("127.0.0.1", next(ports)) if takes_tokens else None,
                     )
                     for name, region in names
                 ),
@@ -194,6 +196,11 @@ class LocalCluster:
     def addresses(self) -> dict[str, str]:
         """The client address of each node."""
         return {node.name: str(node.client) for node in self.config.nodes}
+
+    @property
+    def token_addresses(self) -> dict[str, str]:
+        """The address of each node that is for those who show tokens, if it has keys for any."""
+        return {n.name: str(n.tokens) for n in self.config.nodes if n.tokens is not None}
 
     def nodes_of(self, region: str) -> tuple[str, ...]:
         """The names of a region's nodes."""
