@@ -35,9 +35,10 @@ from globaltable.server.admin import ADMIN_SERVICE_NAME, AdminService
 from globaltable.server.backend import NodeBackend
 from globaltable.server.call_room import REFUSALS_PER_CALL, CallRoom
 from globaltable.server.config import Address, Config
-from globaltable.server.core import NodeCore, ReplicaFailure, Turn
+from globaltable.server.core import NodeCore
 from globaltable.server.directories import Directories, Shown
 from globaltable.server.driver import Driver, tell
+from globaltable.server.effects import ReplicaFailure, Turn
 from globaltable.server.gate import Gate
 from globaltable.server.health import Health
 from globaltable.server.listener import Listener
