@@ -10,7 +10,8 @@ from globaltable.model import Batch, Op, OpKind, Outcome, qualified_name
 from globaltable.server.watches import Watches
 from globaltable.slot_steps import Step
 from globaltable.store.table import ROOT_STATE
-from globaltable.table import Table, TableState
+from globaltable.table import Table
+from globaltable.table_state import TableState
 from globaltable.topology import SLOTS_DEFAULT
 
 TABLE = "im.session"
