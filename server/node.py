@@ -240,6 +240,7 @@ class Node:
             live=self._live,
             store=self._table_store,
             health=self._health,
+            room=self._room,
         )
         self._listener = Listener(
             self._own.metrics,
