@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from globaltable.errors import Corrupt, ProtocolError, StorageError
+from globaltable.errors import ConfigError, Corrupt, NewerFormat, ProtocolError, StorageError
 from globaltable.store import durable_file
 from globaltable.topology import Group, Topology
 from globaltable.wire.topologies import decode_topology, encode_topology
@@ -45,7 +45,8 @@ class Known(NamedTuple):
 
 
 def load(directory: Path) -> Known | None:
-    """None if nothing has been kept. Raises `Corrupt`, or `StorageError` if it cannot be read."""
+    """None if nothing has been kept. Raises `Corrupt`, `StorageError` if it cannot be read, or
+    `ConfigError` if it is of a level or a format that this release does not understand."""
     path = directory / _FILE
     try:
         text = path.read_text(encoding="utf-8")
@@ -65,9 +66,11 @@ def load(directory: Path) -> Known | None:
     try:
         newest = decode_topology(lines[0])
         founding = None if lines[1] == _NOTHING else decode_topology(lines[1])
-        # Who wrote two lines knew of no groups that are added.
+        # Two lines are of a time when no groups had been added.
         before = newest.version if founding is None else 0
         return Known(newest, founding, int(lines[2]) if len(lines) == 3 else before)
+    except NewerFormat as error:
+        raise ConfigError(f"{path}: {error}") from error
     except (ProtocolError, ValueError) as error:
         raise Corrupt(f"{path} is damaged: {error}") from error
 
@@ -75,13 +78,19 @@ def load(directory: Path) -> Known | None:
 def keep(directory: Path, known: Known) -> None:
     """Durable when it returns. Raises `StorageError` if it cannot be."""
     founding = _NOTHING if known.founding is None else encode_topology(known.founding)
-    body = f"{encode_topology(known.newest)}\n{founding}\n{known.founds_after}\n"
+    newest = known.newest
+    body = f"{encode_topology(newest)}\n{founding}\n"
+    # As long as none are added, all that tells those from whom it keeps is whether data were lost:
+    # what comes is later than anything known. So a release without added groups can read it.
+    if known.founds_after == LOST or newest.founding_groups < len(newest.groups):
+        body += f"{known.founds_after}\n"
     durable_file.replace(directory / _FILE, f"{_checksum(body)}\n{body}".encode())
 
 
 def note_loss(directory: Path, founded: Topology) -> None:
-    """The node's data are being discarded, `founded` being the topology that its file has: unless
-    it has kept what it knew, nobody knows which groups it has taken part in."""
+    """The node's data are being discarded, `founded` being the topology that its file has, of the
+    first level: which one is in force is for the others to say. Unless it has kept what it knew,
+    nobody knows which groups it has taken part in."""
     try:
         known = load(directory)
     except Corrupt:
