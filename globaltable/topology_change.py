@@ -205,8 +205,8 @@ def require_successor(before: Topology, after: Topology) -> None:
     are only added, and the level only rises. Raises `ProtocolError`."""
     if after.level < before.level:
         raise ProtocolError(
-            f"topology {after.version} is of level {after.level}, and {before.version} before it of "
-            f"level {before.level}, which is never lowered"
+            f"topology {after.version} is of level {after.level}, and the one before it, "
+            f"{before.version}, of level {before.level}, which is never lowered"
         )
     if (
         after.cluster != before.cluster

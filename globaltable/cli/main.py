@@ -28,6 +28,7 @@ from globaltable.cli import (
     sessions,
     status,
     top,
+    upgrade,
 )
 from globaltable.cli.examples import show_in_help
 from globaltable.cli.exits import ExitStatus, status_of
@@ -92,6 +93,7 @@ for _command in (
     backup.restore,
     check.check,
     recover.recover,
+    upgrade.upgrade,
     drain.drain,
     router.router,
     router.agent,
