@@ -98,7 +98,10 @@ def note_level(directory: Path, level: int) -> None:
 def _level_in(found: dict[str, Any]) -> int:
     level = found.get(_LEVEL, FIRST)
     if type(level) is not int or level < FIRST:
-        raise StorageError(f"{shown(level)} is no level; the identity of the directory is damaged")
+        raise DamagedIdentity(
+            f"{shown(level)} is no level: the identity of the directory is damaged; `globaltable "
+            "rebuild --all` has the replicas of this node rebuilt from their peers"
+        )
     return level
 
 

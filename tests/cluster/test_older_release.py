@@ -1,5 +1,5 @@
-"""Promise: a cluster of an older release is taken to this one node by node, under load, and no op on
-a key tells otherwise: nothing is lost, and nothing told twice.
+"""Promise: a cluster of an older release is taken to this one node by node, under load, and no op
+on a key tells otherwise: nothing is lost, and no two are told different things.
 
 The older release is built from this repository's history, and its nodes are real: they write the
 data directories that this release goes on with. Until the upgrade is finalized a node may go back,
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,8 +31,8 @@ from tests.faults.workload import TABLE, Lives, Plan, run
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 OLDER: Final = "32f3524678ca38ed98acdc4e71e1de6d53d6d70d"
-"""The last commit before slots could move: it speaks version 4 of the protocol, knows no levels, and
-can read neither steps of moves nor topologies with more groups."""
+"""The last commit before slots could move: it speaks version 4 of the protocol, knows no levels,
+and can read neither steps of moves nor topologies with more groups."""
 ROOT: Final = Path(__file__).parents[2]
 PLAN: Final = Plan(seed=3, seconds=600.0, clients_per_region=2, pause_s=0.03)
 _PATIENCE_S: Final = 30.0
@@ -42,7 +43,7 @@ _FAILED_SHARE_MAX: Final = 0.01
 
 @pytest.fixture(scope="module")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the older release is installed: a wheel of it, by itself, without what it depends on."""
+    """Where the older release is installed: its wheel alone, without what it depends on."""
     directory = tmp_path_factory.mktemp("older")
     known = ["git", "-C", str(ROOT), "cat-file", "-e", f"{OLDER}^{{commit}}"]
     try:
@@ -94,7 +95,7 @@ class Upgrade:
         self.cluster.start(node)
         self.cluster.wait_ready(_PATIENCE_S)
         for peer in self.cluster.nodes:
-            wait_until(lambda peer=peer: self._is_connected(peer))
+            wait_until(partial(self._is_connected, peer))
 
     def _is_connected(self, node: str) -> bool:
         return all(peer.connected for peer in self.cluster.status(node).peers)
@@ -136,7 +137,7 @@ def upgrade(older: Path, lives: Lives, tmp_path: Path) -> Iterator[Upgrade]:
         yield upgrade
 
 
-def _upgrade_and_move(upgrade: Upgrade) -> None:
+def _to_the_newer(upgrade: Upgrade) -> None:
     """In a thread beside the load."""
     upgrade.replace("a")
     # Back, before anything was finalized, and once more.
@@ -168,12 +169,17 @@ async def _under_load(upgrade: Upgrade, recorder: Recorder, lives: Lives) -> lis
     """Upgraded, and then slots moved; all that was recorded before the moves."""
     loading = asyncio.create_task(run(PLAN, upgrade.cluster.addresses, recorder, lives))
     try:
-        await asyncio.to_thread(_upgrade_and_move, upgrade)
+        clients = PLAN.clients_per_region * len(upgrade.cluster.nodes)
+        while len({event.client for event in recorder.history()}) < clients:
+            assert not loading.done()
+            await asyncio.sleep(0.05)
+        await asyncio.to_thread(_to_the_newer, upgrade)
         before_moves = recorder.history()
         for words in (("slots", "move", "1,4-40/3", "--to", "2"), ("groups", "grow", "--to", "4")):
             status, told = await asyncio.to_thread(upgrade.command, *words)
             assert status == 0, told
         await asyncio.sleep(1.0)
+        assert not loading.done()
     finally:
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
