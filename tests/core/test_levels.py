@@ -214,6 +214,24 @@ class TestKnownTopology:
         known_topology.keep(tmp_path, known)
         assert known_topology.load(tmp_path) == known
 
+    def test_older_releases_find_nothing_that_they_could_misread(self, tmp_path: Path) -> None:
+        """They would call it damaged; so they come to the identity, which says what is wrong."""
+        known_topology.keep(tmp_path, Known(OLD, OLD))
+        known_topology.keep(tmp_path, Known(NEW, OLD))
+        assert [path.name for path in tmp_path.iterdir()] == ["topology.2"]
+        assert known_topology.load(tmp_path) == Known(NEW, OLD)
+        known_topology.forget(tmp_path)
+        assert known_topology.load(tmp_path) is None
+
+    def test_of_the_two_files_there_may_be_after_a_crash_the_later_counts(
+        self, tmp_path: Path
+    ) -> None:
+        known_topology.keep(tmp_path, Known(OLD, OLD))
+        (tmp_path / "topology").rename(tmp_path / "before")
+        known_topology.keep(tmp_path, Known(NEW, OLD))
+        (tmp_path / "before").rename(tmp_path / "topology")
+        assert known_topology.load(tmp_path) == Known(NEW, OLD)
+
     def test_of_a_later_level_it_is_refused_and_not_called_damaged(self, tmp_path: Path) -> None:
         later: Topology = replace(NEW, level=LATER)
         known_topology.keep(tmp_path, Known(later, None, 0))
