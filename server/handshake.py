@@ -123,6 +123,9 @@ def check_hello(
     removed = why_removed(hello.node, hello.since)
     if removed:
         raise ProtocolError(REMOVED_PREFIX + removed)
+    # Before it is asked whether it belongs here: who joins must be told even if it is early.
+    if reason := why_not_understood(level, hello.levels):
+        raise ProtocolError(f"{LEVEL_PREFIX}node {hello.node!r}: {reason}")
     if hello.node not in expected:
         raise ProtocolError(f"node {hello.node!r} is not one of {sorted(expected)}")
     if hello.since not in (SINCE_UNKNOWN, expected[hello.node]) and expected[hello.node] >= 0:
@@ -130,8 +133,6 @@ def check_hello(
             f"node {hello.node!r} is in the topology since version {hello.since}, here since "
             f"{expected[hello.node]}"
         )
-    if reason := why_not_understood(level, hello.levels):
-        raise ProtocolError(f"{LEVEL_PREFIX}node {hello.node!r}: {reason}")
     if hello.since == SINCE_UNKNOWN:
         return
     lost = why_lost(Shown(hello.node, hello.since, hello.directory, hello.founds))

@@ -194,7 +194,7 @@ def _without_revisions(events: list[Event]) -> list[Event]:
     ]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_an_older_release_is_replaced_node_by_node_and_then_slots_move(
     upgrade: Upgrade, lives: Lives, tmp_path: Path
 ) -> None:
