@@ -2,6 +2,7 @@
 
 import os
 import random
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from tests.fuzz.subject import Refused, Subject, Target
 _EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 _FOUNDED = spread("im", [Node(n, n, f"{n}:1", f"{n}:2") for n in "abc"], 2, 3)
 _CHANGED = drain(replace_node(_FOUNDED, "a", Node("d", "d", "d:1", "d:2")), "b")
+_OLD = replace(_CHANGED, level=1)
 _WORDS = [
     encode_word(TopologyWord(7, 2**31, {0: 7, 1: 3}, "", {"a": Met(0, "ab12")})),
     encode_word(TopologyWord(1, 5, {}, encode_topology(_CHANGED), {})),
@@ -115,7 +117,7 @@ def _topology() -> Subject:
     def decode(data: bytes) -> Any:
         return decode_topology(data.decode(errors="surrogateescape"))
 
-    seeds = [encode_topology(topology).encode() for topology in (_FOUNDED, _CHANGED)]
+    seeds = [encode_topology(topology).encode() for topology in (_FOUNDED, _CHANGED, _OLD)]
     return Subject(seeds, decode, lambda topology: decode_topology(encode_topology(topology)))
 
 
