@@ -26,10 +26,11 @@ from grpc_reflection.v1alpha import reflection
 
 from globaltable import limits
 from globaltable.errors import ConfigError, ProtocolError, StorageError
-from globaltable.group import Replica, ReplicaLimits
+from globaltable.group import Replica
 from globaltable.members import Members
 from globaltable.model import TOPOLOGY_NAME
 from globaltable.raft.adaptor import Timing
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.server.admin import ADMIN_SERVICE_NAME, AdminService
 from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Address, Config

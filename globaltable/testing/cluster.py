@@ -3,7 +3,7 @@
 A node is named by its name, which with one node in each region is the region's.
 
 Invariant: whatever happens, every process that was started here is stopped and reaped here, by its
-process id.
+process id; and if this process is killed, they are killed too (`tether`).
 """
 
 import contextlib
@@ -39,6 +39,7 @@ from globaltable.server.security import (
 )
 from globaltable.testing.relay import Detour, PeerRelay
 from globaltable.testing.socket_owner import owner_of
+from globaltable.testing.tether import pass_fds, tied
 from globaltable.testing.ways import Pair, both
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
@@ -255,7 +256,12 @@ class LocalCluster:
         command += ["--config", str(self._read_by(node)), "--node", node, *options]
         with self.log_path(node).open("ab") as log:
             self._processes[node] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                tied(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=pass_fds(),
             )
 
     def stop(self) -> None:
