@@ -66,6 +66,8 @@ class NodeConfig:
     client_listen: Address | None = None
     metrics: Address | None = None
     """Where it tells of itself over HTTP; None: nowhere."""
+    tokens: Address | None = None
+    """Where clients reach it that show tokens; None: it takes certificates only."""
 
     @property
     def listens_for_peers_on(self) -> Address:

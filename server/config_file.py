@@ -91,6 +91,12 @@ class _Parser:
         injected = self._injected(root, names)
         placement = self._placement(root, names)
         security = take_security(root, tables, self._base_dir)
+        for node in nodes:
+            if node.tokens is not None and security.tls is None:
+                raise ConfigError(
+                    f"node {node.name} has tokens = {str(node.tokens)!r} without [tls]: tokens go "
+                    "over TLS only, or whoever listens could show them too"
+                )
         root.finish(
             "cluster, cluster_id, tables, data_dir, [groups], [geos.NAME], [log], [regions.NAME], "
             f"[timeouts], [limits], [injected_latency], [placement], [tracing], {SECTIONS}"
@@ -165,9 +171,9 @@ class _Parser:
         directory = self._base_dir / own.take("data_dir", as_text, str(data_dir / name))
         listens = [
             own.take(key, lambda s, v: Address.parse(v, s)) if key in own else None
-            for key in ("peer_listen", "client_listen", "metrics")
+            for key in ("peer_listen", "client_listen", "metrics", "tokens")
         ]
-        own.finish("peer, client, data_dir, peer_listen, client_listen, metrics")
+        own.finish("peer, client, data_dir, peer_listen, client_listen, metrics, tokens")
         if name in used:
             raise ConfigError(f"{used[name]} and {own.name} are both nodes named {name!r}")
         used[name] = own.name
@@ -183,8 +189,11 @@ class _Parser:
                 f"{own.name} listens on {node.listens_for_peers_on} for the other nodes and for "
                 "clients; give two ports"
             )
-        if node.metrics in (node.listens_for_peers_on, node.listens_for_clients_on):
+        taken = [node.listens_for_peers_on, node.listens_for_clients_on]
+        if node.metrics in taken:
             raise ConfigError(f"{own.name}: {node.metrics} is metrics, and another port already")
+        if node.tokens is not None and node.tokens in (*taken, node.metrics):
+            raise ConfigError(f"{own.name}: {node.tokens} is tokens, and another port already")
         return node
 
     def _timeouts(self, section: Section) -> Timeouts:
@@ -326,6 +335,7 @@ def render(config: Config) -> str:
             ("peer_listen", node.peer_listen),
             ("client_listen", node.client_listen),
             ("metrics", node.metrics),
+            ("tokens", node.tokens),
         ):
             lines += [f"{key} = {quoted(str(listen))}"] if listen is not None else []
         lines += [f"data_dir = {quoted(str(node.data_dir))}", ""]

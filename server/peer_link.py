@@ -22,9 +22,11 @@ from globaltable.server.handshake import (
     LOST_PREFIX,
     NO_HANDSHAKE,
     REMOVED_PREFIX,
+    SINCE_UNKNOWN,
     Hello,
     decode_hello,
 )
+from globaltable.server.identities import Certificate
 from globaltable.server.versions import VERSION_PREFIX, Offers
 
 HANDSHAKE_TIMEOUT_S: Final = 5.0
@@ -49,9 +51,13 @@ class LinkOwner(Protocol):
         """Whether there is room for one that has not shown who it is."""
         ...
 
-    def certified(self, transport: asyncio.BaseTransport) -> str | None:
-        """The node that the other end has shown a certificate of; None without TLS. Raises
-        `ProtocolError` if it has shown one of anything else."""
+    def certified(self, transport: asyncio.BaseTransport) -> Certificate | None:
+        """The node's certificate that the other end has shown; None without TLS. Raises
+        `ProtocolError` if it has shown one of anything else, or that is revoked."""
+        ...
+
+    def why_not(self, shown: Certificate) -> str:
+        """Why a certificate is good no more; empty if it is."""
         ...
 
     def hello(self, to: str, version: int) -> bytes:
@@ -104,9 +110,10 @@ class PeerLink(asyncio.Protocol):
         """Of the protocol: what this end offers, and both speak once the link is established."""
         self.incarnation = 0
         self.plan = 0
-        self._certified: str | None = ""
-        """The node that the other end's certificate names; None without TLS, and until it has been
-        looked at, nobody."""
+        self._shown: Certificate | None = None
+        """The other end's certificate, once it has been looked at; None without TLS."""
+        self.since = SINCE_UNKNOWN
+        """As it has said: which version of the topology added it."""
         self.heard_at = time.monotonic()
         self.address: object = None
         self.closed = asyncio.get_running_loop().create_future()
@@ -123,7 +130,7 @@ class PeerLink(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._idle_timer = loop.call_later(HANDSHAKE_TIMEOUT_S, self._handshake_late)
         try:
-            self._certified = self._peers.certified(transport)
+            self._shown = self._peers.certified(transport)
             if self._expected:
                 self._require_certified(self._expected)
         except ProtocolError as error:
@@ -204,11 +211,20 @@ class PeerLink(asyncio.Protocol):
         self._idle_timer.cancel()
         self._parser.frame_bytes_max = self._peers.frame_bytes_max
         self.peer, self.incarnation, self.plan = hello.node, hello.incarnation, hello.plan
+        self.since = hello.since
         self._peers.established(self)
 
     def _require_certified(self, name: str) -> None:
-        if self._certified not in (None, name):
-            raise ProtocolError(f"the certificate is of node {self._certified!r}, not {name!r}")
+        if self._shown is not None and self._shown.identity.name != name:
+            shown = self._shown.identity.name
+            raise ProtocolError(f"the certificate is of node {shown!r}, not {name!r}")
+
+    def look_at_certificate(self) -> None:
+        """End the link if what its other end has shown is good no more."""
+        why_not = self._peers.why_not(self._shown) if self._shown is not None else ""
+        if why_not and not self.closing:
+            log.warning("peer connection ends", peer=self.peer, reason=why_not)
+            self.close()
 
     def _handshake_late(self) -> None:
         self.refuse("the handshake took too long")
@@ -248,6 +264,12 @@ class PeerLink(asyncio.Protocol):
         log.warning("peer connection refused", address=str(self.address), reason=reason)
         if not self.peer:
             self._write(FrameKind.REFUSE, reason.encode()[: HELLO_BYTES_MAX - 1])
+        self.close()
+
+    def dismiss(self, reason: str) -> None:
+        """End the link for good: the node at its other end was removed."""
+        log.info("peer connection ends", peer=self.peer, reason=reason)
+        self._write(FrameKind.REFUSE, (REMOVED_PREFIX + reason).encode()[: HELLO_BYTES_MAX - 1])
         self.close()
 
     def close(self) -> None:

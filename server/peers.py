@@ -5,8 +5,13 @@ handshake has passed at both ends (`peer_link`); with TLS, each end must be the 
 certificate names. What is sent while it is down is refused, for Raft sends again what matters. A
 later connection of the same peer replaces the earlier one, which its other end has given up. Peers
 come and go (`set_peers`): one that is no longer named is not dialled, and refused when it calls; a
-connection that it has stays as long as it keeps it. A node that nobody has spoken to for a while
-calls everybody: it may have been removed while it was away, and is told so.
+connection that it has is ended, with a word of why, after `REMOVED_GRACE_S`, in which it hears of
+the topology that is without it. A node that nobody has spoken to for a while calls everybody: it
+may have been removed while it was away, and is told so.
+
+With TLS no connection outlives the certificate that its other end has shown by more than the time
+between two pings: it is closed, what was sent is still delivered, and the next one is made with
+what the files hold then. So is one whose certificate has been revoked.
 
 Payloads are opaque here. All of it runs on the event loop's thread.
 """
@@ -27,7 +32,7 @@ from globaltable.server.accepting import Listener
 from globaltable.server.directories import Shown
 from globaltable.server.frames import FrameKind
 from globaltable.server.handshake import Hello, check_hello, encode_hello
-from globaltable.server.identities import Kind, identity_in, uris_of
+from globaltable.server.identities import Certificate, Kind, certificate_of
 from globaltable.server.peer_link import HANDSHAKE_TIMEOUT_S, PeerLink
 from globaltable.server.round_trip import RoundTrip
 from globaltable.server.tls import Certificates
@@ -36,6 +41,9 @@ from globaltable.store.identity import DirectoryId
 
 UNKNOWN_CONNECTIONS_MAX: Final = 64
 """Connections that have not shown who they are; more are closed at once."""
+
+REMOVED_GRACE_S: Final = 5.0
+"""Some round trips and steps of its groups: who has been removed learns of it in good order."""
 
 ALONE_S: Final = 3.0
 """After so long without any connection a node calls those, too, who should call it."""
@@ -157,8 +165,16 @@ class PeerLinks:
             if link is not None and name in peers:
                 # Another node under its name, or at another place.
                 link.close()
+            elif link is not None:
+                loop = asyncio.get_running_loop()
+                loop.call_later(REMOVED_GRACE_S, self._dismiss, link)
         for name in peers:
             self._start_dialling(name)
+
+    def _dismiss(self, link: PeerLink) -> None:
+        if link.peer not in self._addresses and not link.closing:
+            reason = self._why_removed(link.peer, link.since)
+            link.dismiss(reason or f"node {link.peer} is no part of the topology")
 
     def _start_dialling(self, name: str) -> None:
         if self._started and not self._closing and self._node < name and name not in self._dialling:
@@ -242,16 +258,23 @@ class PeerLinks:
         self._unknown.add(link)
         return True
 
-    def certified(self, transport: asyncio.BaseTransport) -> str | None:
-        """See `LinkOwner`, as of all that follows here."""
+    def certified(self, transport: asyncio.BaseTransport) -> Certificate | None:
+        """The node's certificate that the other end has shown; None without TLS. Raises
+        `ProtocolError` if it has shown one of anything else, or that is revoked."""
         if self._certificates is None:
             return None
-        shown = identity_in(
-            uris_of(transport.get_extra_info("peercert")), self._certificates.cluster
-        )
-        if shown.kind is not Kind.NODE:
-            raise ProtocolError(f"the certificate is of {shown}, which is no node")
-        return shown.name
+        shown = certificate_of(transport.get_extra_info("peercert"), self._certificates.cluster)
+        if shown.identity.kind is not Kind.NODE:
+            raise ProtocolError(f"the certificate is of {shown.identity}, which is no node")
+        revoked = self._certificates.revocations.newest().why(shown)
+        if revoked:
+            raise ProtocolError(revoked)
+        return shown
+
+    def why_not(self, shown: Certificate) -> str:
+        """Why a certificate is good no more; empty if it is."""
+        assert self._certificates is not None, "without TLS none is shown"
+        return shown.why_not(time.time()) or self._certificates.revocations.present.why(shown)
 
     def _context(self) -> ssl.SSLContext | None:
         return self._certificates.dialling if self._certificates is not None else None
@@ -320,7 +343,10 @@ class PeerLinks:
     async def _ping(self) -> None:
         while True:
             await asyncio.sleep(self._ping_interval_s)
+            if self._certificates is not None:
+                self._certificates.revocations.newest()
             for link in list(self._links.values()):
+                link.look_at_certificate()
                 if time.monotonic() - link.heard_at > self._idle_timeout_s:
                     log.warning("peer is silent", peer=link.peer, timeout_s=self._idle_timeout_s)
                     link.abort()

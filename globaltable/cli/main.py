@@ -27,6 +27,7 @@ from globaltable.cli import (
     routes,
     sessions,
     status,
+    token,
     top,
     upgrade,
 )
@@ -99,6 +100,7 @@ for _command in (
     router.agent,
     routes.resolve,
     cert.cert,
+    token.token,
 ):
     app.command()(_command)
 app.add_typer(member.member)

@@ -106,7 +106,8 @@ class LocalCluster:
         self._seen_by = seen_by
         hosts = hosts or {}
         names = [(name, region) for region in regions for name in _names(region, nodes_per_region)]
-        ports = iter(free_ports(3 * len(names)))
+        ports = iter(free_ports(4 * len(names)))
+        takes_tokens = secure is not None and bool(secure.token_keys)
         self.config = replace(
             Config(
                 cluster="local",
@@ -119,6 +120,7 @@ class LocalCluster:
                         client=Address(hosts.get(region, "127.0.0.1"), next(ports)),
                         data_dir=self.directory / name,
                         peer_listen=Address("127.0.0.1", next(ports)) if link_faults else None,
+                        tokens=Address("127.0.0.1", next(ports)) if takes_tokens else None,
                     )
                     for name, region in names
                 ),
@@ -165,7 +167,9 @@ class LocalCluster:
         clients = {name for one in permissions for name in one.clients} | {*secure.allowances}
         directory = self.directory / "tls"
         make_set(directory, self.config, sorted(clients - {EVERYBODY}))
-        files = TlsFiles(directory / "ca.pem", *pair_of(directory, f"node-{NODE_PLACEHOLDER}"))
+        own_pair = pair_of(directory, f"node-{NODE_PLACEHOLDER}")
+        files = TlsFiles(directory / "ca.pem", *own_pair, directory / "revoked.txt")
+        self.revoke()
         return replace(self.config, security=replace(secure, tls=files, permissions=permissions))
 
     def tls(self, client: str) -> TlsConfig | None:
@@ -174,6 +178,14 @@ class LocalCluster:
         if files is None:
             return None
         return TlsConfig(files.ca, *pair_of(files.ca.parent, f"client-{client}"))
+
+    def revoke(self, *lines: str) -> None:
+        """Whom the nodes believe no more from now on, and nobody else: as `server.revocation` has
+        it."""
+        path = self.directory / "tls" / "revoked.txt"
+        beside = path.with_suffix(".new")
+        beside.write_text("".join(f"{line}\n" for line in lines))
+        beside.replace(path)
 
     # --- what there is ---------------------------------------------------------------------------
 
@@ -185,6 +197,11 @@ class LocalCluster:
     def addresses(self) -> dict[str, str]:
         """The client address of each node."""
         return {node.name: str(node.client) for node in self.config.nodes}
+
+    @property
+    def token_addresses(self) -> dict[str, str]:
+        """The address of each node that is for those who show tokens, if it has keys for any."""
+        return {n.name: str(n.tokens) for n in self.config.nodes if n.tokens is not None}
 
     def nodes_of(self, region: str) -> tuple[str, ...]:
         """The names of a region's nodes."""
