@@ -148,6 +148,8 @@ class Node:
             directory=start.directory,
             why_lost=self._meet,
             on_lost=self._on_lost,
+            level=lambda: self._live.noted_level,
+            on_level=self._on_level,
             on_topology=self._on_topology,
             on_removed=self._on_refused,
             why_removed=self._why_removed,
@@ -169,6 +171,8 @@ class Node:
             on_change=self._on_new_topology,
             on_plan=self._on_plan,
             on_lost=self._on_lost,
+            protocol_of=self._links.version,
+            noted_level=start.noted_level,
         )
         self._links.set_peers(self._peers_of(topology))
         self._want_members()
@@ -229,6 +233,7 @@ class Node:
             store=self._table_store,
             live=self._live,
             steps=self._groups,
+            certificates=certificates,
         )
         self._health = Health(self._core, self._measures, (SERVICE_NAME,))
         collector = NodeCollector(
@@ -329,6 +334,7 @@ class Node:
             peer=str(self._own.listens_for_peers_on),
             groups=len(self._core.replicas),
             data=str(self._own.data_dir),
+            level=self._topology.level,
             pid=os.getpid(),
         )
 
@@ -361,6 +367,7 @@ class Node:
             if task is not None:
                 task.cancel()
         await self._groups.close()
+        await self._admin.close()
         await self._health.stop()
         deadline = self._loop.time() + drain_s
         if not self._failed.done():
@@ -533,6 +540,10 @@ class Node:
 
     def _on_lost(self, reason: str) -> None:
         """This node's disk was lost, it is told: it must not go on as if it never had served."""
+        self._fail(ConfigError(reason))
+
+    def _on_level(self, reason: str) -> None:
+        """The cluster goes by a level that this release does not understand."""
         self._fail(ConfigError(reason))
 
     def _on_plan(self, peer: str, plan: int) -> None:

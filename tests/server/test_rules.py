@@ -26,7 +26,7 @@ SERVED = {
 }
 
 
-NODES = {"GetHolding", "TakeStep"}
+NODES = {"GetHolding", "NoteLevel", "TakeStep"}
 """Asked by who moves slots; that they are to move is in the topology, whose change is audited."""
 
 
