@@ -11,7 +11,7 @@ is refused. What a call holds is given back however it ends.
 import asyncio
 import inspect
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, Final, NoReturn
 
@@ -33,6 +33,8 @@ from globaltable.v1 import globaltable_pb2 as pb
 _WORDS_PER_S: Final = 1.0
 _WORDS_AT_ONCE: Final = 20
 """Refusals that are logged."""
+
+_OF_NODES: Final = (Need.CERTIFICATE, Need.NODE, Need.SOME_RIGHT_OR_NODE)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Any]
@@ -70,6 +72,14 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         permissions = Permissions(security.permissions)
         self._callers.permit(permissions, security.allowances, self._loop.time())
         _warn_if_closed(security)
+
+    def caller(self, uris: Iterable[str]) -> Caller:
+        """The client that shows a certificate with these URIs: whoever it is, and what it may.
+        Raises `Unidentified`; a node is no client."""
+        identity = identity_in(uris, self._cluster)
+        if identity.kind is Kind.NODE:
+            raise Unidentified(f"{identity} is no client; show a client's certificate")
+        return self._callers.of(identity, self._loop.time())
 
     def close(self) -> None:
         self._audit.close()
@@ -144,7 +154,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if rule is None:
             await self._deny(context, identity, name, "no rule says who may call it")
         if identity.kind is Kind.NODE:
-            if rule.need not in (Need.CERTIFICATE, Need.NODE):
+            if rule.need not in _OF_NODES:
                 await self._deny(context, identity, name, "a node is no client")
             return None
         caller = self._callers.of(identity, self._loop.time())

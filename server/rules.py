@@ -22,6 +22,7 @@ class Need(enum.Enum):
 
     CERTIFICATE = "any certificate of this cluster, a node's too"
     SOME_RIGHT = "a client's, with any right at all"
+    SOME_RIGHT_OR_NODE = "the same, or a node's: what a node's console shows of the others"
     READ = "the right to read the table that the request names"
     EACH_OP = "the right to each op: they are looked at one by one (`admission`)"
     ADMIN = "the right to administrate the cluster"
@@ -70,7 +71,7 @@ RULES: Final[Mapping[str, Rule]] = {
     _SERVICE + "Scan": Rule(Need.READ, _page),
     _SERVICE + "Watch": Rule(Need.READ, _one, is_watch=True),
     # Of the cluster, not of what is in it; every client asks, or it would not find its nodes.
-    _SERVICE + "Status": Rule(Need.SOME_RIGHT),
+    _SERVICE + "Status": Rule(Need.SOME_RIGHT_OR_NODE),
     _SERVICE + "Topology": Rule(Need.SOME_RIGHT),
     _SERVICE + "Placement": Rule(Need.SOME_RIGHT),
     _ADMIN + "GetTopology": Rule(Need.SOME_RIGHT),
