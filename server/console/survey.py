@@ -160,6 +160,8 @@ class Survey:
         except TimeoutError:
             return f"no answer within {TIMEOUT_S:g} s"
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                return f"cannot be reached at {node.client}"
             return f"{error.code().name}: {error.details()}"
         if answer.node != node.name:
             return f"{node.client} is answered by node {answer.node!r}"
