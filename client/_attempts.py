@@ -211,6 +211,16 @@ class Attempts:
             return ConnectFailed(f"{subject}: no node{holds} could be reached{story}")
         return DeadlineExceeded(f"{subject}: the deadline passed{story}")
 
+    def turn_error(self, subject: str, idempotent: bool) -> GlobalTableError:
+        """What to tell of an op whose turn comes too late for an answer, and is not sent."""
+        if self.maybe_happened and not idempotent:
+            return self.deadline_error(subject, idempotent, False)
+        return Overloaded(
+            f"{subject}: it has waited in this client for its turn, and the node is too busy to "
+            f"answer before the deadline{self._story()}",
+            self.retry_delay_s,
+        )
+
     def connect_error(self, subject: str) -> ConnectFailed:
         """What to tell of a client that found no node to begin with."""
         return ConnectFailed(f"{subject}: no node answered in time{self._story()}")

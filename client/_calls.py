@@ -15,10 +15,12 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from globaltable.client._attempts import Failure, FailureKind
 from globaltable.client._deadlines import Deadlines
 from globaltable.client._lanes import AnyTicket, Lane, WriteLane, WritePart, read_outcome
 from globaltable.client._settings import GRACE_S
 from globaltable.client._spacing import Spacing
+from globaltable.client._window import Window
 
 
 class Call:
@@ -57,12 +59,29 @@ class Calls:
         self._numbers = itertools.count(1)
         self._expiring: Deadlines[Call] = Deadlines()
         self._spacing = Spacing()
+        self._window = Window()
 
-    def free_at(self, lane: Lane, node: int) -> float:
+    def free_at(self, lane: Lane, node: int, now: float) -> float:
         """When the node may be sent another call, if none is answered before."""
         if self._counts.get((lane, node), 0) >= lane.calls_max:
             return float("inf")
-        return self._spacing.free_at(node) if isinstance(lane, WriteLane) else float("-inf")
+        if not isinstance(lane, WriteLane):
+            return float("-inf")
+        return max(self._spacing.free_at(node), self._window.free_at(node, now))
+
+    def weight_max(self, lane: Lane, node: int, now: float) -> int:
+        """What the next call to the node may weigh, as it is `free_at` now."""
+        if not isinstance(lane, WriteLane):
+            return lane.weight_max
+        return min(lane.weight_max, self._window.room(node, now))
+
+    def too_late(self, lane: Lane, node: int, now: float) -> float:
+        """The deadline before which the node is so busy that no answer would come: to ask would be
+        work for nobody, in the place of others that can still be answered."""
+        if not isinstance(lane, WriteLane):
+            return float("-inf")
+        expected_s = self._window.expected_s(node)
+        return now + expected_s if expected_s else float("-inf")
 
     def begin(
         self, lane: Lane, node: int, tickets: Sequence[AnyTicket], timeout_s: float, now: float
@@ -83,6 +102,7 @@ class Calls:
         call = Call(lane.method, node, request, timeout_s + GRACE_S, now, carried, number)
         self._streamed[number] = call
         self._spacing.sent(node, number, now)
+        self._window.sent(node, number, len(carried), now)
         self._expiring.add(call, now + call.timeout_s)
         return call
 
@@ -98,11 +118,13 @@ class Calls:
         for ticket in tickets:
             assert ticket.calls == 1, "a ticket is in one call at a time"
             ticket.calls = 0
+        if call.number is not None:
+            self._window.gone(call.node, call.number, len(tickets))
         self._give_back(call, tickets[0].lane)
         return tickets
 
     def answered_in_part(
-        self, node: int, parts: Iterable[WritePart]
+        self, node: int, parts: Iterable[WritePart], now: float
     ) -> tuple[list[AnyTicket], list[Any]]:
         """Parts came on the node's write stream; the tickets they answer, and the answers."""
         tickets: list[AnyTicket] = []
@@ -114,16 +136,31 @@ class Calls:
                 continue
             assert call.tickets is not None, "a probe has no number"
             self._spacing.answered(node, part.number)
+            before = len(answers)
             for position, outcome in zip(part.positions, part.outcomes, strict=True):
                 ticket = call.tickets.pop(position, None)
                 if ticket is not None:
                     ticket.calls = 0
                     tickets.append(ticket)
                     answers.append(read_outcome(ticket.payload, outcome, part.retry_delay_s))
+            self._note_answers(call, answers[before:], now)
             if not call.tickets:
                 self._expiring.remove(call)
                 self._give_back(call, tickets[-1].lane)
         return tickets, answers
+
+    def _note_answers(self, call: Call, answers: Sequence[Any], now: float) -> None:
+        """What answers say of how much the node can do."""
+        assert call.number is not None, "only streams are answered in parts"
+        if not answers:
+            return
+        self._window.gone(call.node, call.number, len(answers))
+        failed = [answer for answer in answers if isinstance(answer, Failure)]
+        if len(failed) < len(answers):
+            self._window.outcomes(call.node, len(answers) - len(failed), call.sent_at, now)
+        delays_s = [one.retry_delay_s for one in failed if one.kind is FailureKind.OVERLOADED]
+        if delays_s:
+            self._window.refused(call.node, len(delays_s), call.sent_at, now, max(delays_s))
 
     def stream_ended(self, node: int) -> list[AnyTicket]:
         """Nothing more comes on the node's write stream; what was under way on it."""

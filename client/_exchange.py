@@ -342,25 +342,43 @@ class Exchange:
     ) -> Call | None:
         """Put the head of the queue, and what follows it to the same node, into one call; and from
         the other queues of its kind too what goes there."""
-        node = self._choose(next(iter(queue)))
-        free_at = self._calls.free_at(lane, node)
+        node = self._next_node(queue, lane, now)
+        if node is None:
+            return None
+        free_at = self._calls.free_at(lane, node, now)
         if free_at > now:
             self._room_at = min(self._room_at, free_at)
             return None
+        weight_max = self._calls.weight_max(lane, node, now)
         tickets: list[AnyTicket] = []
-        weight = self._take_for(node, lane, queue, tickets, 0)
+        weight = self._take_for(node, weight_max, queue, tickets, 0)
         if len(queues) > 1:
             for other in queues.values():
-                if other and weight < lane.weight_max:
-                    weight = self._take_for(node, lane, other, tickets, weight)
+                if other and weight < weight_max:
+                    weight = self._take_for(node, weight_max, other, tickets, weight)
         deadline = max(now, *(ticket.deadline for ticket in tickets))
         remaining_s = min(deadline - now, self._settings.attempt_timeout_s)
         return self._calls.begin(lane, node, tickets, max(remaining_s, _TIMEOUT_S_MIN), now)
 
+    def _next_node(self, queue: OrderedDict[AnyTicket, None], lane: Lane, now: float) -> int | None:
+        """Where the head of the queue goes. Those that no node would answer in time are refused
+        first; None if no others are left."""
+        while queue:
+            ticket = next(iter(queue))
+            node = self._choose(ticket)
+            if ticket.deadline >= self._calls.too_late(lane, node, now):
+                return node
+            self._finish(ticket, None, self._turn_error(ticket))
+        return None
+
+    def _turn_error(self, ticket: AnyTicket) -> GlobalTableError:
+        attempts = ticket.attempts or Attempts()
+        return attempts.turn_error(ticket.subject, ticket.lane.idempotent)
+
     def _take_for(
         self,
         node: int,
-        lane: Lane,
+        weight_max: int,
         queue: OrderedDict[AnyTicket, None],
         tickets: list[AnyTicket],
         weight: int,
@@ -369,7 +387,7 @@ class Exchange:
         what they weigh then."""
         while queue:
             ticket = next(iter(queue))
-            if tickets and weight + ticket.weight > lane.weight_max:
+            if tickets and weight + ticket.weight > weight_max:
                 break
             if self._choose(ticket) != node:
                 break
@@ -403,7 +421,7 @@ class Exchange:
             failure = Failure(FailureKind.FINAL, str(error), error=error)
             self._fail_all_on_stream(node, failure, now)
             return
-        tickets, answers = self._calls.answered_in_part(node, parts)
+        tickets, answers = self._calls.answered_in_part(node, parts, now)
         if tickets:
             self._take_answers(node, tickets, answers, now)
 

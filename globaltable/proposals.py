@@ -4,10 +4,12 @@ Responsible for the bookkeeping between a caller's ops and the log: which ops tr
 batch, which callers a batch belongs to, and that each of them is told once. It knows nothing of
 leaders, terms and log positions: an outcome belongs to the *batch id* found in the applied entry.
 
-Invariants: ops waiting and under way are bounded, in number, and beyond `UNTIMED_OPS_MAX` of them
-in time too: who comes when outcomes are late is refused, for a queue that is longer than its
-callers' patience only makes them ask twice. Each op submitted is settled exactly once; a
-batch that is proposed again carries the same id and the same ops.
+Invariants: ops waiting and under way are bounded, in number and in time, for a queue that is
+longer than its callers' patience only makes them ask twice. While outcomes come, but come late for
+long, no more may wait than can be done in time (`lateness`). While none come, as when a leader is
+elected, `UNTIMED_OPS_MAX` may wait however long it takes, and beyond that none behind a late batch.
+Each op submitted is settled exactly once; a batch that is proposed again carries the same id and
+the same ops.
 """
 
 import random
@@ -18,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from globaltable import limits
 from globaltable.history import History, answer_to, identity_of
+from globaltable.lateness import LATE_S, Lateness
 from globaltable.model import Batch, Op, Outcome, OutcomeStatus
 from globaltable.slot_steps import Step
 from globaltable.wire.batches import BATCH_ID_BYTES, encode_batch
@@ -39,8 +42,6 @@ UNTIMED_OPS_MAX: Final = limits.WRITE_OPS_MAX
 """So many may wait however long it takes, as while a leader is elected."""
 STEPS_MAX: Final = 16
 """Steps of slots' moves that wait, or are under way."""
-LATE_S: Final = 0.5
-"""A batch that has no outcome after this is late."""
 
 
 class Settled(NamedTuple):
@@ -102,6 +103,7 @@ class Proposals:
         self._sealed_ops = 0
         self._expire_at = now
         self._now = now
+        self._lateness = Lateness(now)
 
     @property
     def ops(self) -> int:
@@ -119,7 +121,9 @@ class Proposals:
         assert len(ops) <= limits.BATCH_OPS_MAX, len(ops)
         weight = max(1, len(ops))
         total = self.ops + weight
-        if total > self._ops_max or (total > UNTIMED_OPS_MAX and self._is_late):
+        if total > min(self._ops_max, self._lateness.ops_max(self._now)):
+            return False
+        if total > UNTIMED_OPS_MAX and self._is_late:
             return False
         newest = self._open[-1] if self._open else None
         if (
@@ -191,6 +195,8 @@ class Proposals:
         if proposal is None:
             return []
         self._sealed_ops -= proposal.weight
+        if applied:
+            self._lateness.applied(proposal.weight, proposal.sealed_at, self._now)
         settled, start = [], 0
         for segment in proposal.segments:
             if not segment.expired:

@@ -42,36 +42,36 @@ def _part(call: Call, *positions: int) -> Part:
 def test_a_node_has_room_for_so_many_calls_of_a_lane(calls: Calls) -> None:
     begun = []
     for _ in range(READS.calls_max):
-        assert calls.free_at(READS, NODE) == -math.inf
+        assert calls.free_at(READS, NODE, 0.0) == -math.inf
         begun.append(calls.begin(READS, NODE, [Ticket(READS, ["k"], 1.0)], 1.0, 0.0))
-    assert calls.free_at(READS, NODE) == math.inf
-    assert calls.free_at(READS, OTHER) == calls.free_at(WRITES, NODE) == -math.inf
+    assert calls.free_at(READS, NODE, 0.0) == math.inf
+    assert calls.free_at(READS, OTHER, 0.0) == calls.free_at(WRITES, NODE, 0.0) == -math.inf
     (ticket,) = calls.landed(begun[3])
     assert ticket.calls == 0
-    assert calls.free_at(READS, NODE) == -math.inf
+    assert calls.free_at(READS, NODE, 0.0) == -math.inf
 
 
 def test_writes_follow_each_other_no_closer_than_answers_come(calls: Calls) -> None:
     begun = [_write(calls, "a", "b", now=number)[0] for number in range(UNDER_WAY_MAX)]
-    assert calls.free_at(WRITES, NODE) == SPACING_S
-    calls.answered_in_part(NODE, [_part(begun[1], 0)])
-    assert calls.free_at(WRITES, NODE) == -math.inf
+    assert calls.free_at(WRITES, NODE, 0.0) == SPACING_S
+    calls.answered_in_part(NODE, [_part(begun[1], 0)], 0.0)
+    assert calls.free_at(WRITES, NODE, 0.0) == -math.inf
     assert calls.is_streamed(begun[1]), "b has not been answered yet"
 
 
 def test_an_answer_is_its_tickets_own_and_counts_once(calls: Calls) -> None:
     call, (a, b) = _write(calls, "a", "b")
-    assert calls.answered_in_part(NODE, [_part(call, 1)]) == ([b], [Binding("A", 1, 5, True)])
+    assert calls.answered_in_part(NODE, [_part(call, 1)], 0.0) == ([b], [Binding("A", 1, 5, True)])
     assert (a.calls, b.calls) == (1, 0)
-    assert calls.answered_in_part(NODE, [_part(call, 1)]) == ([], [])
-    tickets, _ = calls.answered_in_part(NODE, [_part(call, 0)])
+    assert calls.answered_in_part(NODE, [_part(call, 1)], 0.0) == ([], [])
+    tickets, _ = calls.answered_in_part(NODE, [_part(call, 0)], 0.0)
     assert tickets == [a]
     assert not calls.is_streamed(call) and calls.next_expiry() is None
 
 
 def test_what_another_node_says_of_a_call_is_not_heeded(calls: Calls) -> None:
     call, (a,) = _write(calls, "a")
-    assert calls.answered_in_part(OTHER, [_part(call, 0)]) == ([], [])
+    assert calls.answered_in_part(OTHER, [_part(call, 0)], 0.0) == ([], [])
     assert a.calls == 1 and calls.is_streamed(call)
 
 
@@ -80,7 +80,7 @@ def test_what_was_not_answered_in_time_is_late_by_a_grace(calls: Calls) -> None:
     assert calls.take_expired(11.0 + GRACE_S - 0.02) == []
     assert calls.take_expired(11.0 + GRACE_S + 0.02) == [call]
     assert calls.landed(call) == [a]
-    assert calls.answered_in_part(NODE, [_part(call, 0)]) == ([], []), "it was given up"
+    assert calls.answered_in_part(NODE, [_part(call, 0)], 0.0) == ([], []), "it was given up"
 
 
 def test_with_a_stream_ends_what_was_under_way_on_it_and_nothing_else(calls: Calls) -> None:
@@ -88,7 +88,7 @@ def test_with_a_stream_ends_what_was_under_way_on_it_and_nothing_else(calls: Cal
     other = calls.begin(WRITES, OTHER, _binds("c"), 1.0, 0.0)
     read = calls.begin(READS, NODE, [Ticket(READS, ["k"], 1.0)], 1.0, 0.0)
     second, (d, e) = _write(calls, "d", "e")
-    calls.answered_in_part(NODE, [_part(second, 0)])
+    calls.answered_in_part(NODE, [_part(second, 0)], 0.0)
     assert calls.stream_ended(NODE) == [*first, e]
     assert all(ticket.calls == 0 for ticket in [*first, d, e])
     assert calls.is_streamed(other)

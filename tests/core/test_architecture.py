@@ -43,6 +43,7 @@ LAYERS: Final = (
         "store.lmdb_table",
     ),
     ("store.frozen", "store.replacement", "store.verification"),
+    ("lateness",),
     ("proposals",),
     ("raft", "raft.journal", "raft.messages", "raft.progress", "raft.quorum", "raft.transfer"),
     ("raft.commit_latency", "raft.dialect", "raft.membership", "raft.reconcile"),

@@ -59,6 +59,16 @@ def axes(width_in: float = WIDTH_IN, height_in: float = HEIGHT_IN) -> tuple[Figu
         return figure, figure.add_subplot()
 
 
+def panels(
+    count: int, width_in: float = WIDTH_IN, height_in: float = 1.7
+) -> tuple[Figure, list[Axes]]:
+    """A new figure of so many axes below each other, which share their times."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width_in, count * height_in), layout="constrained")
+        FigureCanvasSVG(figure)
+        return figure, list(figure.subplots(count, sharex=True))
+
+
 def plot(figure: Figure, name: str, caption: str) -> Plot:
     """The figure, drawn; its ids begin with its name, for several share one page."""
     drawn = io.StringIO()
