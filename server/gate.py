@@ -34,8 +34,6 @@ _WORDS_PER_S: Final = 1.0
 _WORDS_AT_ONCE: Final = 20
 """Refusals that are logged."""
 
-_OF_NODES: Final = (Need.CERTIFICATE, Need.NODE, Need.SOME_RIGHT_OR_NODE)
-
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Any]
 
@@ -154,7 +152,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if rule is None:
             await self._deny(context, identity, name, "no rule says who may call it")
         if identity.kind is Kind.NODE:
-            if rule.need not in _OF_NODES:
+            if rule.need not in (Need.CERTIFICATE, Need.NODE):
                 await self._deny(context, identity, name, "a node is no client")
             return None
         caller = self._callers.of(identity, self._loop.time())

@@ -22,7 +22,6 @@ class Need(enum.Enum):
 
     CERTIFICATE = "any certificate of this cluster, a node's too"
     SOME_RIGHT = "a client's, with any right at all"
-    SOME_RIGHT_OR_NODE = "the same, or a node's: what a node's console shows of the others"
     READ = "the right to read the table that the request names"
     EACH_OP = "the right to each op: they are looked at one by one (`admission`)"
     ADMIN = "the right to administrate the cluster"
@@ -71,7 +70,7 @@ RULES: Final[Mapping[str, Rule]] = {
     _SERVICE + "Scan": Rule(Need.READ, _page),
     _SERVICE + "Watch": Rule(Need.READ, _one, is_watch=True),
     # Of the cluster, not of what is in it; every client asks, or it would not find its nodes.
-    _SERVICE + "Status": Rule(Need.SOME_RIGHT_OR_NODE),
+    _SERVICE + "Status": Rule(Need.SOME_RIGHT),
     _SERVICE + "Topology": Rule(Need.SOME_RIGHT),
     _SERVICE + "Placement": Rule(Need.SOME_RIGHT),
     _ADMIN + "GetTopology": Rule(Need.SOME_RIGHT),
@@ -88,6 +87,8 @@ RULES: Final[Mapping[str, Rule]] = {
     # What whoever moves slots asks of the nodes that hold the other group.
     _ADMIN + "GetHolding": Rule(Need.NODE),
     _ADMIN + "TakeStep": Rule(Need.NODE),
+    # What a node's console shows of the others.
+    _ADMIN + "GetStatus": Rule(Need.NODE),
     "/grpc.health.v1.Health/Check": Rule(Need.CERTIFICATE),
     "/grpc.health.v1.Health/Watch": Rule(Need.CERTIFICATE),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule(Need.SOME_RIGHT),

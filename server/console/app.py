@@ -60,7 +60,8 @@ def console_app(desk: Desk, streams: Streams, names: Collection[str]) -> Applica
         Route("/api/leader", _asked(lambda r, s: _leader(desk, r, s)), methods=["POST"]),
         Route("/api/stream", _Stream(streams)),
     ]
-    return Entrance(Starlette(routes=routes, exception_handlers={404: _nowhere}), names)
+    handlers: Any = {404: _nowhere, 405: _otherwise}
+    return Entrance(Starlette(routes=routes, exception_handlers=handlers), names)
 
 
 def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
@@ -75,6 +76,10 @@ def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
 
 async def _nowhere(request: Request, _error: Exception) -> Response:
     return _refused(404, f"there is no {request.url.path[:255]} here")
+
+
+async def _otherwise(request: Request, _error: Exception) -> Response:
+    return _refused(405, f"{request.url.path} is not asked by {request.method[:32]}")
 
 
 def _asked(handler: Handler) -> Callable[[Request], Awaitable[Response]]:

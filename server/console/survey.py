@@ -23,8 +23,8 @@ from globaltable.server.histogram import Histogram
 from globaltable.server.node_channels import NodeChannels
 from globaltable.server.tls import Certificates
 from globaltable.topology import Node, Topology
+from globaltable.v1 import admin_pb2_grpc as pb_grpc
 from globaltable.v1 import globaltable_pb2 as pb
-from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 
 PERIOD_S: Final = 2.0
 TIMEOUT_S: Final = 1.5
@@ -153,8 +153,8 @@ class Survey:
         """What it says, or why it says nothing."""
         try:
             async with asyncio.timeout(TIMEOUT_S), room:
-                stub = pb_grpc.GlobalTableServiceStub(await self._channels.to(node.client))  # type: ignore[arg-type]
-                answer: pb.StatusResponse = await stub.Status(  # type: ignore[misc]
+                stub = pb_grpc.AdminServiceStub(await self._channels.to(node.client))  # type: ignore[arg-type]
+                answer: pb.StatusResponse = await stub.GetStatus(  # type: ignore[misc]
                     pb.StatusRequest(), timeout=TIMEOUT_S
                 )
         except TimeoutError:
@@ -162,6 +162,8 @@ class Survey:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 return f"cannot be reached at {node.client}"
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return "is of a version that tells consoles nothing"
             return f"{error.code().name}: {error.details()}"
         if answer.node != node.name:
             return f"{node.client} is answered by node {answer.node!r}"

@@ -10,13 +10,15 @@ Invariant: the browser that was started here is ended here.
 import base64
 import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from websockets.sync.client import ClientConnection, connect
 
@@ -25,6 +27,7 @@ START_S: Final = 20.0
 ANSWER_S: Final = 20.0
 UNTIL_S: Final = 15.0
 _POLL_S: Final = 0.05
+_END_S: Final = 5.0
 
 _KEYS: Final[dict[str, tuple[str, int, str]]] = {
     "Tab": ("Tab", 9, ""),
@@ -75,6 +78,10 @@ class Page:
                 self.complaints.append(json.dumps(told["entry"])[:600])
             case "Audits.issueAdded" if "ContentSecurityPolicy" in told["issue"]["code"]:
                 self.complaints.append(json.dumps(told["issue"])[:600])
+
+    def close(self) -> None:
+        """A browser keeps few connections to one host, and a page's stream is one of them."""
+        self.tell("Page.close")
 
     def open(self, url: str) -> None:
         self.tell("Page.navigate", url=url)
@@ -158,76 +165,77 @@ class Page:
 
 
 class Browser:
-    """A context manager."""
+    """Of which pages are made."""
 
-    def __init__(self, program: str) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="globaltable-chromium-"))
-        command = [program, "--headless=new", "--remote-debugging-port=0"]
-        command += [f"--user-data-dir={self._directory}", "--no-first-run", "--disable-gpu"]
-        # Tests may run as root in a container, where its sandbox has nothing to stand on.
-        command += ["--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"]
-        command += ["--disable-background-networking", "--disable-component-update", "about:blank"]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self._connection: ClientConnection | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self._connection = connect(self._address(), max_size=None, max_queue=None, open_timeout=START_S, ping_interval=None)
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _address(self) -> str:
-        told = self._directory / "DevToolsActivePort"
-        deadline = time.monotonic() + START_S
-        while not told.exists() or "\n" not in (text := told.read_text()):
-            assert self._process.poll() is None, "the browser has ended"
-            assert time.monotonic() < deadline, "the browser does not start"
-            time.sleep(_POLL_S)
-        port, path = text.split("\n", 1)
-        return f"ws://127.0.0.1:{port}{path.strip()}"
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
 
     def page(self) -> Page:
-        made = self._command("Target.createTarget", url="about:blank")["targetId"]
-        attached = self._command("Target.attachToTarget", targetId=made, flatten=True)
-        assert self._connection is not None
+        made = self.tell("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.tell("Target.attachToTarget", targetId=made, flatten=True)
         return Page(self._connection, attached["sessionId"])
 
-    def _command(self, method: str, **parameters: Any) -> Any:
-        assert self._connection is not None
+    def tell(self, method: str, **parameters: Any) -> Any:
         self._connection.send(json.dumps({"id": 0, "method": method, "params": parameters}))
         while True:
             message = json.loads(self._connection.recv(timeout=ANSWER_S))
             if message.get("id") == 0:
                 return message["result"]
 
-    def close(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(Exception):
-                self._command("Browser.close")
-            with contextlib.suppress(Exception):
-                self._connection.close()
-        try:
-            self._process.wait(5.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        shutil.rmtree(self._directory, ignore_errors=True)
-
 
 @contextlib.contextmanager
 def browser() -> Iterator[Browser]:
+    """For as long as the context lasts."""
     program = chromium()
     assert program is not None
-    with Browser(program) as one:
-        yield one
+    with contextlib.ExitStack() as stack:
+        directory = Path(tempfile.mkdtemp(prefix="globaltable-chromium-"))
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        process = _start(program, directory)
+        stack.callback(_end, process)
+        connection = stack.enter_context(
+            connect(
+                _address(process, directory),
+                max_size=None,
+                # Nobody reads while a test looks elsewhere.
+                max_queue=None,
+                ping_interval=None,
+                open_timeout=START_S,
+            )
+        )
+        yield Browser(connection)
+
+
+def _start(program: str, directory: Path) -> "subprocess.Popen[bytes]":
+    command = [program, "--headless=new", "--remote-debugging-port=0"]
+    command += [f"--user-data-dir={directory}", "--no-first-run", "--disable-gpu"]
+    # Tests may run as root in a container, where its sandbox has nothing to stand on.
+    command += ["--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"]
+    command += ["--disable-background-networking", "--disable-component-update", "about:blank"]
+    nowhere = subprocess.DEVNULL
+    return subprocess.Popen(
+        command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
+    )
+
+
+def _address(process: "subprocess.Popen[bytes]", directory: Path) -> str:
+    told = directory / "DevToolsActivePort"
+    deadline = time.monotonic() + START_S
+    while not told.exists() or "\n" not in (text := told.read_text()):
+        assert process.poll() is None, "the browser has ended"
+        assert time.monotonic() < deadline, "the browser does not start"
+        time.sleep(_POLL_S)
+    port, path = text.split("\n", 1)
+    return f"ws://127.0.0.1:{port}{path.strip()}"
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """With the processes that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -69,6 +69,10 @@ export function add(told) {
   }
 }
 
+export function gap(why) {
+  if (watching) add({ changes: [], left_out: 0, gap: why });
+}
+
 function insert(fresh) {
   rows.prepend(...fresh.slice(-ROWS_MAX).reverse().map(row));
   while (rows.children.length > ROWS_MAX) rows.lastElementChild.remove();

@@ -13,6 +13,7 @@ import { Stream } from "./server.js";
 
 const SPEAK_EVERY_MS = 10_000;
 const STALE_MS = 9_000;
+const HIDDEN_MS = 30_000;
 
 let lookedAt = 0;
 
@@ -95,6 +96,18 @@ const stream = new Stream({
   lost(why) {
     live("lost", why);
   },
+});
+
+// A page that nobody sees asks for nothing: browsers keep few connections to one host.
+let hidden = 0;
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(hidden);
+  if (document.hidden) {
+    hidden = setTimeout(() => stream.close(), HIDDEN_MS);
+  } else if (!stream.isOpen) {
+    changes.gap("not watched while this page was hidden");
+    stream.open();
+  }
 });
 
 changes.start((asked) => stream.open(asked), speak);

@@ -26,7 +26,7 @@ function create(node) {
   entry.element = make("tr", {},
     make("th", { scope: "row" }, cells.name, cells.link, cells.region),
     make("td", {}, cells.state, cells.why),
-    number("leads", "mid"), number("writes"), number("p50"), number("p99"),
+    number("leads", "mid"), number("writes"), number("p50", "mid"), number("p99"),
     number("reads", "wide"), number("refused", "wide"), number("failed", "wide"), number("up", "wide"),
     make("td", { class: "act" }, cells.button));
   return entry;

@@ -74,8 +74,13 @@ export class Stream {
     this.timer = setTimeout(() => this.open(), AGAIN_MS);
   }
 
+  get isOpen() {
+    return this.source !== null || this.timer !== 0;
+  }
+
   close() {
     clearTimeout(this.timer);
+    this.timer = 0;
     this.source?.close();
     this.source = null;
   }
