@@ -32,7 +32,7 @@ class Asking:
             handlers.append(urllib.request.HTTPSHandler(context=context))
         self._opener = urllib.request.build_opener(*handlers)
 
-    def get(self, path: str, headers: dict[str, str] | None = None, **asked: str) -> Told:
+    def get(self, path: str, *, headers: dict[str, str] | None = None, **asked: str) -> Told:
         query = f"?{urlencode(asked)}" if asked else ""
         return self._tell(urllib.request.Request(f"{self.url}{path}{query}", headers=headers or {}))
 

@@ -139,6 +139,11 @@ async def test_an_address_in_use_is_refused_by_name() -> None:
             await Connections(address, _hello, None).start()
 
 
+async def _until(true: Callable[[], bool]) -> None:
+    while not true():
+        await asyncio.sleep(0.01)
+
+
 class _Flood:
     """A desk whose every look is large, and at once."""
 
@@ -167,16 +172,13 @@ async def test_a_stream_that_is_not_read_is_dropped_and_its_place_is_free(
             slow.connect((address.host, address.port))
             slow.sendall(GET)
             async with asyncio.timeout(10.0):
-                while streams._count == 0:
-                    await asyncio.sleep(0.01)
-                while streams._count:
-                    await asyncio.sleep(0.01)
+                await _until(lambda: streams._count == 1)
+                await _until(lambda: streams._count == 0)
         async with connected(address, GET) as (reader, _):
             await reader.readuntil(b"event: view\n")
-            assert streams._count == 1
+            await _until(lambda: streams._count == 1)
         async with asyncio.timeout(5.0):
-            while streams._count:
-                await asyncio.sleep(0.01)
+            await _until(lambda: streams._count == 0)
 
 
 async def test_streams_end_in_good_order_with_the_node() -> None:

@@ -93,7 +93,7 @@ def test_a_binding_is_told_with_its_past_and_how_far_that_reaches(
     ],
 )
 def test_what_cannot_be_looked_up_is_refused_as_a_read_is(
-    console: Asking, asked: dict[str, str], status: int, named: str
+    console: Asking, asked: dict[str, Any], status: int, named: str
 ) -> None:
     told = console.get("api/binding", **asked)
     assert told.status == status
@@ -161,6 +161,6 @@ def test_a_node_is_drained_and_led_back_and_a_leader_is_moved(
 
 
 def test_other_pages_and_other_names_are_refused(console: Asking) -> None:
-    assert console.get("api/snapshot", {"host": "evil.example"}).status == 421
-    assert console.get("api/snapshot", {"sec-fetch-site": "cross-site"}).status == 403
+    assert console.get("api/snapshot", headers={"host": "evil.example"}).status == 421
+    assert console.get("api/snapshot", headers={"sec-fetch-site": "cross-site"}).status == 403
     assert console.get("api/drain").status == 405

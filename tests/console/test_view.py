@@ -17,7 +17,7 @@ def _topology(groups: int = 2) -> Topology:
     return spread("im", one_node_each(REGIONS), groups, 3, slots=1024)
 
 
-def _group(number: int, role: pb.Role.ValueType, **more: Any) -> pb.GroupStatus:
+def _group(number: int, role: Any, **more: Any) -> pb.GroupStatus:
     fields = {"term": 1, "commit_revision": 10, "applied_revision": 10, "slots": 8} | more
     return pb.GroupStatus(group=number, role=role, **fields)
 

@@ -4,9 +4,12 @@ What is refused and what is done is audited in the very words of the RPC that it
 """
 
 import json
+import os
+import signal
 import ssl
 import time
 import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any, Final
 import pytest
 
 from globaltable.client import SyncGlobalTable, TlsConfig
+from globaltable.server.config_file import render
 from globaltable.server.security import Allowance, Permission, Right, Security
 from globaltable.testing import LocalCluster
 from tests.console.asking import Asking
@@ -67,10 +71,8 @@ def test_who_may_read_looks_and_looks_up_and_may_not_act(cluster: LocalCluster) 
         cluster.addresses.values(), table=TABLE, timeout=20.0, tls=cluster.tls("web")
     ) as sessions:
         sessions.bind("k", "A")
-    assert (
-        web.get("api/binding", table=TABLE, key="k", linearizable="1").body["binding"]["unit"]
-        == "A"
-    )
+    found = web.get("api/binding", table=TABLE, key="k", linearizable="1")
+    assert found.body["binding"]["unit"] == "A"
     other = web.get("api/binding", table="doc", key="k")
     assert (other.status, "no right to read table 'doc'" in other.body["error"]) == (403, True)
     refused = web.act("api/drain", where="b", undo=False)
@@ -126,8 +128,6 @@ def test_without_a_clients_certificate_nothing_is_told(cluster: LocalCluster) ->
 
 
 def _without(asking: Asking, context: ssl.SSLContext) -> Asking:
-    import urllib.request
-
     asking._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
     return asking
 
@@ -140,11 +140,6 @@ def test_in_the_clear_the_port_says_nothing(cluster: LocalCluster) -> None:
 
 def test_a_stream_ends_with_the_permission_to_look(cluster: LocalCluster) -> None:
     """SIGHUP has the file read again: who is permitted nothing by now sees nothing more."""
-    import os
-    import signal
-
-    from globaltable.server.config_file import render
-
     with _as(cluster, "web", "c").events() as events:
         assert next(name for name, _ in events) == "course"
         security = cluster.config.security

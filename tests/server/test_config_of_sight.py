@@ -40,7 +40,8 @@ def test_by_default_a_node_tells_nobody_over_http_and_logs_slow_ops() -> None:
 def test_settings_are_rendered_to_what_they_were() -> None:
     config = _config(
         'metrics = "127.0.0.1:7301"\nconsole = "127.0.0.1:7401"',
-        '[console]\ntarget_ms = 35.5\nhosts = ["console.example"]\n[log]\nrequests = true\nslow_op_ms = 250\n[tracing]\nexporter = "otlp"\n',
+        '[console]\ntarget_ms = 35.5\nhosts = ["console.example"]\n'
+        '[log]\nrequests = true\nslow_op_ms = 250\n[tracing]\nexporter = "otlp"\n',
     )
     assert config.node("a").metrics == Address("127.0.0.1", 7301)
     assert config.node("a").console == Address("127.0.0.1", 7401)
