@@ -21,13 +21,15 @@ from globaltable.errors import ConfigError
 from globaltable.history import HISTORY_OPS_MAX
 from globaltable.model import Batch, Op, OpKind, OutcomeStatus, qualified_name
 from globaltable.raft.journal import NO_OP
+from globaltable.row_keys import row_key
 from globaltable.server.config import Config
 from globaltable.store import identity
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.store.log import Entry, HardState, LogWrite
 from globaltable.store.table import ROOT_STATE
-from globaltable.table import Flush, Table, TableState, row_key
+from globaltable.table import Table
+from globaltable.table_state import Flush, TableState
 from globaltable.topology import Topology
 from globaltable.wire.rows import Row, encode_row
 

@@ -23,6 +23,7 @@ from globaltable.bench.network import Network
 from globaltable.bench.systems import Target
 from globaltable.bench.worker import Job
 from globaltable.errors import GlobalTableError
+from globaltable.testing.tether import pass_fds, tied
 
 READY_TIMEOUT_S: Final = 180.0
 _START_IN_S: Final = 0.1
@@ -151,7 +152,12 @@ def _started(region: str, wrapper: Sequence[str]) -> Iterator[_Member]:
     command = [*wrapper, sys.executable, "-m", "globaltable.bench.worker"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            tied(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            pass_fds=pass_fds(),
         )
         try:
             yield _Member(region, process, log)

@@ -18,7 +18,7 @@ from globaltable.client._creating import Created
 from globaltable.client._settings import USE_CLIENT_DEFAULT, ClientClosed, UseClientDefault
 from globaltable.client._sync_watch import SyncWatch
 from globaltable.client._synchronous import SyncGlobalTable
-from globaltable.client.tls import TlsConfig
+from globaltable.client.tls import TlsConfig, TlsToken
 from globaltable.client.values import (
     Change,
     ChangeKind,
@@ -44,6 +44,7 @@ __all__ = [
     "SyncGlobalTable",
     "SyncWatch",
     "TlsConfig",
+    "TlsToken",
     "UseClientDefault",
     "Watch",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc.aio
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # stubs have no room for it
 
 from globaltable.client._attempts import Failure, FailureKind, failure_of
 
@@ -50,8 +51,8 @@ class WriteStream:
                 self._awake.clear()
                 unsent, self._unsent = self._unsent, []
                 for request in unsent:
-                    await self._call.write(request)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                    await _write(self._call, request)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, cygrpc.BaseError):
             pass  # why it ended, the reader is told
 
     async def _read(self) -> None:
@@ -68,6 +69,13 @@ class WriteStream:
             failure = failure_of_error(error)
         self._tasks[0].cancel()
         self._ended(failure)
+
+
+async def _write(call: Any, request: bytes) -> None:
+    """As `call.write`, which puts a status of its own (INTERNAL) in the place of the node's if the
+    stream turns out to be over; but the node's says whether anything happened."""
+    await call.wait_for_connection()
+    await call._cython_call.send_serialized_message(request)
 
 
 def failure_of_error(error: grpc.aio.AioRpcError) -> Failure:

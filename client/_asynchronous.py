@@ -35,7 +35,7 @@ from globaltable.client._settings import (
     addresses_of,
 )
 from globaltable.client._watching import WatchProgress
-from globaltable.client.tls import Credentials, TlsConfig, open_aio_channel
+from globaltable.client.tls import Credentials, TlsConfig, TlsToken, open_aio_channel
 from globaltable.client.values import Status
 from globaltable.model import Binding
 
@@ -89,7 +89,7 @@ class GlobalTable(BaseGlobalTable):
         attempt_timeout: float = ATTEMPT_TIMEOUT_S_DEFAULT,
         pending_max: int = PENDING_MAX_DEFAULT,
         discover: bool = True,
-        tls: TlsConfig | None = None,
+        tls: TlsConfig | TlsToken | None = None,
         tracing: bool = False,
     ) -> Self:
         """A client of `table`; open it with `async with`, or `await` it and `close` it later.
@@ -104,14 +104,22 @@ class GlobalTable(BaseGlobalTable):
         * `discover`: False if no node is to be asked but those given, as where the addresses that
           nodes tell of each other mean nothing.
         * `tls`: the CAs to trust, and the certificate to show; without, in the clear. Files that
-          change are read again when a node is connected to anew.
+          change are read again when a node is connected to anew. With a token in the place of a
+          certificate (`TlsToken`) no node is asked but those given: nodes tell of each other
+          by the addresses that are for certificates.
         * `tracing`: writes have OpenTelemetry spans, whose contexts are sent along
           (`globaltable[tracing]`).
 
         Opening raises `ConnectFailed` if no node answers in time.
         """
         settings = Settings(
-            addresses_of(addresses), table, timeout, attempt_timeout, pending_max, discover, tracing
+            addresses_of(addresses),
+            table,
+            timeout,
+            attempt_timeout,
+            pending_max,
+            discover and not isinstance(tls, TlsToken),
+            tracing,
         )
         return cls(settings, Credentials(tls))
 

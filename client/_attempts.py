@@ -73,7 +73,14 @@ _NEVER_SENT: Final = (
     "dns resolution failed",
     "errors resolving",
     "name resolution failure",
+    # A function of the caller's own that was to give a token.
+    "getting metadata from plugin failed",
 )
+
+# How gRPC's server words it that so many calls are under way that this one is not even looked at.
+# What it says in the same code of an answer that is too large is worded otherwise.
+_NO_ROOM: Final = "Concurrent RPC limit exceeded!"
+_NO_ROOM_DELAY_S: Final = 0.2
 
 _FINAL_CODES: Final = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
@@ -111,6 +118,8 @@ def failure_of(
     if detail is not None and detail.reason:
         return _of_detail(detail, details or "")
     message = f"{code.name if code is not None else 'no status'}: {details}"
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and details == _NO_ROOM:
+        return Failure(FailureKind.OVERLOADED, message, _NO_ROOM_DELAY_S)
     if code in _FINAL_CODES:
         return Failure(FailureKind.FINAL, message, error=_FINAL_CODES[code](message))
     if code is grpc.StatusCode.UNAVAILABLE and (details or "").lower().startswith(_NEVER_SENT):

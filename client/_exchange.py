@@ -492,7 +492,7 @@ class Exchange:
             self.nodes.failed(node, now)
 
     def _probe_failed(self, call: Call, failure: Failure, now: float) -> None:
-        if failure.kind is FailureKind.FINAL:
+        if failure.kind in (FailureKind.FINAL, FailureKind.OVERLOADED):
             # It answers. What it refuses, a caller will be told when asking for it.
             self.nodes.probe_answered(call.node, now - call.sent_at, now)
             return

@@ -35,7 +35,7 @@ from globaltable.client._settings import (
 from globaltable.client._sync_stream import SyncWriteStream
 from globaltable.client._sync_watch import SyncWatch
 from globaltable.client._watching import WatchProgress
-from globaltable.client.tls import Credentials, TlsConfig, open_channel
+from globaltable.client.tls import Credentials, TlsConfig, TlsToken, open_channel
 from globaltable.client.values import Status
 from globaltable.errors import GlobalTableError
 from globaltable.model import Binding
@@ -107,7 +107,7 @@ class SyncGlobalTable(BaseGlobalTable):
         attempt_timeout: float = ATTEMPT_TIMEOUT_S_DEFAULT,
         pending_max: int = PENDING_MAX_DEFAULT,
         discover: bool = True,
-        tls: TlsConfig | None = None,
+        tls: TlsConfig | TlsToken | None = None,
         tracing: bool = False,
     ) -> Self:
         """A client of `table`, open; close it with `with`, or `close`.
@@ -122,12 +122,20 @@ class SyncGlobalTable(BaseGlobalTable):
         * `discover`: False if no node is to be asked but those given, as where the addresses that
           nodes tell of each other mean nothing.
         * `tls`: the CAs to trust, and the certificate to show; without, in the clear. Files that
-          change are read again when a node is connected to anew.
+          change are read again when a node is connected to anew. With a token in the place of a
+          certificate (`TlsToken`) no node is asked but those given: nodes tell of each other
+          by the addresses that are for certificates.
 
         Raises `ConnectFailed` if no node answers in time.
         """
         settings = Settings(
-            addresses_of(addresses), table, timeout, attempt_timeout, pending_max, discover, tracing
+            addresses_of(addresses),
+            table,
+            timeout,
+            attempt_timeout,
+            pending_max,
+            discover and not isinstance(tls, TlsToken),
+            tracing,
         )
         client = cls(settings, Credentials(tls))
         client._timer.start()

@@ -186,7 +186,8 @@ class WatchProgress:
         self.avoided |= 1 << node
         if nodes_left and failure.kind is not FailureKind.OVERLOADED:
             return 0.0
-        self.avoided = 0
+        if not nodes_left:
+            self.avoided = 0
         self._attempts.rounds += 1
         return failure.retry_delay_s + backoff_s(self._attempts.rounds, self._chance)
 

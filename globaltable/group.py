@@ -20,14 +20,16 @@ is proposed again, under the same id and with the same ops; the table applies ea
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from globaltable.convergence import Convergence
 from globaltable.deal import EVERYTHING, Deal
 from globaltable.errors import Corrupt
+from globaltable.freezing import Freezing
+from globaltable.leadership import Leadership
 from globaltable.members import Members
 from globaltable.model import Batch, Binding, Op
+from globaltable.own_barrier import OwnBarrier
 from globaltable.proposals import Proposal, Proposals, Settled
 from globaltable.raft.adaptor import Role, Timing
 from globaltable.raft.guard import Guard
@@ -35,25 +37,16 @@ from globaltable.raft.journal import Journal, founders_in, is_members, is_no_op,
 from globaltable.raft.messages import Append, Message, Propose
 from globaltable.raft.recovery import Phase
 from globaltable.raft.transfer import Job
+from globaltable.replica_limits import LogBounds, ReplicaLimits
 from globaltable.slot_steps import Step
 from globaltable.store.log import Entry, LogImage, LogWrite
 from globaltable.store.table import JOINING_STATE, ROOT_STATE, SnapshotChunk, TableStore
-from globaltable.table import Flush, Frozen, Table, TableState
+from globaltable.table import Table
+from globaltable.table_state import Flush, Frozen, TableState
 from globaltable.topology import Group
+from globaltable.under_way import BatchesUnderWay
 from globaltable.wire.batches import decode_batch
 from globaltable.wire.rows import HistoryRow
-
-_SETTLE_S: Final = 1.0
-"""How long a leader watches its preferred successor keep up before it hands over."""
-
-_DECODED_OPS_MAX: Final = 65_536
-"""Ops kept decoded between their check and their application. Of batches that are never applied
-here, because their leader was deposed say, no more remains."""
-
-
-class _OwnBarrier:
-    """The ticket of a barrier behind which a replica that is rebuilt, or joins, is whole
-    (`raft.recovery`)."""
 
 
 class Changed(NamedTuple):
@@ -88,32 +81,6 @@ class Completed(NamedTuple):
     """Slots of which this group came to hold more or less."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaLimits:
-    """The bounds of one replica."""
-
-    pending_ops: int = 16_384
-    log_entries: int = 8_192
-    log_bytes: int = 67_108_864
-    """Beyond these the log is cut, as far as it is flushed and nobody needs it."""
-    unflushed_rows: int = 1_048_576
-    """Beyond this, or a log many times its bound, nothing more is taken until the disk of the table
-    has caught up."""
-
-    @property
-    def log_entries_at_most(self) -> int:
-        return 64 * self.log_entries
-
-    @property
-    def log_bytes_at_most(self) -> int:
-        return 8 * self.log_bytes
-
-
-def _weight(batch: Batch) -> int:
-    """In ops; a read barrier is kept too, and counts as one."""
-    return max(1, len(batch.ops))
-
-
 class Replica:
     """See the module's head for the contract."""
 
@@ -136,14 +103,11 @@ class Replica:
         that joins a group which others have founded. Where the disk knows better it counts. `deal`
         is what the group held before any slot was moved."""
         self.group = group
-        self.preferred = group.replicas[0] if group.replicas else None
-        """Who should lead, if it has a vote."""
         self._node = node
         self._slots = slots
         self._deal = deal
         self._store = store
         self._timing = timing
-        self._limits = limits
         self._now = now
         self._proposals = Proposals(limits.pending_ops, rng, now)
         mark = image.hard_state
@@ -159,30 +123,22 @@ class Replica:
             self.table.members,
             joins=self._joins,
         )
+        preferred = group.replicas[0] if group.replicas else None
         self._guard = Guard(
             node=node,
             journal=journal,
             timing=timing,
             rng=rng,
             now=now,
-            campaign_soon=self.preferred == node,
+            campaign_soon=preferred == node,
         )
+        self._bounds = LogBounds(limits, journal)
         self._convergence = Convergence(self._guard, node, timing)
-        self._handing_over: tuple[str, float] | None = None
-        self._successor_ready_since: float | None = None
-        self._without_room_since: float | None = None
-        self._otherwise_minded: set[str] = set()
-        """Peers that would have other nodes lead than this one would."""
+        self._leadership = Leadership(self._guard, self._convergence, node, preferred, timing)
         self._committed: Sequence[Entry] = ()
-        self._decoded: dict[bytes, Batch] = {}
-        """What this replica has made or checked already, by its bytes, until it is applied."""
-        self._decoded_ops = 0
-        self._under_way: set[bytes] = set()
-        """Ids of the batches that this replica appended as the leader of `_under_way_in`."""
-        self._under_way_in = 0
-        self._own_barrier: _OwnBarrier | None = None
-        self._barrier_attempt = -1
-        self._to_freeze: dict[int, Callable[[Frozen | None], None]] = {}
+        self._under_way = BatchesUnderWay()
+        self._own_barrier = OwnBarrier(self._guard.recovery, self._proposals)
+        self._freezing = Freezing()
         self._ended: list[Settled] = []
         """To be told of in this turn, or by `stop` if the replica fails amid it."""
         self._newly_sealed: list[Proposal] = []
@@ -259,6 +215,15 @@ class Replica:
         return self._convergence.is_done
 
     @property
+    def preferred(self) -> str | None:
+        """Who should lead, if it has a vote."""
+        return self._leadership.preferred
+
+    @preferred.setter
+    def preferred(self, node: str | None) -> None:
+        self._leadership.preferred = node
+
+    @property
     def is_leader(self) -> bool:
         return self._guard.role is Role.LEADER
 
@@ -304,7 +269,7 @@ class Replica:
         if isinstance(message, Propose):
             self._on_propose(message.payload)
             return True
-        return self._guard.receive(sender, message) or self._handing_over is not None
+        return self._guard.receive(sender, message) or self._leadership.is_ending
 
     def _on_propose(self, payload: bytes) -> None:
         # What enters the log is applied by every replica, so it is checked before it does. If it
@@ -318,44 +283,20 @@ class Replica:
         """As a leader: whether a batch may enter the log now."""
         return (
             self.is_leader
-            and self._handing_over is None
+            and not self._leadership.is_ending
             and self._guard.can_append
             and self._guard.has_room
         )
 
     def _append(self, payload: bytes, batch: Batch) -> None:
-        """As a leader. What it has appended already it will apply, or lead no longer: who proposes
-        it again because it is slow, over a link or to a disk, would only make it slower."""
-        if self._under_way_in != self._guard.term:
-            self._under_way_in = self._guard.term
-            self._under_way.clear()
-        if batch.batch_id not in self._under_way:
-            self._under_way.add(batch.batch_id)
-            self._keep_decoded(payload, batch)
+        """As a leader."""
+        if self._under_way.is_new(batch, self._guard.term):
+            self._under_way.keep(payload, batch)
             self._guard.append(payload)
-
-    def _keep_decoded(self, payload: bytes, batch: Batch) -> None:
-        if payload in self._decoded:
-            return
-        if self._decoded_ops + _weight(batch) > _DECODED_OPS_MAX:
-            self._decoded.clear()
-            self._decoded_ops = 0
-        self._decoded[payload] = batch
-        self._decoded_ops += _weight(batch)
-
-    def _take_decoded(self, payload: bytes) -> Batch:
-        batch = self._decoded.pop(payload, None)
-        if batch is None:
-            return decode_batch(payload)
-        self._decoded_ops -= _weight(batch)
-        return batch
 
     def set_connected(self, peer: str, up: bool, *, same_plan: bool = True) -> None:
         """A peer came or went; one that plans otherwise is not handed leadership by preference."""
-        if same_plan:
-            self._otherwise_minded.discard(peer)
-        else:
-            self._otherwise_minded.add(peer)
+        self._leadership.note_plan(peer, same_plan)
         self._guard.set_connected(peer, up)
 
     def chunk_read(self, peer: str, transfer: int, state: TableState, chunk: SnapshotChunk) -> None:
@@ -377,23 +318,12 @@ class Replica:
         assert not self._committed, "the table is being replaced amid a step"
         self._guard.snapshot_installed()
         self.table = self._load_table()
-        for revision in [one for one in self._to_freeze if one <= self.table.applied]:
-            self._to_freeze.pop(revision)(None)
+        self._freezing.passed_over(self.table.applied)
         return self._proposals.settle_by_history(self.table.history)
 
     def hand_over(self, target: str | None = None) -> None:
         """As a leader: give up leadership to `target`, or to whoever holds most of the log."""
-        if not self.is_leader or self._handing_over is not None:
-            return
-        fellows = self._guard.fellows
-        if target is None:
-            connected = [p for p in fellows if self._guard.is_connected(p)]
-            if not connected:
-                return
-            target = max(connected, key=lambda p: (self._guard.match_index(p), p))
-        if target not in fellows:
-            return
-        self._handing_over = (target, self._now + self._timing.election_min_s)
+        self._leadership.hand_over(self._now, target)
 
     # --- the step --------------------------------------------------------------------------------
 
@@ -404,17 +334,16 @@ class Replica:
         self._guard.set_now(self._now)
         self._ended += self._proposals.expire(self._now)
         at_once: list[tuple[str, Message]] = []
-        self._submit_own_barrier()
+        self._own_barrier.submit_if_wanted()
         self._seal(at_once)
         self._propose_again(at_once)
-        if may_hand_over:
-            self._lead_by_preference()
-        self._lead_with_room_only()
-        self._converge()
-        self._continue_handover()
+        self._leadership.step(self._now, by_preference=may_hand_over)
         self._committed = self._guard.tick()
-        self._compact()
-        self._guard.has_room = not self._is_far_ahead_of_its_disk
+        table = self.table
+        self._bounds.compact(table.flushed, self._guard.oldest_transfer)
+        self._guard.has_room = not self._bounds.is_far_ahead_of_its_disk(
+            table.unflushed_rows, table.applied, table.flushed
+        )
         messages: list[tuple[str, Message]] = []
         durable = self._guard.journal.durable_index
         for peer, message in self._guard.take_outbox():
@@ -432,26 +361,25 @@ class Replica:
         for command, index, term in self._committed:
             if is_no_op(command):
                 self.table.advance(index, term)
-                self._freeze_if_wanted(index)
+                self._freezing.reached(self.table)
                 continue
             if is_members(command):
                 self.table.change_members(index, term, members_in(command))
-                self._freeze_if_wanted(index)
+                self._freezing.reached(self.table)
                 continue
-            batch = self._take_decoded(command[1:])
-            self._under_way.discard(batch.batch_id)
+            batch = self._under_way.take(command[1:])
             applied = self.table.apply(index, term, batch)
-            self._freeze_if_wanted(index)
+            self._freezing.reached(self.table)
             changed.append(Changed(index, applied.rows))
             if batch.step is not None:
                 moved.append(batch.step.slot)
             if not self._proposals.awaits(batch.batch_id):
                 continue
             for one in self._proposals.settle(batch.batch_id, applied.outcomes):
-                if not isinstance(one.ticket, _OwnBarrier):
+                if OwnBarrier.is_one(one):
+                    self._own_barrier.applied(one, self.table.members)
+                else:
                     self._ended.append(one)
-                elif one.ticket is self._own_barrier and self._guard.recovery.wants_barrier:
-                    self._guard.recovery.barrier_applied(self.table.members)
         self._committed = ()
         return Completed(messages, self._take_ended(), changed, moved)
 
@@ -469,21 +397,11 @@ class Replica:
             return leader if self._may_append else None
         return leader if leader is not None and self._guard.is_connected(leader) else None
 
-    def _submit_own_barrier(self) -> None:
-        """What was committed until now stands before a batch that is made now. It is proposed until
-        it is applied here."""
-        recovery = self._guard.recovery
-        if recovery.wants_barrier and self._barrier_attempt != recovery.attempt:
-            self._barrier_attempt = recovery.attempt
-            self._own_barrier = _OwnBarrier()
-            submitted = self._proposals.submit((), self._own_barrier, float("inf"))
-            assert submitted, "nobody else has submitted anything"
-
     def _seal(self, messages: list[tuple[str, Message]]) -> None:
         """Close what is open into batches, and propose them."""
         while self._proposals.may_seal and (target := self._proposes_to) is not None:
             proposal = self._proposals.seal(self.table.applied)
-            self._keep_decoded(proposal.payload, proposal.batch)
+            self._under_way.keep(proposal.payload, proposal.batch)
             self._newly_sealed.append(proposal)
             self._propose(proposal, target, messages)
 
@@ -510,104 +428,12 @@ class Replica:
                     return
                 self._propose(proposal, leader, messages)
 
-    # --- leadership ------------------------------------------------------------------------------
-
-    def _lead_by_preference(self) -> None:
-        """Leadership returns to the preferred replica once it has kept up for a while.
-
-        Not to one that would prefer another, or the two might hand it to and fro for ever.
-        """
-        preferred = self.preferred
-        if not self.is_leader or preferred == self._node or self._handing_over is not None:
-            self._successor_ready_since = None
-            return
-        if preferred is None or preferred not in self._guard.fellows:
-            self._successor_ready_since = None
-            return
-        well = preferred not in self._otherwise_minded and self._convergence.keeps_up(preferred)
-        if not well:
-            self._successor_ready_since = None
-        elif self._successor_ready_since is None:
-            self._successor_ready_since = self._now
-        elif self._now - self._successor_ready_since >= _SETTLE_S:
-            self._successor_ready_since = None
-            self.hand_over(preferred)
-
-    def _lead_with_room_only(self) -> None:
-        """A leader whose own disk is far behind would hold up all others. If theirs are as well,
-        none of them holds everything for long, and so nothing is handed over to and fro."""
-        if not self.is_leader or self._guard.has_room:
-            self._without_room_since = None
-        elif self._without_room_since is None:
-            self._without_room_since = self._now
-        elif self._now - self._without_room_since >= _SETTLE_S:
-            self.hand_over()
-
-    def _converge(self) -> None:
-        """Bring the members nearer to what is wanted; who is to go hands over before."""
-        if self._convergence.wanted is None or self._handing_over is not None:
-            return
-        successor = self._convergence.proceed(self._now)
-        if successor is not None:
-            self.hand_over(successor)
-
-    def _continue_handover(self) -> None:
-        """Propose nothing until the successor holds everything, then ask it to campaign."""
-        if self._handing_over is None:
-            return
-        target, deadline = self._handing_over
-        if not self.is_leader or self._now >= deadline:
-            self._handing_over = None
-        else:
-            self._guard.hand_over(target)
-
     # --- log and table ---------------------------------------------------------------------------
-
-    def _compact(self) -> None:
-        """Keep the log within its bounds, but what the table has not flushed, and what a follower
-        needs behind a snapshot under way."""
-        journal = self._guard.journal
-        if (
-            len(journal) <= self._limits.log_entries
-            and journal.size_bytes <= self._limits.log_bytes
-        ):
-            return
-        keep = self._limits.log_entries // 2
-        target = min(journal.last_index - keep, self.table.flushed)
-        if journal.size_bytes > self._limits.log_bytes:
-            target = self.table.flushed
-        oldest_transfer = self._guard.oldest_transfer
-        if oldest_transfer is not None and not self._is_log_overfull:
-            # A transfer slow enough for that has been in vain; another one will have to follow.
-            target = min(target, oldest_transfer)
-        if target > journal.first_index:
-            journal.compact_to(target)
-
-    @property
-    def _is_log_overfull(self) -> bool:
-        journal, limits = self._guard.journal, self._limits
-        return (
-            len(journal) > limits.log_entries_at_most
-            or journal.size_bytes > limits.log_bytes_at_most
-        )
-
-    @property
-    def _is_far_ahead_of_its_disk(self) -> bool:
-        """More has been applied and not been flushed than may be kept in memory. Nothing need be
-        known or done for that to end but a flush, so to take nothing meanwhile is no deadlock."""
-        table = self.table
-        return table.unflushed_rows > self._limits.unflushed_rows or (
-            self._is_log_overfull and table.applied > table.flushed
-        )
 
     @property
     def wants_flush(self) -> bool:
         """The log cannot be compacted until the table is flushed."""
-        journal = self._guard.journal
-        full = (
-            len(journal) > self._limits.log_entries or journal.size_bytes > self._limits.log_bytes
-        )
-        return full and journal.first_index >= self.table.flushed
+        return self._bounds.wants_flush(self.table.flushed)
 
     def begin_flush(self) -> Flush | None:
         return None if self._guard.installing else self.table.begin_flush()
@@ -624,23 +450,13 @@ class Replica:
 
         The same revision of another replica holds the same: that is what can be compared.
         """
-        if revision < self.table.applied or revision in self._to_freeze:
-            return False
-        if revision == self.table.applied:
-            then(self.table.freeze())
-        else:
-            self._to_freeze[revision] = then
-        return True
+        return self._freezing.wait(self.table, revision, then)
 
     def thaw(self, revision: int) -> None:
         """Nobody waits for it any more."""
-        self._to_freeze.pop(revision, None)
-
-    def _freeze_if_wanted(self, revision: int) -> None:
-        if self._to_freeze and (then := self._to_freeze.pop(revision, None)) is not None:
-            then(self.table.freeze())
+        self._freezing.forget(revision)
 
     def stop(self) -> list[Settled]:
         """The replica will not be stepped again: end everything that waits."""
-        waiting = [one for one in self._proposals.stop() if not isinstance(one.ticket, _OwnBarrier)]
+        waiting = [one for one in self._proposals.stop() if not OwnBarrier.is_one(one)]
         return self._take_ended() + waiting

@@ -1,8 +1,8 @@
 """The deterministic state machine: `apply(revision, batch)` gives the outcomes.
 
 Responsible for what an op does to the bindings of one group, and for nothing else: no clock, no
-randomness, no disk of its own. What has been flushed is read through `FlushedRows`; what has not
-lies in memory over it, and is handed out by `begin_flush`.
+randomness, no disk of its own. The rows lie in `layered_rows`, `op_effects` is what ops do to them,
+and what has not been flushed is handed out by `begin_flush`.
 
 Invariants:
 
@@ -23,42 +23,25 @@ Invariants:
   ops in another group, which has forgotten them since. What the history knows is answered first.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
-from operator import add, itemgetter
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import NamedTuple
 
 from globaltable.deal import EVERYTHING, Deal
 from globaltable.errors import SlotElsewhere, StepRefused
 from globaltable.history import History, HistoryRecord, Identity, answer_to, identity_of
-from globaltable.holdings import NO_GROUP, NO_MOVES, Holdings, Moves
+from globaltable.holdings import NO_GROUP, Holdings
+from globaltable.layered_rows import FlushedRows, LayeredRows
 from globaltable.members import Members
-from globaltable.model import (
-    SYSTEM_TABLE,
-    Batch,
-    Binding,
-    Op,
-    OpKind,
-    Outcome,
-    OutcomeStatus,
-    from_columns,
-    qualified_name,
-)
+from globaltable.model import Batch, Binding, Op, OpKind, Outcome, OutcomeStatus
+from globaltable.op_effects import apply_ops
+from globaltable.row_keys import SLOT_BYTES, row_key, row_keys, slot_of_row
 from globaltable.slot_rows import take_step
 from globaltable.slot_steps import Step
+from globaltable.table_state import Flush, Frozen, TableState
 from globaltable.topology import slot_of, slots_of
-from globaltable.wire.rows import (
-    HistoryRow,
-    Row,
-    decode_row,
-    encode_history,
-    encode_row,
-    outcomes_of,
-)
+from globaltable.wire.rows import HistoryRow, decode_row, encode_history, encode_row, outcomes_of
 
-SLOT_BYTES = 2
-_SYSTEM_PREFIX = qualified_name(SYSTEM_TABLE, "")
 _kind_of = itemgetter(Op._fields.index("kind"))
 _name_of = itemgetter(Op._fields.index("name"))
 _STALE = Outcome(
@@ -68,71 +51,6 @@ _BEFORE_IT_CAME = Outcome(
     OutcomeStatus.UNAVAILABLE, None, "the attempt was made before its slot came here; retry"
 )
 _TAKEN = Outcome(OutcomeStatus.APPLIED)
-_GONE = b""
-"""In memory, of a row that has been deleted, and may still be on the disk."""
-
-
-def row_key(name: bytes, slots: int) -> bytes:
-    """Where a name's row stands: by slot, so that slots are ranges, then by name."""
-    return slot_of(name, slots).to_bytes(SLOT_BYTES, "big") + name
-
-
-def is_system_row(key: bytes) -> bool:
-    """Whether a row key is of what the cluster keeps about itself."""
-    return key.startswith(_SYSTEM_PREFIX, SLOT_BYTES)
-
-
-def slot_of_row(key: bytes) -> int:
-    """The slot of a row key."""
-    return int.from_bytes(key[:SLOT_BYTES], "big")
-
-
-def _row_keys(names: Sequence[bytes], slots: Sequence[int]) -> list[bytes]:
-    """`row_key` for many names, of which the slots are known."""
-    heads = [slot.to_bytes(SLOT_BYTES, "big") for slot in slots]
-    return list(map(add, heads, names))
-
-
-class FlushedRows(Protocol):
-    """The rows of one group that have reached the disk."""
-
-    def get(self, key: bytes) -> bytes | None: ...
-
-    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Rows with `start <= key < end`, ascending."""
-        ...
-
-
-class TableState(NamedTuple):
-    """Where a table stands: the last revision applied, its term, and the history's floor; who the
-    group's members were then, but where that has never been written: those that founded it; and
-    what it held of the slots that were moved."""
-
-    applied: int
-    applied_term: int
-    floor: int
-    members: Members | None = None
-    moves: Moves = NO_MOVES
-
-
-class Flush(NamedTuple):
-    """Changes on their way to the disk, and the state they lead to."""
-
-    rows: dict[bytes, bytes]
-    """An empty one is to be deleted."""
-    history: list[HistoryRecord]
-    state: TableState
-
-
-class Frozen(NamedTuple):
-    """A table at one revision, as far as it lies in memory. Under it are the rows of the store as
-    they are found by whoever reads them after this was made, and before anything that was applied
-    later is flushed."""
-
-    state: TableState
-    rows: dict[bytes, bytes]
-    """In memory: they stand over the flushed ones. An empty one has been deleted."""
-    history: list[HistoryRecord]
 
 
 class Applied(NamedTuple):
@@ -169,13 +87,12 @@ class Table:
         self.slots = slots
         self.holdings = Holdings(deal, slots, state.moves)
         """As of `applied`."""
-        self._flushed = flushed
+        self._rows = LayeredRows(flushed)
         self._applied = state.applied
         self._applied_term = state.applied_term
         self.members = state.members
         """As of `applied`."""
         self.history = History(state.floor, history)
-        self._dirty: dict[bytes, bytes] = {}
         self._dirty_history: list[HistoryRecord] = []
         self._flushing: Flush | None = None
         self._flushed_applied = state.applied
@@ -197,12 +114,12 @@ class Table:
 
     @property
     def dirty_rows(self) -> int:
-        return len(self._dirty)
+        return self._rows.changed_count
 
     @property
     def unflushed_rows(self) -> int:
         """What is kept in memory because it is not known to be on the disk."""
-        return len(self._dirty) + (len(self._flushing.rows) if self._flushing is not None else 0)
+        return self._rows.unflushed_count
 
     # --- changes ---------------------------------------------------------------------------------
 
@@ -230,7 +147,8 @@ class Table:
 
     def _apply_and_remember(self, revision: int, ops: Sequence[Op], as_of: int) -> Applied:
         identities = [identity_of(op.client_id, op.sequence) for op in ops]
-        slots = slots_of(map(_name_of, ops), self.slots)
+        names = list(map(_name_of, ops))
+        slots = slots_of(names, self.slots)
         holdings = self.holdings
         if (
             len(set(identities)) == len(identities)
@@ -238,7 +156,8 @@ class Table:
             and holdings.holds_all(slots)
             and as_of >= holdings.held_since
         ):
-            applied = Applied(revision, self._apply_ops(revision, ops, slots), {})
+            keys = row_keys(names, slots)
+            applied = Applied(revision, apply_ops(self._rows, revision, ops, keys), {})
         else:
             applied, identities = self._apply_new_ops(revision, ops, identities, as_of)
         self._remember(revision, applied.rows, identities)
@@ -285,10 +204,10 @@ class Table:
         if elsewhere is not None:
             return elsewhere
         key = row_key(op.name, self.slots)
-        data = self._row_bytes(key)
+        data = self._rows.get(key)
         if data is None:
             row = (op.unit or None, op.version, revision, op.client_id, op.sequence)
-            self._dirty[key] = encode_row(row)
+            self._rows.put(key, encode_row(row))
             return Outcome(OutcomeStatus.APPLIED, Binding(op.unit, op.version, revision))
         unit, version, made_at, _, _ = decode_row(data)
         same = (unit or "", version) == (op.unit, op.version)
@@ -324,65 +243,9 @@ class Table:
             elif (elsewhere := self._why_not_held(op.name, as_of)) is not None:
                 not_new[at] = elsewhere
             else:
-                slots = [slot_of(op.name, self.slots)]
-                (rows[identity],) = self._apply_ops(revision, (op,), slots)
+                key = row_key(op.name, self.slots)
+                (rows[identity],) = apply_ops(self._rows, revision, (op,), (key,))
         return Applied(revision, list(rows.values()), not_new), list(rows)
-
-    def _apply_ops(
-        self, revision: int, ops: Sequence[Op], slots: Sequence[int]
-    ) -> list[HistoryRow]:
-        if not ops:
-            return []
-        kinds, names, units, _, client_ids, sequences = zip(*ops, strict=True)
-        keys = _row_keys(names, slots)
-        if not self._are_binds_of_new_keys(kinds, keys):
-            return [self._apply_op(key, revision, op) for key, op in zip(keys, ops, strict=True)]
-        # Most batches are. Their rows are made a column at a time, as `_apply_op` would one by one.
-        first, at, applied = repeat(1), repeat(revision), repeat(OutcomeStatus.APPLIED)
-        rows = zip(units, first, at, client_ids, sequences)  # noqa: B905 - `repeat` has no end
-        self._dirty.update(zip(keys, map(encode_row, rows), strict=True))
-        return from_columns(
-            HistoryRow, kinds, names, client_ids, sequences, applied, units, first, at
-        )
-
-    def _are_binds_of_new_keys(self, kinds: Sequence[OpKind], keys: Sequence[bytes]) -> bool:
-        """Whether each op is a bind of a key that has no row, not even a tombstone, nor comes to
-        have one by an op before it in this batch."""
-        return (
-            set(kinds) == {OpKind.BIND}
-            and len(set(keys)) == len(keys)
-            and self._dirty.keys().isdisjoint(keys)
-            and (self._flushing is None or self._flushing.rows.keys().isdisjoint(keys))
-            and not any(map(self._flushed.get, keys))
-        )
-
-    def _apply_op(self, key: bytes, revision: int, op: Op) -> HistoryRow:
-        data = self._row_bytes(key)
-        row = decode_row(data) if data is not None else None
-
-        if row is not None and _is_made_by(row, op):
-            # A retry from beyond the history, of the op that made this very row.
-            return _history_row(op, OutcomeStatus.APPLIED, row.unit or "", row)
-        if op.kind is OpKind.BIND:
-            if row is not None and row.unit is not None:
-                return _history_row(op, OutcomeStatus.EXISTS, row.unit, row)
-            return self._write(key, revision, op, row, op.unit, op.unit)
-
-        if row is None or row.unit is None:
-            return _history_row(op, OutcomeStatus.NOT_BOUND, "", None)
-        if row.version != op.version:
-            return _history_row(op, OutcomeStatus.VERSION_CONFLICT, row.unit, row)
-        if op.kind is OpKind.MOVE:
-            return self._write(key, revision, op, row, op.unit, op.unit)
-        return self._write(key, revision, op, row, None, row.unit)
-
-    def _write(
-        self, key: bytes, revision: int, op: Op, old: Row | None, unit: str | None, told: str
-    ) -> HistoryRow:
-        version = old.version + 1 if old is not None else 1
-        row = Row(unit, version, revision, op.client_id, op.sequence)
-        self._dirty[key] = encode_row(row)
-        return _history_row(op, OutcomeStatus.APPLIED, told, row)
 
     # --- reads -----------------------------------------------------------------------------------
 
@@ -391,13 +254,13 @@ class Table:
         slot = slot_of(name, self.slots)
         if not self.holdings.holds(slot):
             raise self._elsewhere(slot)
-        data = self._row_bytes(slot.to_bytes(SLOT_BYTES, "big") + name)
+        data = self._rows.get(slot.to_bytes(SLOT_BYTES, "big") + name)
         return decode_row(data).binding if data is not None else None
 
     def changed_at(self, name: bytes) -> int:
         """The revision of a name's last change, an unbind included; 0 if it was never bound. No
         change is forgotten while its row is kept, and rows are kept for good."""
-        data = self._row_bytes(row_key(name, self.slots))
+        data = self._rows.get(row_key(name, self.slots))
         return decode_row(data).revision if data is not None else 0
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding]]:
@@ -415,12 +278,10 @@ class Table:
         """`scan` for many ranges, valid until the table changes: it sorts what is not yet flushed
         only once. Of names that were unbound it yields None, for to pass over them takes time.
         Slots that are not held are for the caller to leave out."""
-        over = self._unflushed()
-        keys = sorted(over)
+        rows = self._rows.scanner()
 
         def scan(start: bytes, end: bytes) -> Iterator[tuple[bytes, Binding | None]]:
-            fresh = keys[bisect_left(keys, start) : bisect_left(keys, end)]
-            for key, data in _merged(self._flushed.scan(start, end), over, fresh):
+            for key, data in rows(start, end):
                 yield key, decode_row(data).binding
 
         return scan
@@ -428,13 +289,13 @@ class Table:
     # --- the rows of slots, as steps of their moves see them (`slot_rows.SlotRows`) --------------
 
     def row(self, name: bytes) -> bytes | None:
-        return self._row_bytes(row_key(name, self.slots))
+        return self._rows.get(row_key(name, self.slots))
 
     def put_row(self, name: bytes, data: bytes) -> None:
-        self._dirty[row_key(name, self.slots)] = data
+        self._rows.put(row_key(name, self.slots), data)
 
     def delete_row(self, name: bytes) -> None:
-        self._dirty[row_key(name, self.slots)] = _GONE
+        self._rows.delete(row_key(name, self.slots))
 
     def rows_of_slot(self, slot: int, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Names, those behind `after`, and rows, ascending, held or not. Valid until a row
@@ -442,19 +303,12 @@ class Table:
         head = slot.to_bytes(SLOT_BYTES, "big")
         start = head + after + b"\0" if after else head
         end = head + b"\xff"
-        flushing = self._flushing.rows if self._flushing is not None else {}
-        over = {
-            key: data
-            for layer in (flushing, self._dirty)
-            for key, data in layer.items()
-            if start <= key < end
-        }
-        for key, data in _merged(self._flushed.scan(start, end), over, sorted(over)):
+        for key, data in self._rows.scan(start, end):
             yield key[SLOT_BYTES:], data
 
     def freeze(self) -> Frozen:
         """This table at the revision it is at, whatever is applied next."""
-        return Frozen(self._state, self._unflushed(), self.history.records())
+        return Frozen(self._state, self._rows.unflushed(), self.history.records())
 
     @property
     def _state(self) -> TableState:
@@ -466,61 +320,19 @@ class Table:
             self.holdings.moves,
         )
 
-    def _unflushed(self) -> dict[bytes, bytes]:
-        return {**(self._flushing.rows if self._flushing is not None else {}), **self._dirty}
-
-    def _row_bytes(self, key: bytes) -> bytes | None:
-        data = self._dirty.get(key)
-        if data is None and self._flushing is not None:
-            data = self._flushing.rows.get(key)
-        if data is None:
-            data = self._flushed.get(key)
-        return data or None
-
     # --- flushing --------------------------------------------------------------------------------
 
     def begin_flush(self) -> Flush | None:
         """What has changed since the last flush; None while one is under way or if nothing has."""
         if self._flushing is not None or self._applied == self._flushed_applied:
             return None
-        self._flushing = Flush(self._dirty, self._dirty_history, self._state)
-        self._dirty, self._dirty_history = {}, []
+        self._flushing = Flush(self._rows.begin_flush(), self._dirty_history, self._state)
+        self._dirty_history = []
         return self._flushing
 
     def end_flush(self) -> None:
         """The flush is durable and visible through `FlushedRows`."""
         assert self._flushing is not None, "no flush is under way"
+        self._rows.end_flush()
         self._flushed_applied = self._flushing.state.applied
         self._flushing = None
-
-
-def _merged(
-    flushed: Iterable[tuple[bytes, bytes]], over: Mapping[bytes, bytes], keys: Sequence[bytes]
-) -> Iterator[tuple[bytes, bytes]]:
-    """Flushed rows under those in memory, of which `keys` are the ones in question, ascending."""
-    at = 0
-    for key, data in flushed:
-        while at < len(keys) and keys[at] < key:
-            if over[keys[at]]:
-                yield keys[at], over[keys[at]]
-            at += 1
-        if at < len(keys) and keys[at] == key:
-            at += 1
-            data = over[key]
-        if data:
-            yield key, data
-    for key in keys[at:]:
-        if over[key]:
-            yield key, over[key]
-
-
-def _is_made_by(row: Row, op: Op) -> bool:
-    """Whether the op is the last that changed the row. Its identity alone does not say so, for a
-    caller may have given it to another op."""
-    unit = None if op.kind is OpKind.UNBIND else op.unit
-    return (row.client_id, row.sequence, row.unit) == (op.client_id, op.sequence, unit)
-
-
-def _history_row(op: Op, status: OutcomeStatus, unit: str, row: Row | None) -> HistoryRow:
-    version, revision = (row.version, row.revision) if row is not None else (0, 0)
-    return HistoryRow(op.kind, op.name, op.client_id, op.sequence, status, unit, version, revision)

@@ -27,6 +27,7 @@ from globaltable.server.core import NodeCore
 from globaltable.server.digests import Digests
 from globaltable.server.live_topology import LiveTopology
 from globaltable.server.reading import TableReaders
+from globaltable.server.refusals import overloaded, refuse
 from globaltable.server.restores import Restores
 from globaltable.server.slot_groups import SlotGroups
 from globaltable.server.topology_asked import change_asked, topology_standing
@@ -62,6 +63,8 @@ def _code_of(error: GlobalTableError) -> grpc.StatusCode:
 
 
 async def _abort(context: Context, error: GlobalTableError) -> NoReturn:
+    if isinstance(error, Overloaded):
+        await refuse(context, _code_of(error), overloaded(str(error), error.retry_delay_s))
     await context.abort(_code_of(error), str(error))
     raise AssertionError("abort does not return")
 

@@ -17,6 +17,7 @@ from globaltable.model import (
     qualified_name,
     split_name,
 )
+from globaltable.row_keys import SLOT_BYTES
 from globaltable.server.config import Config
 from globaltable.server.core import NodeCore
 from globaltable.server.distances import Distances
@@ -28,7 +29,7 @@ from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.status import placement_response, status_response, topology_response
 from globaltable.server.watches import Watcher, Watches
 from globaltable.server.writes import RETRY_DELAY_MS
-from globaltable.table import SLOT_BYTES, Table
+from globaltable.table import Table
 from globaltable.topology import Topology, slots_of
 from globaltable.v1 import globaltable_pb2 as pb
 

@@ -68,6 +68,8 @@ class NodeConfig:
     """Where it tells of itself over HTTP; None: nowhere."""
     console: Address | None = None
     """Where it serves the console, a page for browsers; None: nowhere."""
+    tokens: Address | None = None
+    """Where clients reach it that show tokens; None: it takes certificates only."""
 
     @property
     def listens_for_peers_on(self) -> Address:

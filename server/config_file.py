@@ -93,6 +93,12 @@ class _Parser:
         placement = self._placement(root, names)
         security = take_security(root, tables, self._base_dir)
         console = take_console(root)
+        for node in nodes:
+            if node.tokens is not None and security.tls is None:
+                raise ConfigError(
+                    f"node {node.name} has tokens = {str(node.tokens)!r} without [tls]: tokens go "
+                    "over TLS only, or whoever listens could show them too"
+                )
         root.finish(
             "cluster, cluster_id, tables, data_dir, [groups], [geos.NAME], [log], [regions.NAME], "
             "[timeouts], [limits], [injected_latency], [placement], [tracing], [console], "
@@ -169,9 +175,9 @@ class _Parser:
         directory = self._base_dir / own.take("data_dir", as_text, str(data_dir / name))
         listens = [
             own.take(key, lambda s, v: Address.parse(v, s)) if key in own else None
-            for key in ("peer_listen", "client_listen", "metrics", "console")
+            for key in ("peer_listen", "client_listen", "metrics", "console", "tokens")
         ]
-        own.finish("peer, client, data_dir, peer_listen, client_listen, metrics, console")
+        own.finish("peer, client, data_dir, peer_listen, client_listen, metrics, console, tokens")
         if name in used:
             raise ConfigError(f"{used[name]} and {own.name} are both nodes named {name!r}")
         used[name] = own.name
@@ -187,12 +193,13 @@ class _Parser:
                 f"{own.name} listens on {node.listens_for_peers_on} for the other nodes and for "
                 "clients; give two ports"
             )
-        if node.metrics in (node.listens_for_peers_on, node.listens_for_clients_on):
+        taken = [node.listens_for_peers_on, node.listens_for_clients_on]
+        if node.metrics in taken:
             raise ConfigError(f"{own.name}: {node.metrics} is metrics, and another port already")
-        if node.console is not None and node.console in (
-            *(node.listens_for_peers_on, node.listens_for_clients_on, node.metrics),
-        ):
+        if node.console is not None and node.console in (*taken, node.metrics):
             raise ConfigError(f"{own.name}: {node.console} is console, and another port already")
+        if node.tokens is not None and node.tokens in (*taken, node.metrics, node.console):
+            raise ConfigError(f"{own.name}: {node.tokens} is tokens, and another port already")
         return node
 
     def _timeouts(self, section: Section) -> Timeouts:
@@ -335,6 +342,7 @@ def render(config: Config) -> str:
             ("client_listen", node.client_listen),
             ("metrics", node.metrics),
             ("console", node.console),
+            ("tokens", node.tokens),
         ):
             lines += [f"{key} = {quoted(str(listen))}"] if listen is not None else []
         lines += [f"data_dir = {quoted(str(node.data_dir))}", ""]

@@ -1,12 +1,14 @@
 """The sections of the file that are about security: [tls], [[permissions]], [clients], [audit].
 
 What is rendered parses to the same. What the sections say together is checked here: a permission
-without TLS would protect nothing, so it is refused rather than ignored.
+without TLS would protect nothing, so it is refused rather than ignored. An audit log without TLS
+tells addresses instead of names; it is written only if the file has the section.
 """
 
+import base64
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Final
@@ -22,9 +24,10 @@ from globaltable.server.security import (
     Security,
     TlsFiles,
 )
+from globaltable.server.tokens import KEYS_MAX, PUBLIC_BYTES
 from globaltable.toml_section import Section, as_count, as_name, as_seconds, as_text
 
-SECTIONS: Final = "[tls], [[permissions]], [clients.NAME], [audit]"
+SECTIONS: Final = "[tls], [[permissions]], [clients.NAME], [tokens.keys], [audit]"
 _CONNECTION_AGE_S_MAX: Final = 604_800
 _RATE_MAX: Final = 1e9
 _FILE_BYTES_MIN: Final = 65_536
@@ -44,7 +47,7 @@ def take_security(root: Section, tables: Sequence[str], base_dir: Path) -> Secur
     tls, plaintext = _tls(section, base_dir)
     if tls is None and has_age:
         raise ConfigError("tls.connection_age_s without ca, cert and key: give these too")
-    has_more = [name for name in ("permissions", "clients", "audit") if name in root]
+    has_more = [name for name in ("permissions", "clients", "tokens") if name in root]
     if tls is None and has_more:
         raise ConfigError(
             f"[{has_more[0]}] without [tls]: nobody is known without certificates, so it would "
@@ -56,6 +59,8 @@ def take_security(root: Section, tables: Sequence[str], base_dir: Path) -> Secur
         connection_age_s=connection_age_s,
         permissions=root.take("permissions", _permissions(tables), ()),
         allowances=_allowances(root.section("clients")),
+        token_keys=_token_keys(root.section("tokens")),
+        audits_in_the_clear=tls is None and "audit" in root,
         audit=_audit(root.section("audit"), base_dir),
     )
 
@@ -69,9 +74,10 @@ def _tls(section: Section, base_dir: Path) -> tuple[TlsFiles | None, bool]:
             "tls.plaintext_beyond_loopback = true beside certificates: with TLS nothing is in the "
             "clear; leave out one or the other"
         )
-    paths = [base_dir / section.take(name, as_text) for name in ("ca", "cert", "key")]
-    section.finish("ca, cert, key, connection_age_s, plaintext_beyond_loopback")
-    return TlsFiles(*paths), False
+    ca, cert, key = (base_dir / section.take(name, as_text) for name in ("ca", "cert", "key"))
+    revoked = base_dir / section.take("revoked", as_text) if "revoked" in section else None
+    section.finish("ca, cert, key, revoked, connection_age_s, plaintext_beyond_loopback")
+    return TlsFiles(ca, cert, key, revoked), False
 
 
 def _as_bool(setting: str, value: object) -> bool:
@@ -149,6 +155,28 @@ def _allowances(section: Section) -> dict[str, Allowance]:
     return allowances
 
 
+def _token_keys(section: Section) -> Mapping[str, bytes]:
+    own = section.section("keys")
+    section.finish("[tokens.keys]")
+    names = own.names()
+    if len(names) > KEYS_MAX:
+        raise ConfigError(f"{own.name} has {len(names)} keys, and may have {KEYS_MAX}")
+    return {as_name(own.name, name): own.take(name, _as_public_key) for name in names}
+
+
+def _as_public_key(setting: str, value: object) -> bytes:
+    try:
+        raw = base64.b64decode(value if isinstance(value, str) else "", validate=True)
+        if len(raw) != PUBLIC_BYTES:
+            raise ValueError
+        return raw
+    except ValueError as error:
+        raise ConfigError(
+            f"{setting} = {value!r}: give the {PUBLIC_BYTES} bytes of a public key of Ed25519 in "
+            "base64, as `globaltable token --new-key` prints them"
+        ) from error
+
+
 def _as_rate(setting: str, value: object) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not 0 < value <= _RATE_MAX:  # type: ignore[arg-type,operator]
@@ -184,6 +212,8 @@ def render_security(security: Security) -> str:
         lines += [
             f"{name} = {quoted(str(getattr(security.tls, name)))}" for name in ("ca", "cert", "key")
         ]
+        if security.tls.revoked is not None:
+            lines += [f"revoked = {quoted(str(security.tls.revoked))}"]
         lines += [f"connection_age_s = {security.connection_age_s!r}"]
         lines += [""]
     for permission in security.permissions:
@@ -196,7 +226,14 @@ def render_security(security: Security) -> str:
         bounds = {f.name: getattr(allowance, f.name) for f in fields(Allowance)}
         lines += [f"{key} = {bound!r}" for key, bound in bounds.items() if bound is not None]
         lines += [""]
-    if security.audit != AuditFiles():
+    if security.token_keys:
+        keys = security.token_keys.items()
+        lines += ["[tokens.keys]"]
+        lines += [
+            f"{quoted(name)} = {quoted(base64.b64encode(key).decode())}" for name, key in keys
+        ]
+        lines += [""]
+    if security.audit != AuditFiles() or security.audits_in_the_clear:
         audit = security.audit
         lines += ["[audit]"]
         lines += [f"directory = {quoted(str(audit.directory))}"] if audit.directory else []

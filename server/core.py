@@ -29,20 +29,21 @@ from globaltable.errors import (
     ProtocolError,
     StorageError,
 )
-from globaltable.group import Changed, Ready, Replica, ReplicaLimits
+from globaltable.group import Changed, Ready, Replica
 from globaltable.members import Members
 from globaltable.model import Op
 from globaltable.proposals import Proposal, Settled
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import InvariantViolated
 from globaltable.raft.transfer import DiscardTable, Job, ReadChunk, StageChunk
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.server.flushing import FlushSchedule
 from globaltable.server.outboxes import Outboxes, frames, post
 from globaltable.server.slot_routes import SlotRoutes
 from globaltable.slot_steps import Step
 from globaltable.store.log import HardState, LogImage, LogStore, LogWrite
 from globaltable.store.table import SnapshotChunk, TableStore
-from globaltable.table import Flush, TableState
+from globaltable.table_state import Flush, TableState
 from globaltable.topology import Group, Topology
 from globaltable.wire.frames import decode_frame
 

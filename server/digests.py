@@ -17,11 +17,12 @@ from typing import Final
 
 from globaltable.errors import Corrupt
 from globaltable.group import Replica
+from globaltable.row_keys import SLOT_BYTES
 from globaltable.server.core import NodeCore
 from globaltable.server.reading import TableReaders
 from globaltable.store.frozen import FrozenRows
 from globaltable.store.table import RowSource
-from globaltable.table import SLOT_BYTES, Frozen
+from globaltable.table_state import Frozen
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.wire.holdings import moves_fields
 from globaltable.wire.packing import pack

@@ -1,17 +1,21 @@
 """Every RPC of the client port passes here: who calls, whether it may, and what is noted of it.
 
 One interceptor around all services, by the one table of `rules`. It is there only if callers are
-asked who they are: a node that listens in the clear has none, and pays nothing.
+asked who they are, or what they do is audited: else a node in the clear has none, and pays nothing.
+In the clear nobody is refused anything by it, and whoever calls is known by an address.
 
-Invariants: no handler runs for a caller without a certificate of this cluster that names a client
-(or, for health checks, a node), nor without the right that the RPC takes; an RPC that no rule names
-is refused. What a call holds is given back however it ends.
+Invariants, with TLS: no handler runs for a caller without a certificate of this cluster that names
+a client (or, for health checks, a node), nor without the right that the RPC takes; an RPC that no
+rule names is refused. What a call holds is given back however it ends. Who has shown a certificate
+that was revoked, or of a node that was removed, is refused at once, and its connections are ended
+within `LOOK_S`, as are those of certificates that have expired: none outlives what it was opened
+with.
 """
 
 import asyncio
-import inspect
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, Final, NoReturn
 
@@ -20,72 +24,225 @@ import structlog
 
 from globaltable.limits import TABLE_BYTES_MAX
 from globaltable.server.audit import RETRY_S, AuditLog
-from globaltable.server.callers import BUSY_RETRY_S, CALLER, Caller, Callers
+from globaltable.server.callers import BUSY_RETRY_S, CALLER, CALLERS_MAX, Caller, Callers
 from globaltable.server.config import Config
-from globaltable.server.identities import Identity, Kind, Unidentified, identity_in
+from globaltable.server.connections import Connections, end_connections, place_of
+from globaltable.server.handlers import (
+    Context,
+    Continuation,
+    behaviour_of,
+    streams_by_yielding,
+    with_behaviour,
+)
+from globaltable.server.identities import (
+    Certificate,
+    Identity,
+    Kind,
+    Unidentified,
+    certificate_in,
+)
 from globaltable.server.permissions import Permissions
 from globaltable.server.rate_limit import TokenBucket
+from globaltable.server.refusals import overloaded, refuse
+from globaltable.server.revocation import Revocations
 from globaltable.server.rules import RULES, Need, Rule, in_words
-from globaltable.server.security import Right, Security
-from globaltable.server.service import ERROR_TRAILER
+from globaltable.server.security import ALL_TABLES, EVERYBODY, Permission, Right, Security
+from globaltable.server.tls import Certificates
+from globaltable.server.tokens import Token, TokenKeys
 from globaltable.v1 import globaltable_pb2 as pb
 
+LOOK_S: Final = 1.0
+"""How often it is looked whether those who are connected are still believed."""
+_SHOWN: Final = "x509_pem_cert"
+_AUTHORIZATION: Final = "authorization"
+_BEARER: Final = "Bearer "
+_NO_SERIAL: Final = -1
+"""Of a token: no certificate has it."""
+_EVERYTHING: Final = Permission((EVERYBODY,), frozenset(Right), (ALL_TABLES,))
 _WORDS_PER_S: Final = 1.0
 _WORDS_AT_ONCE: Final = 20
 """Refusals that are logged."""
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Behaviour = Callable[[Any, Context], Any]
-
 log = structlog.get_logger(__name__)
+
+
+class _Held:
+    """A call that goes on for as long as its token is believed."""
+
+    __slots__ = ("ended", "task", "token")
+
+    def __init__(self, task: "asyncio.Task[Any]", token: Token) -> None:
+        self.task = task
+        self.token = token
+        self.ended = ""
+        """Why it was."""
 
 
 class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Of one node. `close` once the server has stopped."""
 
-    def __init__(self, config: Config, node: str) -> None:
-        """Raises `StorageError` if the audit log cannot be written."""
+    def __init__(
+        self,
+        config: Config,
+        node: str,
+        certificates: Certificates | None,
+        why_no_member: Callable[[str], str] = lambda name: "",
+    ) -> None:
+        """Without certificates everybody may do everything, and is known by an address.
+        `why_no_member` says of a node's name why it is no part of the cluster, if it is none.
+        Raises `StorageError` if the audit log cannot be written."""
         security = config.security
         self._cluster = config.cluster
-        self._connection_age_s = security.connection_age_s
+        self._connection_age_s = security.connection_age_s if certificates is not None else None
         self._loop = asyncio.get_running_loop()
         directory = security.audit.directory or config.node(node).data_dir / "audit"
         self._audit = AuditLog(directory, security.audit, node, self._loop.time)
-        permissions = Permissions(security.permissions)
-        self._callers = Callers(permissions, security.allowances, self._audit)
+        self._certificates = certificates
+        self._audience = config.fence
+        self._token_keys = self._keys_of(security)
+        self._tokens: OrderedDict[str, Token] = OrderedDict()
+        """Those believed, by their text: to check a signature takes longer than a call does."""
+        self._held: dict[Context, _Held] = {}
+        """Calls under way that a token was shown for."""
+        self._callers = Callers(self._permissions(security), security.allowances, self._audit)
+        self._why_no_member = why_no_member
+        self._read: OrderedDict[bytes, Certificate] = OrderedDict()
+        """Certificates as they are shown, by their text: it takes longer to read one than a call
+        takes."""
+        self._connections = Connections()
+        own = config.node(node)
+        listening = (own.listens_for_clients_on, own.console)
+        self._ports = {address.port for address in listening if address is not None}
+        self._looking: asyncio.Task[None] | None = None
         self._guarded: dict[str, Any] = {}
         self._words = TokenBucket(_WORDS_PER_S, _WORDS_AT_ONCE, self._loop.time())
-        _warn_if_closed(security)
+
+    def _keys_of(self, security: Security) -> TokenKeys:
+        return TokenKeys(security.token_keys, self._cluster, self._audience)
+
+    def _permissions(self, security: Security) -> Permissions:
+        if self._certificates is None:
+            return Permissions((_EVERYTHING,))
+        if not security.permissions:
+            log.warning("no [[permissions]] in the configuration: no client may do anything")
+        return Permissions(security.permissions)
 
     @property
     def options(self) -> list[tuple[str, int]]:
         """Of the server. A connection ends when it is so old, so that who made it is asked anew;
         calls that are under way then may go on for as long once more."""
+        if self._connection_age_s is None:
+            return []
         age_ms = round(self._connection_age_s * 1_000)
         names = ("grpc.max_connection_age_ms", "grpc.max_connection_age_grace_ms")
         return [(name, age_ms) for name in names]
 
     def permit(self, security: Security) -> None:
         """Go by other permissions and allowances from now on, for streams under way too."""
-        permissions = Permissions(security.permissions)
+        permissions = self._permissions(security)
         self._callers.permit(permissions, security.allowances, self._loop.time())
-        _warn_if_closed(security)
+        self._token_keys = self._keys_of(security)
+        self._tokens.clear()
 
-    def caller(self, uris: Iterable[str]) -> Caller:
-        """The client that shows a certificate with these URIs: whoever it is, and what it may.
-        Raises `Unidentified`; a node is no client."""
-        identity = identity_in(uris, self._cluster)
+    def caller(self, pem: bytes) -> Caller:
+        """The client that shows this certificate: who it is, and what it may. Raises
+        `Unidentified`; a node is no client."""
+        identity = self._certificate(pem).identity
         if identity.kind is Kind.NODE:
             raise Unidentified(f"{identity} is no client; show a client's certificate")
         return self._callers.of(identity, self._loop.time())
 
+    def start(self) -> None:
+        """Look now and then whether those who are connected are still believed."""
+        if self._certificates is not None:
+            self._looking = asyncio.create_task(self._look(self._certificates.revocations))
+
     def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
         self._audit.close()
 
+    # --- who is believed -------------------------------------------------------------------------
+
+    def why_not(self, shown: Certificate) -> str:
+        """Why a certificate that a CA has signed is not believed; empty if it is."""
+        return shown.why_not(time.time()) or self._why_out(shown)
+
+    def _why_out(self, shown: Certificate) -> str:
+        """The same, whenever it expires."""
+        assert self._certificates is not None, "none is shown in the clear"
+        revoked = self._certificates.revocations.present.why(shown)
+        if revoked or shown.identity.kind is not Kind.NODE:
+            return revoked
+        return self._why_no_member(shown.identity.name)
+
+    def _why_no_token(self, token: Token) -> str:
+        """Why one that was believed is not any more; empty if it is."""
+        if not self._token_keys.knows(token.key_id):
+            return f"the token's key {token.key_id!r} is known here no more"
+        shown = Certificate(token.identity, _NO_SERIAL, token.expires_at_s)
+        if shown.why_not(time.time()):
+            return f"the token of {token.identity} has ended"
+        return self._why_out(shown)
+
+    def _token(self, context: Context) -> Token:
+        """Raises `Unidentified`."""
+        said = [
+            value for key, value in context.invocation_metadata() or () if key == _AUTHORIZATION
+        ]
+        if len(said) != 1 or not isinstance(said[0], str) or not said[0].startswith(_BEARER):
+            raise Unidentified(
+                "neither a certificate was shown nor a token, as authorization: Bearer TOKEN"
+            )
+        text = said[0].removeprefix(_BEARER)
+        token = self._tokens.get(text)
+        if token is None or self._why_no_token(token):
+            token = self._tokens[text] = self._token_keys.read(text, time.time())
+            if len(self._tokens) > CALLERS_MAX:
+                self._tokens.popitem(last=False)
+        return token
+
+    def _end_by_token(self) -> None:
+        """End the calls whose token is believed no more: it was shown at their beginning only."""
+        for held in self._held.values():
+            if not held.ended:
+                held.ended = self._why_no_token(held.token)
+                if held.ended:
+                    held.task.cancel()
+
+    async def _tell_why_ended(self, context: Context) -> None:
+        """End a call that was cancelled here with a word of why; with one that leaves open what
+        happened, for it was under way."""
+        held = self._held.get(context)
+        if held is not None and held.ended:
+            held.task.uncancel()
+            await context.abort(grpc.StatusCode.UNAVAILABLE, held.ended)
+
+    def _certificate(self, pem: bytes) -> Certificate:
+        """Raises `Unidentified`."""
+        shown = self._read.get(pem)
+        if shown is None:
+            shown = self._read[pem] = certificate_in(pem, self._cluster)
+            if len(self._read) > CALLERS_MAX:
+                self._read.popitem(last=False)
+        return shown
+
+    async def _look(self, revocations: Revocations) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            revocations.newest()
+            self._end_by_token()
+            for shown, addresses in self._connections.take(self.why_not).items():
+                try:
+                    ended = await asyncio.to_thread(end_connections, self._ports, addresses)
+                except OSError as error:
+                    log.error("connections cannot be ended", reason=str(error))
+                    continue
+                if ended:
+                    log.warning("connections ended", count=ended, reason=self.why_not(shown))
+
     async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
         """The handler of an RPC, behind this gate; the same for all calls."""
         method = handler_call_details.method
@@ -102,13 +259,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _guard(self, method: str, handler: Any) -> Any:
         rule = RULES.get(method)
         name = method.rpartition("/")[2]
-        kinds = {
-            (False, False): (handler.unary_unary, grpc.unary_unary_rpc_method_handler),
-            (False, True): (handler.unary_stream, grpc.unary_stream_rpc_method_handler),
-            (True, False): (handler.stream_unary, grpc.stream_unary_rpc_method_handler),
-            (True, True): (handler.stream_stream, grpc.stream_stream_rpc_method_handler),
-        }
-        behaviour, make = kinds[handler.request_streaming, handler.response_streaming]
+        behaviour = behaviour_of(handler)
 
         async def awaited(request: Any, context: Context) -> Any:
             caller = await self._enter(name, rule, request, context)
@@ -116,6 +267,9 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             try:
                 answer = await behaviour(request, context)
                 answered = True
+            except asyncio.CancelledError:
+                await self._tell_why_ended(context)
+                raise
             finally:
                 self._leave(name, rule, caller, request, context, answered, answer)
             return answer
@@ -131,24 +285,40 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                             await self._require_right(caller, rule, request, context, name)
                         yield answer
                 answered = True
+            except asyncio.CancelledError:
+                await self._tell_why_ended(context)
+                raise
             finally:
                 self._leave(name, rule, caller, request, context, answered, None)
 
-        return make(
-            iterated if inspect.isasyncgenfunction(behaviour) else awaited,
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+        return with_behaviour(handler, iterated if streams_by_yielding(behaviour) else awaited)
 
     async def _enter(
         self, name: str, rule: Rule | None, request: Any, context: Context
     ) -> Caller | None:
         """Who it is, let in; None if it is a node. Aborts if it may not come in."""
+        if self._certificates is None:
+            if rule is None:
+                return None
+            caller = self._callers.of(self._address(context), self._loop.time())
+            await self._begin(caller, rule, context)
+            return caller
+        token: Token | None = None
         try:
-            uris = context.auth_context().get("peer_uri", ())
-            identity = identity_in((uri.decode(errors="replace") for uri in uris), self._cluster)
+            pem: bytes = next(iter(context.auth_context().get(_SHOWN, ())), b"")
+            if pem:
+                # What the connection has proven counts, whatever else is said on it.
+                shown = self._certificate(pem)
+                self._connections.note(context.peer(), shown)
+            else:
+                token = self._token(context)
+                shown = Certificate(token.identity, _NO_SERIAL, token.expires_at_s)
         except Unidentified as error:
             await self._refuse(context, grpc.StatusCode.UNAUTHENTICATED, name, str(error))
+        identity = shown.identity
+        out = self._why_out(shown)
+        if out:
+            await self._deny(context, identity, name, out)
         if rule is None:
             await self._deny(context, identity, name, "no rule says who may call it")
         if identity.kind is Kind.NODE:
@@ -158,14 +328,27 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         caller = self._callers.of(identity, self._loop.time())
         await self._require_right(caller, rule, request, context, name)
         await self._require_room(caller, rule, request, context)
+        await self._begin(caller, rule, context)
+        if token is not None:
+            task = asyncio.current_task()
+            assert task is not None, "gRPC runs each call in one"
+            self._held[context] = _Held(task, token)
+        return caller
+
+    def _address(self, context: Context) -> Identity:
+        address = context.peer()
+        place = place_of(address)
+        name = f"{place[0]}:{place[1]}" if place is not None else address
+        return Identity(self._cluster, Kind.ADDRESS, name)
+
+    async def _begin(self, caller: Caller, rule: Rule, context: Context) -> None:
         if rule.is_audited and self._audit.refusal:
-            await _abort(
-                context, grpc.StatusCode.UNAVAILABLE, _overloaded(self._audit.refusal, RETRY_S)
+            await refuse(
+                context, grpc.StatusCode.UNAVAILABLE, overloaded(self._audit.refusal, RETRY_S)
             )
         caller.calls += 1
         caller.watches += rule.is_watch
         CALLER.set(caller)
-        return caller
 
     async def _require_right(
         self, caller: Caller, rule: Rule, request: Any, context: Context, name: str
@@ -180,10 +363,10 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
         too_many = caller.too_many(rule.is_watch)
         if too_many:
-            await _abort(context, exhausted, _overloaded(too_many, BUSY_RETRY_S))
+            await refuse(context, exhausted, overloaded(too_many, BUSY_RETRY_S))
         wait_s = caller.take(rule.ops(request), self._loop.time())
         if wait_s > 0.0:
-            await _abort(context, exhausted, _overloaded(caller.over_its_rate(), wait_s))
+            await refuse(context, exhausted, overloaded(caller.over_its_rate(), wait_s))
 
     def _leave(
         self,
@@ -197,6 +380,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     ) -> None:
         if caller is None or rule is None:
             return
+        self._held.pop(context, None)
         caller.calls -= 1
         caller.watches -= rule.is_watch
         if rule.is_audited:
@@ -219,12 +403,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if self._words.take(1, self._loop.time()) == 0.0:
             log.warning("call refused", peer=context.peer(), method=name, reason=message)
         reason = pb.ErrorDetail.REASON_PERMISSION_DENIED
-        await _abort(context, code, pb.ErrorDetail(reason=reason, message=message))
-
-
-def _warn_if_closed(security: Security) -> None:
-    if not security.permissions:
-        log.warning("no [[permissions]] in the configuration: no client may do anything")
+        await refuse(context, code, pb.ErrorDetail(reason=reason, message=message))
 
 
 def _outcome(context: Context, answered: bool) -> str:
@@ -250,16 +429,3 @@ def _why_not(caller: Caller, rule: Rule, request: Any) -> str:
     if rule.need is Need.READ and not grant.may(Right.READ, request.table):
         return f"it has no right to read table {request.table[:TABLE_BYTES_MAX]!r}"
     return ""
-
-
-def _overloaded(message: str, retry_delay_s: float) -> pb.ErrorDetail:
-    return pb.ErrorDetail(
-        reason=pb.ErrorDetail.REASON_OVERLOADED,
-        message=message,
-        retry_delay_ms=max(1, math.ceil(retry_delay_s * 1_000)),
-    )
-
-
-async def _abort(context: Context, code: grpc.StatusCode, detail: pb.ErrorDetail) -> NoReturn:
-    await context.abort(code, detail.message, ((ERROR_TRAILER, detail.SerializeToString()),))
-    raise AssertionError("abort does not return")

@@ -8,9 +8,13 @@ Invariant: who has shown a certificate without such a URI, or with two, is nobod
 """
 
 import enum
+import ssl
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
+
+from cryptography import x509
 
 from globaltable.errors import ConfigError, ProtocolError
 from globaltable.toml_section import as_name
@@ -29,6 +33,11 @@ class Kind(enum.Enum):
 
     NODE = "node"
     CLIENT = "client"
+    ADDRESS = "address"
+    """Somebody who has shown nothing, to a node in the clear. No certificate says so."""
+
+
+_CERTIFIED: Final = frozenset((Kind.NODE.value, Kind.CLIENT.value))
 
 
 class Identity(NamedTuple):
@@ -44,6 +53,51 @@ class Identity(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.name}"
+
+
+class Certificate(NamedTuple):
+    """What somebody has shown."""
+
+    identity: Identity
+    serial: int
+    """That its CA has given it."""
+    expires_at_s: float
+    """Since the epoch: its `notAfter`."""
+
+    def why_not(self, now_s: float) -> str:
+        """Why it is good no more; empty if it is."""
+        if now_s < self.expires_at_s:
+            return ""
+        ended = datetime.fromtimestamp(self.expires_at_s, UTC).isoformat()
+        return f"the certificate of {self.identity} expired at {ended}"
+
+
+def certificate_of(shown: dict[str, Any], cluster: str) -> Certificate:
+    """What `ssl` tells of a certificate that was shown to a node of `cluster`. Raises
+    `Unidentified`."""
+    identity = identity_in(uris_of(shown), cluster)
+    expires_at_s = float(ssl.cert_time_to_seconds(shown["notAfter"]))
+    return Certificate(identity, int(shown["serialNumber"], 16), expires_at_s)
+
+
+def certificate_in(pem: bytes, cluster: str) -> Certificate:
+    """The same of one in PEM. Raises `Unidentified`."""
+    try:
+        shown = x509.load_pem_x509_certificate(pem)
+        uris = uris_in(shown)
+    except ValueError as error:
+        raise Unidentified(f"the certificate is none: {error}") from error
+    identity = identity_in(uris, cluster)
+    return Certificate(identity, shown.serial_number, shown.not_valid_after_utc.timestamp())
+
+
+def uris_in(certificate: x509.Certificate) -> list[str]:
+    """Among its subject alternative names."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return names.value.get_values_for_type(x509.UniformResourceIdentifier)
 
 
 def identity_in(uris: Iterable[str], cluster: str) -> Identity:
@@ -68,6 +122,8 @@ def parse(uri: str) -> Identity:
         if len(uri) > _CHARACTERS_MAX or len(parts) != 3:
             raise ValueError
         cluster, kind, name = (unquote(part, errors="strict") for part in parts)
+        if kind not in _CERTIFIED:
+            raise ValueError
         return Identity(as_name("cluster", cluster), Kind(kind), as_name("name", name))
     except (ConfigError, ValueError) as error:
         raise Unidentified(

@@ -25,9 +25,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 
-from globaltable.errors import StorageError
+from globaltable.errors import ProtocolError, StorageError
 from globaltable.server.config import Address
 from globaltable.server.health import Health
+from globaltable.server.identities import Certificate, Unidentified, certificate_of
 from globaltable.server.metrics.collector import NodeCollector
 from globaltable.server.tls import Certificates
 
@@ -55,6 +56,7 @@ class _Handler(WSGIRequestHandler):
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     certificates: Certificates | None = None
+    why_not: Callable[[Certificate], str] = staticmethod(lambda shown: "")
 
     def __init__(self, *args: Any, **named: Any) -> None:
         self._room = threading.BoundedSemaphore(REQUESTS_MAX)
@@ -68,8 +70,12 @@ class _Server(ThreadingMixIn, WSGIServer):
             if self.certificates is not None:
                 request.settimeout(TIMEOUT_S)
                 request = self.certificates.accepting.wrap_socket(request, server_side=True)
+                shown = certificate_of(request.getpeercert() or {}, self.certificates.cluster)
+                why_not = self.why_not(shown)
+                if why_not:
+                    raise Unidentified(why_not)
             super().process_request_thread(request, client_address)
-        except OSError as error:
+        except (OSError, ProtocolError) as error:
             log.debug("http refused", client=str(client_address), reason=str(error))
             self.shutdown_request(request)
         finally:
@@ -94,8 +100,11 @@ class Listener:
         health: Health,
         collector: NodeCollector,
         certificates: Certificates | None = None,
+        why_not: Callable[[Certificate], str] = lambda shown: "",
     ) -> None:
+        """`why_not` says of a certificate that was shown why it is not believed."""
         self._address = address
+        self._why_not = why_not
         self._certificates = certificates
         self._loop = loop
         self._health = health
@@ -116,6 +125,7 @@ class Listener:
             self._server = make_server(host, port, self._answer, kind, _Handler)
             if not self._address.is_loopback:
                 self._server.certificates = self._certificates
+                self._server.why_not = self._why_not_believed
         except OSError as error:
             raise StorageError(
                 f"metrics address {self._address} cannot be listened on: {error}; is another "
@@ -150,6 +160,13 @@ class Listener:
         except (NotInTime, RuntimeError) as error:
             # RuntimeError: the loop is closed.
             raise LoopStuck("the event loop does not turn") from error
+
+    def _why_not_believed(self, shown: Certificate) -> str:
+        try:
+            return self._on_loop(lambda: self._why_not(shown))
+        except LoopStuck:
+            # Who asks must be told just that.
+            return ""
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         match environ["PATH_INFO"]:

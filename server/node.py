@@ -26,12 +26,14 @@ from grpc_reflection.v1alpha import reflection
 
 from globaltable import limits
 from globaltable.errors import ConfigError, ProtocolError, StorageError
-from globaltable.group import Replica, ReplicaLimits
+from globaltable.group import Replica
 from globaltable.members import Members
 from globaltable.model import TOPOLOGY_NAME
 from globaltable.raft.adaptor import Timing
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.server.admin import ADMIN_SERVICE_NAME, AdminService
 from globaltable.server.backend import NodeBackend
+from globaltable.server.call_room import REFUSALS_PER_CALL, CallRoom
 from globaltable.server.config import Address, Config
 from globaltable.server.core import NodeCore, ReplicaFailure, Turn
 from globaltable.server.directories import Directories, Shown
@@ -212,7 +214,12 @@ class Node:
         self._groups = SlotGroups(self._core, self._driver, self._loop.time, certificates)
         self._mover = SlotMover(self._core, self._groups, self._loop.time, self._driver.met_damage)
         self._server: grpc.aio.Server | None = None
-        self._gate = Gate(config, name) if certificates is not None else None
+        self._room = CallRoom(config.limits.calls)
+        self._gate = (
+            Gate(config, name, certificates, self._why_no_member)
+            if certificates is not None or config.security.audits_in_the_clear
+            else None
+        )
         self._tracing = self._begin_tracing()
         self.requests = Requests(self._measures, lines=config.log_requests, tracing=self._tracing)
         self._service = GlobalTableService(self._backend, self.requests)
@@ -237,7 +244,12 @@ class Node:
             health=self._health,
         )
         self._listener = Listener(
-            self._own.metrics, self._loop, self._health, collector, certificates
+            self._own.metrics,
+            self._loop,
+            self._health,
+            collector,
+            certificates,
+            self._gate.why_not if self._gate is not None else lambda shown: "",
         )
         self._console = self._begin_console()
         self._health_task: asyncio.Task[None] | None = None
@@ -285,8 +297,8 @@ class Node:
         self._core.new_failures.clear()
         await self._links.start()
         self._server = grpc.aio.server(
-            interceptors=[self._gate] if self._gate is not None else [],
-            maximum_concurrent_rpcs=self._config.limits.calls,
+            interceptors=[self._room, *([self._gate] if self._gate is not None else [])],
+            maximum_concurrent_rpcs=REFUSALS_PER_CALL * self._config.limits.calls,
             options=[
                 ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
@@ -312,6 +324,10 @@ class Node:
                 self._server.add_insecure_port(address)
             else:
                 self._server.add_secure_port(address, self._certificates.grpc_credentials())
+                if self._own.tokens is not None:
+                    address = str(self._own.tokens)
+                    shown = self._certificates.grpc_credentials(asks=False)
+                    self._server.add_secure_port(address, shown)
         except RuntimeError as error:
             raise StorageError(
                 f"client address {address} of node {self._name} cannot be listened on; "
@@ -321,6 +337,8 @@ class Node:
         if self._console is not None:
             await self._console.start()
         await self._server.start()
+        if self._gate is not None:
+            self._gate.start()
         self._worker.sweep()
         self._health_task = asyncio.create_task(self._health.run())
         self._topology_task = asyncio.create_task(self._watch_topology())
@@ -330,7 +348,7 @@ class Node:
             "node started",
             cluster=self._config.cluster,
             node=self._name,
-            client=address,
+            client=str(self._own.listens_for_clients_on),
             peer=str(self._own.listens_for_peers_on),
             groups=len(self._core.replicas),
             data=str(self._own.data_dir),
@@ -340,7 +358,7 @@ class Node:
     def reread(self, load: Callable[[], Config]) -> None:
         """Go by what the file says by now of permissions and allowances; the rest of it is for the
         next start."""
-        if self._gate is None:
+        if self._gate is None or self._certificates is None:
             log.warning("nothing to read again: without TLS there are no permissions")
             return
         try:
@@ -496,6 +514,13 @@ class Node:
                 return ""
             return f"the node that is named {name} now was added in version {present.since}"
         if gone is None or name in self._peers_of(newest):
+            return ""
+        return f"node {name} is no part of version {newest.version} of the topology"
+
+    def _why_no_member(self, name: str) -> str:
+        """Asked of who shows a node's certificate, which has no word of which node of that name."""
+        newest = self._live.newest
+        if name in newest.node_by_name or name in self._peers_of(newest):
             return ""
         return f"node {name} is no part of version {newest.version} of the topology"
 

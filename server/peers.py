@@ -1,12 +1,17 @@
 """The connections between the nodes: one for each pair, carrying all of its groups' messages.
 
 Of a pair, the node with the smaller name dials and the other accepts. A connection is up once the
-handshake has passed at both ends; with TLS, each end must be the node that its certificate names.
-What is sent while it is down is refused, for Raft sends again
-what matters. A later connection of the same peer replaces the earlier one, which its other end has
-given up. Peers come and go (`set_peers`): one that is no longer named is not dialled, and refused
-when it calls; a connection that it has stays as long as it keeps it. A node that nobody has spoken
-to for a while calls everybody: it may have been removed while it was away, and is told so.
+handshake has passed at both ends (`peer_link`); with TLS, each end must be the node that its
+certificate names. What is sent while it is down is refused, for Raft sends again what matters. A
+later connection of the same peer replaces the earlier one, which its other end has given up. Peers
+come and go (`set_peers`): one that is no longer named is not dialled, and refused when it calls; a
+connection that it has is ended, with a word of why, after `REMOVED_GRACE_S`, in which it hears of
+the topology that is without it. A node that nobody has spoken to for a while calls everybody: it
+may have been removed while it was away, and is told so.
+
+With TLS no connection outlives the certificate that its other end has shown by more than the time
+between two pings: it is closed, what was sent is still delivered, and the next one is made with
+what the files hold then. So is one whose certificate has been revoked.
 
 Payloads are opaque here. All of it runs on the event loop's thread.
 """
@@ -16,33 +21,28 @@ import random as random_module
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
 from globaltable import limits
 from globaltable.errors import ProtocolError
 from globaltable.server.accepting import Listener
-from globaltable.server.delay import DelayLine
 from globaltable.server.directories import Shown
-from globaltable.server.frames import FrameKind, FrameParser, encode
-from globaltable.server.handshake import (
-    HELLO_BYTES_MAX,
-    LOST_PREFIX,
-    REMOVED_PREFIX,
-    check_hello,
-    decode_hello,
-    encode_hello,
-)
-from globaltable.server.identities import Kind, identity_in, uris_of
+from globaltable.server.frames import FrameKind
+from globaltable.server.handshake import Hello, check_hello, encode_hello
+from globaltable.server.identities import Certificate, Kind, certificate_of
+from globaltable.server.peer_link import HANDSHAKE_TIMEOUT_S, PeerLink
 from globaltable.server.round_trip import RoundTrip
 from globaltable.server.tls import Certificates
-from globaltable.server.versions import SPOKEN, VERSION_PREFIX, Offers, Versions
+from globaltable.server.versions import SPOKEN, Offers, Versions
 from globaltable.store.identity import DirectoryId
 
-HANDSHAKE_TIMEOUT_S: Final = 5.0
 UNKNOWN_CONNECTIONS_MAX: Final = 64
 """Connections that have not shown who they are; more are closed at once."""
+
+REMOVED_GRACE_S: Final = 5.0
+"""Some round trips and steps of its groups: who has been removed learns of it in good order."""
 
 ALONE_S: Final = 3.0
 """After so long without any connection a node calls those, too, who should call it."""
@@ -58,174 +58,6 @@ class Peer(NamedTuple):
     port: int
     one_way_delay_s: float = 0.0
     since: int = 0
-
-
-class _Link(asyncio.Protocol):
-    """One connection, from its handshake on."""
-
-    def __init__(self, peers: "PeerLinks", expected: str) -> None:
-        self._peers = peers
-        self._expected = expected
-        self._parser = FrameParser(HELLO_BYTES_MAX)
-        self._transport: asyncio.Transport | None = None
-        self._delay: DelayLine | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self.peer = ""
-        self.version = 0
-        """Of the protocol: what this end offers, and both speak once the link is established."""
-        self.incarnation = 0
-        self.plan = 0
-        self._certified: str | None = ""
-        """The node that the other end's certificate names; None without TLS, and until it has been
-        looked at, nobody."""
-        self.heard_at = time.monotonic()
-        self.address: object = None
-        self.closed = asyncio.get_running_loop().create_future()
-
-    # --- asyncio ---------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self._transport = transport  # type: ignore[assignment]
-        self.address = transport.get_extra_info("peername")
-        if not self._peers.admit(self):
-            transport.abort()  # type: ignore[attr-defined]
-            return
-        loop = asyncio.get_running_loop()
-        self._idle_timer = loop.call_later(HANDSHAKE_TIMEOUT_S, self._handshake_late)
-        try:
-            self._certified = self._peers.certified(transport)
-            if self._expected:
-                self._require_certified(self._expected)
-        except ProtocolError as error:
-            self.refuse(str(error))
-            return
-        if self._expected:
-            self.version = self._peers.offers.to(self._expected)
-            self._write(FrameKind.HELLO, self._peers.hello(self._expected, self.version))
-
-    def data_received(self, data: bytes) -> None:
-        self.heard_at = time.monotonic()
-        try:
-            for kind, body in self._parser.feed(data):
-                # A TLS connection goes on reading, too, after it was closed here, until the other
-                # end has closed it.
-                if self.closing:
-                    return
-                self._on_frame(kind, body)
-        except ProtocolError as error:
-            self.refuse(str(error))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-        if self._delay is not None:
-            self._delay.close()
-        if not self.closed.done():
-            self.closed.set_result(None)
-        self._peers.lost(self)
-
-    # --- frames ----------------------------------------------------------------------------------
-
-    def _on_frame(self, kind: FrameKind, body: bytes) -> None:
-        if not self.peer:
-            self._on_handshake(kind, body)
-        elif kind is FrameKind.DATA:
-            self._peers.on_payload(self.peer, body)
-        elif kind is FrameKind.TOPOLOGY:
-            self._peers.on_topology(self.peer, body)
-        elif kind is FrameKind.PING:
-            self.send(FrameKind.PONG, body)
-        elif kind is FrameKind.PONG:
-            self._peers.on_pong(self, body)
-        elif kind is FrameKind.REFUSE:
-            # The other end has looked at what this one showed of itself only now.
-            self._on_refused(self.peer, body)
-        else:
-            raise ProtocolError(f"{kind.name} after the handshake")
-
-    def _on_refused(self, by: str, body: bytes) -> None:
-        reason = body.decode(errors="replace")
-        log.warning("peer refuses this node", peer=by, reason=reason)
-        if by and reason.startswith(REMOVED_PREFIX):
-            self._peers.on_removed(by, reason.removeprefix(REMOVED_PREFIX))
-        elif by and not self.peer and reason.startswith(VERSION_PREFIX):
-            self._peers.offers.refused(by)
-        elif by and reason.startswith(LOST_PREFIX):
-            self._peers.on_lost(reason.removeprefix(LOST_PREFIX))
-        self.close()
-
-    def _on_handshake(self, kind: FrameKind, body: bytes) -> None:
-        if kind is FrameKind.REFUSE:
-            self._on_refused(self._expected, body)
-            return
-        if kind is not FrameKind.HELLO:
-            raise ProtocolError(f"{kind.name} before the handshake")
-        hello = decode_hello(body)
-        self._peers.check(hello, self._expected)
-        if self._expected and hello.version != self.version:
-            raise ProtocolError(f"version {self.version} was answered in {hello.version}")
-        self.version = hello.version
-        self._require_certified(hello.node)
-        if not self._expected:
-            self._write(FrameKind.HELLO, self._peers.hello(hello.node, hello.version))
-        assert self._idle_timer is not None
-        self._idle_timer.cancel()
-        self._parser.frame_bytes_max = self._peers.frame_bytes_max
-        self.peer, self.incarnation, self.plan = hello.node, hello.incarnation, hello.plan
-        self._peers.established(self)
-
-    def _require_certified(self, name: str) -> None:
-        if self._certified not in (None, name):
-            raise ProtocolError(f"the certificate is of node {self._certified!r}, not {name!r}")
-
-    def _handshake_late(self) -> None:
-        self.refuse("the handshake took too long")
-
-    # --- sending ---------------------------------------------------------------------------------
-
-    def send(self, kind: FrameKind, body: bytes) -> None:
-        """Send in order, after the injected delay if there is one."""
-        if self._delay is None:
-            self._write(kind, body)
-        else:
-            self._delay.put(encode(kind, body))
-
-    def delay(self, delay_s: float) -> None:
-        """Delay everything that is sent from now on."""
-        if delay_s > 0:
-            self._delay = DelayLine(delay_s, self._release)
-
-    def _release(self, frames: list[bytes]) -> None:
-        if self._transport is not None and not self.closing:
-            self._transport.write(b"".join(frames))
-
-    def _write(self, kind: FrameKind, body: bytes) -> None:
-        if self._transport is not None and not self.closing:
-            self._transport.write(encode(kind, body))
-
-    @property
-    def buffered_bytes(self) -> int:
-        size = self._transport.get_write_buffer_size() if self._transport is not None else 0
-        return size + (self._delay.bytes if self._delay is not None else 0)
-
-    @property
-    def closing(self) -> bool:
-        return self._transport is None or self._transport.is_closing()
-
-    def refuse(self, reason: str) -> None:
-        log.warning("peer connection refused", address=str(self.address), reason=reason)
-        if not self.peer:
-            self._write(FrameKind.REFUSE, reason.encode()[: HELLO_BYTES_MAX - 1])
-        self.close()
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
 
 
 class PeerLinks:
@@ -290,8 +122,8 @@ class PeerLinks:
         self._idle_timeout_s = idle_timeout_s
         self.frame_bytes_max = frame_bytes_max
         self._certificates = certificates
-        self._links: dict[str, _Link] = {}
-        self._unknown: set[_Link] = set()
+        self._links: dict[str, PeerLink] = {}
+        self._unknown: set[PeerLink] = set()
         self._round_trips: dict[str, RoundTrip] = {}
         self._listener: Listener | None = None
         self._dialling: dict[str, asyncio.Task[None]] = {}
@@ -305,7 +137,7 @@ class PeerLinks:
         certificates = self._certificates
         self._listener = await Listener.listen(
             *self._listen,
-            lambda: _Link(self, ""),
+            lambda: PeerLink(self, ""),
             context=lambda: certificates.accepting if certificates is not None else None,
             handshake_timeout_s=HANDSHAKE_TIMEOUT_S,
         )
@@ -327,8 +159,16 @@ class PeerLinks:
             if link is not None and name in peers:
                 # Another node under its name, or at another place.
                 link.close()
+            elif link is not None:
+                loop = asyncio.get_running_loop()
+                loop.call_later(REMOVED_GRACE_S, self._dismiss, link)
         for name in peers:
             self._start_dialling(name)
+
+    def _dismiss(self, link: PeerLink) -> None:
+        if link.peer not in self._addresses and not link.closing:
+            reason = self._why_removed(link.peer, link.since)
+            link.dismiss(reason or f"node {link.peer} is no part of the topology")
 
     def _start_dialling(self, name: str) -> None:
         if self._started and not self._closing and self._node < name and name not in self._dialling:
@@ -406,23 +246,29 @@ class PeerLinks:
 
     # --- what links ask --------------------------------------------------------------------------
 
-    def admit(self, link: _Link) -> bool:
+    def admit(self, link: PeerLink) -> bool:
         if self._closing or len(self._unknown) >= UNKNOWN_CONNECTIONS_MAX:
             return False
         self._unknown.add(link)
         return True
 
-    def certified(self, transport: asyncio.BaseTransport) -> str | None:
-        """The node that the other end has shown a certificate of; None without TLS. Raises
-        `ProtocolError` if it has shown one of anything else."""
+    def certified(self, transport: asyncio.BaseTransport) -> Certificate | None:
+        """The node's certificate that the other end has shown; None without TLS. Raises
+        `ProtocolError` if it has shown one of anything else, or that is revoked."""
         if self._certificates is None:
             return None
-        shown = identity_in(
-            uris_of(transport.get_extra_info("peercert")), self._certificates.cluster
-        )
-        if shown.kind is not Kind.NODE:
-            raise ProtocolError(f"the certificate is of {shown}, which is no node")
-        return shown.name
+        shown = certificate_of(transport.get_extra_info("peercert"), self._certificates.cluster)
+        if shown.identity.kind is not Kind.NODE:
+            raise ProtocolError(f"the certificate is of {shown.identity}, which is no node")
+        revoked = self._certificates.revocations.newest().why(shown)
+        if revoked:
+            raise ProtocolError(revoked)
+        return shown
+
+    def why_not(self, shown: Certificate) -> str:
+        """Why a certificate is good no more; empty if it is."""
+        assert self._certificates is not None, "without TLS none is shown"
+        return shown.why_not(time.time()) or self._certificates.revocations.present.why(shown)
 
     def _context(self) -> ssl.SSLContext | None:
         return self._certificates.dialling if self._certificates is not None else None
@@ -439,7 +285,7 @@ class PeerLinks:
             version,
         )
 
-    def check(self, hello: Any, expected: str) -> None:
+    def check(self, hello: Hello, expected: str) -> None:
         # Only nodes with smaller names dial this one.
         known = {name: peer.since for name, peer in self._addresses.items()}
         callers = {name: since for name, since in known.items() if name < self._node}
@@ -453,7 +299,7 @@ class PeerLinks:
             why_lost=self._why_lost,
         )
 
-    def established(self, link: _Link) -> None:
+    def established(self, link: PeerLink) -> None:
         self._unknown.discard(link)
         old = self._links.pop(link.peer, None)
         if old is not None:
@@ -467,7 +313,7 @@ class PeerLinks:
         self._on_up(link.peer)
         self._send_ping(link)
 
-    def lost(self, link: _Link) -> None:
+    def lost(self, link: PeerLink) -> None:
         self._unknown.discard(link)
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
@@ -475,7 +321,7 @@ class PeerLinks:
             self.offers.begin_anew(link.peer)
             self._on_down(link.peer)
 
-    def on_pong(self, link: _Link, body: bytes) -> None:
+    def on_pong(self, link: PeerLink, body: bytes) -> None:
         if len(body) != 8:
             raise ProtocolError(f"a PONG of {len(body)} bytes")
         took_s = (time.monotonic_ns() - int.from_bytes(body, "big")) / 1e9
@@ -484,13 +330,16 @@ class PeerLinks:
 
     # --- background ------------------------------------------------------------------------------
 
-    def _send_ping(self, link: _Link) -> None:
+    def _send_ping(self, link: PeerLink) -> None:
         link.send(FrameKind.PING, time.monotonic_ns().to_bytes(8, "big"))
 
     async def _ping(self) -> None:
         while True:
             await asyncio.sleep(self._ping_interval_s)
+            if self._certificates is not None:
+                self._certificates.revocations.newest()
             for link in list(self._links.values()):
+                link.look_at_certificate()
                 if time.monotonic() - link.heard_at > self._idle_timeout_s:
                     log.warning("peer is silent", peer=link.peer, timeout_s=self._idle_timeout_s)
                     link.abort()
@@ -509,7 +358,7 @@ class PeerLinks:
                 try:
                     async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                         _, link = await loop.create_connection(
-                            lambda name=name: _Link(self, name), host, port, ssl=self._context()
+                            lambda name=name: PeerLink(self, name), host, port, ssl=self._context()
                         )
                         await link.closed
                 except (OSError, TimeoutError) as error:
@@ -524,7 +373,7 @@ class PeerLinks:
             try:
                 async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                     _, link = await loop.create_connection(
-                        lambda: _Link(self, peer), host, port, ssl=self._context()
+                        lambda: PeerLink(self, peer), host, port, ssl=self._context()
                     )
             except (OSError, TimeoutError) as error:
                 log.debug("peer cannot be reached", peer=peer, reason=str(error))

@@ -26,11 +26,11 @@ from globaltable.model import (
     qualified_name,
     split_name,
 )
+from globaltable.row_keys import SLOT_BYTES
 from globaltable.server.core import NodeCore
 from globaltable.server.driver import Told
 from globaltable.server.ops import require_table
 from globaltable.server.writes import RETRY_DELAY_MS
-from globaltable.table import SLOT_BYTES
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.validation import require_key, require_unit, require_version
 

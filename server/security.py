@@ -63,6 +63,8 @@ class TlsFiles:
     ca: Path
     cert: Path
     key: Path
+    revoked: Path | None = None
+    """Of a file that names certificates that are believed no more (`revocation`)."""
 
     def of(self, node: str) -> "TlsFiles":
         """As one node reads them."""
@@ -70,7 +72,8 @@ class TlsFiles:
         def named(path: Path) -> Path:
             return Path(str(path).replace(NODE_PLACEHOLDER, node))
 
-        return TlsFiles(named(self.ca), named(self.cert), named(self.key))
+        revoked = named(self.revoked) if self.revoked is not None else None
+        return TlsFiles(named(self.ca), named(self.cert), named(self.key), revoked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +99,9 @@ class Security:
     permissions: tuple[Permission, ...] = ()
     allowances: Mapping[str, Allowance] = field(default_factory=dict)
     """By the client's name; `EVERYBODY` for those not named."""
+    token_keys: Mapping[str, bytes] = field(default_factory=dict)
+    """Public keys of Ed25519, by their ids: whoever shows a token that one of them has signed is
+    who the token names (`tokens`)."""
     audit: AuditFiles = field(default_factory=AuditFiles)
+    audits_in_the_clear: bool = False
+    """Write the audit log without TLS, too, where all that is known of a caller is its address."""

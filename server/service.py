@@ -27,6 +27,7 @@ from globaltable.errors import (
 )
 from globaltable.model import Binding, OpKind, Outcome, qualified_name
 from globaltable.server.ops import binding_message, require_count, require_table
+from globaltable.server.refusals import refuse
 from globaltable.server.requests import Requests
 from globaltable.server.watches import Change, Watcher, Watches
 from globaltable.server.writes import WriteBackend, WriteStream, write
@@ -34,7 +35,6 @@ from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 from globaltable.validation import require_key
 
-ERROR_TRAILER: Final = "globaltable-error-bin"
 SCAN_PAGE_DEFAULT: Final = 1_000
 SCAN_LOOKS_MAX: Final = 64
 """Looks that one page takes at most: it may be short, or empty, but comes before its caller has
@@ -113,9 +113,7 @@ async def _abort(context: Context, error: GlobalTableError) -> NoReturn:
         detail.retry_delay_ms = max(1, round(error.retry_delay_s * 1000))
     if isinstance(error, WatchError):
         detail.oldest.extend(_position(error.oldest))
-    trailer = ((ERROR_TRAILER, detail.SerializeToString()),)
-    await context.abort(code, str(error), trailer)
-    raise AssertionError("abort does not return")
+    await refuse(context, code, detail)
 
 
 def _position(position: dict[int, int]) -> list[pb.GroupRevision]:

@@ -2,6 +2,7 @@
 
 A file that has changed is looked for when a connection begins, so that certificates are rotated
 without a restart: connections that there are keep what they began with, new ones have the new.
+Which certificates are believed no more, though a CA has signed them, is `revocation`'s.
 
 Invariants: a connection is secured by a certificate, a key and CAs that belong together, for files
 that do not (one of them is written before the other) are not taken: the earlier stay until they do.
@@ -22,7 +23,8 @@ from cryptography import x509
 
 from globaltable.errors import ConfigError
 from globaltable.server.config import Config
-from globaltable.server.identities import Identity, Kind, Unidentified, identity_in
+from globaltable.server.identities import Identity, Kind, Unidentified, identity_in, uris_in
+from globaltable.server.revocation import Revocations
 from globaltable.server.security import TlsFiles
 
 EXPIRES_SOON_S: Final = 7 * 86_400.0
@@ -41,6 +43,7 @@ class _Loaded(NamedTuple):
     accepting: ssl.SSLContext
     dialling: ssl.SSLContext
     grpc_dialling: grpc.ChannelCredentials
+    expires_at_s: float
 
 
 class Certificates:
@@ -53,6 +56,7 @@ class Certificates:
         self._own = own
         self._lock = threading.Lock()
         self._complaint = ""
+        self.revocations: Final = Revocations(files.revoked)
         self._seen = _look(files)
         self._loaded = _load(files, own)
 
@@ -76,8 +80,14 @@ class Certificates:
         """For a channel to the client port of another node; another value once files change."""
         return self._newest().grpc_dialling
 
-    def grpc_credentials(self) -> grpc.ServerCredentials:
-        """For the client port: every connection is asked for anew."""
+    @property
+    def expires_at_s(self) -> float:
+        """When what this node shows now ends; seconds since the epoch."""
+        return self._newest().expires_at_s
+
+    def grpc_credentials(self, *, asks: bool = True) -> grpc.ServerCredentials:
+        """For the client port: every connection is asked for anew. If not `asks`, who connects need
+        show no certificate, and cannot: gRPC in Python knows nothing between."""
         served = self._newest()
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
@@ -91,7 +101,7 @@ class Certificates:
         return grpc.dynamic_ssl_server_credentials(
             _grpc_configuration(served),
             fetch,  # type: ignore[arg-type]  # None leaves it as it is
-            require_client_authentication=True,
+            require_client_authentication=asks,
         )
 
     def _newest(self) -> _Loaded:
@@ -154,7 +164,7 @@ def _load(files: TlsFiles, own: Identity) -> _Loaded:
     ca, chain, key = _read(files.ca), _read(files.cert), _read(files.key)
     certificate = _certificate(files.cert, chain)
     try:
-        shown = identity_in(_uris(certificate), own.cluster)
+        shown = identity_in(uris_in(certificate), own.cluster)
     except Unidentified as error:
         raise ConfigError(f"TLS: {files.cert}: {error}") from error
     if shown != own:
@@ -166,6 +176,7 @@ def _load(files: TlsFiles, own: Identity) -> _Loaded:
         _context(ssl.PROTOCOL_TLS_SERVER, files),
         _context(ssl.PROTOCOL_TLS_CLIENT, files),
         grpc.ssl_channel_credentials(ca, key, chain),
+        certificate.not_valid_after_utc.timestamp(),
     )
     _tell(files, certificate)
     return loaded
@@ -183,14 +194,6 @@ def _certificate(path: Path, pem: bytes) -> x509.Certificate:
         return x509.load_pem_x509_certificate(pem)
     except ValueError as error:
         raise ConfigError(f"TLS: {path} holds no certificate in PEM") from error
-
-
-def _uris(certificate: x509.Certificate) -> list[str]:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return []
-    return names.value.get_values_for_type(x509.UniformResourceIdentifier)
 
 
 def _context(protocol: "ssl._SSLMethod", files: TlsFiles) -> ssl.SSLContext:

@@ -11,6 +11,7 @@ awaits.
 """
 
 import asyncio
+import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -258,12 +259,14 @@ class Watches:
             self._fall_back(group)
 
     def jumped(self, group: int) -> None:
-        """The group's table was replaced by a snapshot: what was skipped is in its history."""
-        try:
+        """The group's table was replaced by a snapshot: what was skipped is in its history.
+
+        Also while the replica does not serve, as when it joins anew: who looks meanwhile is told
+        so, but who comes to look only later, when it serves, has skipped as much.
+        """
+        with contextlib.suppress(Unavailable):
             if group in self._published:
                 self._published[group] = self._replica(group).table.applied
-        except Unavailable:
-            return  # out of service: who watches it will be told so
         self._await_releases(group)
         self._fall_back(group)
 

@@ -27,6 +27,7 @@ from globaltable.client import SyncGlobalTable
 from globaltable.errors import GlobalTableError
 from globaltable.testing import LocalCluster
 from globaltable.testing.cluster import free_ports
+from globaltable.testing.tether import pass_fds, tied
 
 SUMMARY: Final = "how soon clients of a router learn that a route has moved"
 GOAL_MS: Final = 100.0
@@ -142,7 +143,7 @@ def _router(cluster: LocalCluster) -> Iterator[tuple[str, int]]:
     address = f"127.0.0.1:{port}"
     command = [sys.executable, "-m", "globaltable", "router", "-c", str(config), "-l", address]
     with (cluster.directory / "router.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(tied(command), stdout=log, stderr=log, pass_fds=pass_fds())
     try:
         with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(_PATIENCE_S)

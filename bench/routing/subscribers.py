@@ -1,6 +1,7 @@
 """Clients of a router that wait for changes, in a process of their own: when each was told what."""
 
 import asyncio
+import multiprocessing
 import time
 from multiprocessing.connection import Connection
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import grpc
 import uvloop
 
+from globaltable.testing.tether import tie
 from globaltable.v1 import routing_pb2 as pb
 from globaltable.v1 import routing_pb2_grpc as pb_grpc
 
@@ -20,6 +22,9 @@ Told = tuple[int, float]
 def subscribe(pipe: Connection, router: str, clients: int, dimension: str, key: str) -> None:
     """Follow `key` with so many clients, each over a connection of its own; say "ready" once all
     have begun; upon any word send what they were told, and end."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "it is started by `push`"
+    tie(parent.sentinel)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_subscribe(pipe, router, clients, dimension, key))
 

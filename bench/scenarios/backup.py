@@ -25,6 +25,7 @@ from globaltable.bench.scenarios.scenario import Scenario, Stage
 from globaltable.bench.systems.globaltable import TABLE, GlobalTableRunning, GlobalTableSystem
 from globaltable.errors import GlobalTableError
 from globaltable.testing import LocalCluster
+from globaltable.testing.tether import pass_fds, tied
 
 NAME: Final = "backup"
 _NEW_REGIONS: Final = ("p", "q", "r")
@@ -75,7 +76,11 @@ class _Backups:
         command += ["--node", self._address, "--force", "--json"]
         while not self._ended.is_set() and not self._failure:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                tied(command),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                pass_fds=pass_fds(),
             )
             told, said = self.process.communicate()
             if self.process.returncode:

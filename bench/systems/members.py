@@ -17,6 +17,7 @@ from typing import Final
 
 from globaltable.bench.network import Network, NetworkError
 from globaltable.errors import GlobalTableError
+from globaltable.testing.tether import pass_fds, tied
 
 READY_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 5.0
@@ -52,13 +53,14 @@ class Members:
     ) -> None:
         with self._log(region).open("ab") as log:
             self._processes[region] = subprocess.Popen(
-                [*self._network.wrappers[region], *command],
+                tied([*self._network.wrappers[region], *command]),
                 cwd=self.directory(region),
                 env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=pass_fds(),
             )
 
     def pid(self, region: str) -> int:

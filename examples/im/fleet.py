@@ -12,6 +12,7 @@ import grpc
 from examples.im import settings
 from globaltable.routing.client import roots
 from globaltable.testing.cluster import free_ports
+from globaltable.testing.tether import pass_fds, tied
 
 READY_S = 30.0
 STOP_S = 10.0
@@ -54,9 +55,10 @@ class Fleet:
     def start(self, unit: str) -> None:
         with self.log(unit).open("ab") as log:
             self._processes[unit] = subprocess.Popen(
-                [sys.executable, "-m", "examples.im.unit", unit, str(self._path)],
+                tied([sys.executable, "-m", "examples.im.unit", unit, str(self._path)]),
                 stdout=log,
                 stderr=log,
+                pass_fds=pass_fds(),
             )
 
     def wait_ready(self, unit: str) -> None:

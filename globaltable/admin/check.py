@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Protocol, cast
 from globaltable.admin.nodes import Node, Nodes, asking, describe
 from globaltable.backup.records import decode_rows
 from globaltable.errors import Corrupt, GlobalTableError, ProtocolError, Unavailable
-from globaltable.table import SLOT_BYTES
+from globaltable.row_keys import SLOT_BYTES
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.wire.rows import Row, decode_row
 

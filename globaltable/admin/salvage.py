@@ -34,12 +34,13 @@ from globaltable.errors import ConfigError, Corrupt, StorageError
 from globaltable.holdings import Holdings, keepers
 from globaltable.model import Batch
 from globaltable.raft.journal import Journal, founders_in, is_no_op
+from globaltable.row_keys import is_system_row, slot_of_row
 from globaltable.server.config import Config, NodeConfig
 from globaltable.store import identity, known_topology
 from globaltable.store.frozen import FrozenRows
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
-from globaltable.table import Table, is_system_row, slot_of_row
+from globaltable.table import Table
 from globaltable.topology import Topology
 from globaltable.wire.batches import decode_batch
 from globaltable.wire.packing import pack

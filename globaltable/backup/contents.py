@@ -13,7 +13,7 @@ from globaltable import limits
 from globaltable.backup.records import Begin, End, Header, Rows
 from globaltable.errors import Corrupt
 from globaltable.model import is_name, split_name
-from globaltable.table import SLOT_BYTES, row_key
+from globaltable.row_keys import SLOT_BYTES, row_key
 from globaltable.wire.rows import Row, decode_row
 
 

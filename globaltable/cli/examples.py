@@ -61,6 +61,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "slots wait": ("",),
     "status": ("", "--endpoints 10.1.0.1:7101,10.2.0.1:7101 --json"),
     "top": ("", "--once --interval 5", "--endpoints 10.1.0.1:7101,10.2.0.1:7101 --groups 20"),
+    "token": (
+        "token-key.pem --config cluster.toml --client web",
+        "token-key.pem -c cluster.toml --client web --new-key --hours 8",
+    ),
     "unbind": ("cid:1001 --version 2 --table im.session",),
     "unit drain": ("bj-1",),
     "unit list": ("",),

@@ -27,6 +27,7 @@ from globaltable.cli import (
     routes,
     sessions,
     status,
+    token,
     top,
 )
 from globaltable.cli.examples import show_in_help
@@ -97,6 +98,7 @@ for _command in (
     router.agent,
     routes.resolve,
     cert.cert,
+    token.token,
 ):
     app.command()(_command)
 app.add_typer(member.member)

@@ -58,7 +58,7 @@ from globaltable.raft.snapshots import SnapshotReceiver, SnapshotSender
 from globaltable.raft.transfer import Job
 from globaltable.store.log import Entry, LogWrite
 from globaltable.store.table import SnapshotChunk
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 
 UNCOMMITTED_ENTRIES_MAX: Final = 4_096
 UNCOMMITTED_BYTES_MAX: Final = 33_554_432

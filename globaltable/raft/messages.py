@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from globaltable.store.log import Entry
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 
 
 class PreVote(NamedTuple):

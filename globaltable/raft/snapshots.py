@@ -30,7 +30,7 @@ from globaltable.raft.transfer import (
     StageChunk,
 )
 from globaltable.store.table import SnapshotChunk
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 
 _PATIENCE: Final = 10
 """Election timeouts without progress after which a snapshot transfer is given up."""

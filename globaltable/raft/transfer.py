@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from globaltable.store.table import SnapshotChunk
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 
 WINDOW: Final = 4
 GIVE_UP: Final = -1

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from typing import Final
 
 from globaltable.store.table import RowSource
-from globaltable.table import Frozen
+from globaltable.table_state import Frozen
 
 _KEYS_AT_ONCE: Final = 1_000
 """Of those behind the last flushed row."""

@@ -23,8 +23,9 @@ from globaltable.errors import Corrupt, ProtocolError, StorageError
 from globaltable.history import HistoryRecord
 from globaltable.holdings import NO_MOVES
 from globaltable.model import is_name
+from globaltable.row_keys import SLOT_BYTES
 from globaltable.store.table import ROOT_STATE, SnapshotChunk, TableImage
-from globaltable.table import SLOT_BYTES, Flush, TableState
+from globaltable.table_state import Flush, TableState
 from globaltable.wire.holdings import moves_fields, moves_of
 from globaltable.wire.members import fields_of, members_of
 from globaltable.wire.packing import pack, unpack

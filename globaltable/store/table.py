@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from globaltable.history import HistoryRecord
-from globaltable.table import Flush, FlushedRows, TableState
+from globaltable.layered_rows import FlushedRows
+from globaltable.table_state import Flush, TableState
 
 ROOT_STATE = TableState(applied=1, applied_term=0, floor=1)
 """A new group: its log begins with an entry at index 1, term 0, that every replica holds."""

@@ -13,7 +13,7 @@ from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.store.log import LogImage, LogStore
 from globaltable.store.table import ROOT_STATE, TableStore
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 from globaltable.wire.rows import decode_row
 
 _BEHIND_ALL_ROWS: Final = b"\xff" * 300

@@ -3,7 +3,7 @@
 A node is named by its name, which with one node in each region is the region's.
 
 Invariant: whatever happens, every process that was started here is stopped and reaped here, by its
-process id.
+process id; and if this process is killed, they are killed too (`tether`).
 """
 
 import contextlib
@@ -39,6 +39,7 @@ from globaltable.server.security import (
 )
 from globaltable.testing.relay import Detour, PeerRelay
 from globaltable.testing.socket_owner import owner_of
+from globaltable.testing.tether import pass_fds, tied
 from globaltable.testing.ways import Pair, both
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
@@ -106,7 +107,8 @@ class LocalCluster:
         self._seen_by = seen_by
         hosts = hosts or {}
         names = [(name, region) for region in regions for name in _names(region, nodes_per_region)]
-        ports = iter(free_ports(4 * len(names)))
+        ports = iter(free_ports(5 * len(names)))
+        takes_tokens = secure is not None and bool(secure.token_keys)
         self.config = replace(
             Config(
                 cluster="local",
@@ -120,6 +122,7 @@ class LocalCluster:
                         data_dir=self.directory / name,
                         peer_listen=Address("127.0.0.1", next(ports)) if link_faults else None,
                         console=Address("127.0.0.1", next(ports)) if console else None,
+                        tokens=Address("127.0.0.1", next(ports)) if takes_tokens else None,
                     )
                     for name, region in names
                 ),
@@ -166,7 +169,9 @@ class LocalCluster:
         clients = {name for one in permissions for name in one.clients} | {*secure.allowances}
         directory = self.directory / "tls"
         make_set(directory, self.config, sorted(clients - {EVERYBODY}))
-        files = TlsFiles(directory / "ca.pem", *pair_of(directory, f"node-{NODE_PLACEHOLDER}"))
+        own_pair = pair_of(directory, f"node-{NODE_PLACEHOLDER}")
+        files = TlsFiles(directory / "ca.pem", *own_pair, directory / "revoked.txt")
+        self.revoke()
         return replace(self.config, security=replace(secure, tls=files, permissions=permissions))
 
     def tls(self, client: str) -> TlsConfig | None:
@@ -175,6 +180,14 @@ class LocalCluster:
         if files is None:
             return None
         return TlsConfig(files.ca, *pair_of(files.ca.parent, f"client-{client}"))
+
+    def revoke(self, *lines: str) -> None:
+        """Whom the nodes believe no more from now on, and nobody else: as `server.revocation` has
+        it."""
+        path = self.directory / "tls" / "revoked.txt"
+        beside = path.with_suffix(".new")
+        beside.write_text("".join(f"{line}\n" for line in lines))
+        beside.replace(path)
 
     # --- what there is ---------------------------------------------------------------------------
 
@@ -196,6 +209,11 @@ class LocalCluster:
             for node in self.config.nodes
             if node.console is not None
         }
+
+    @property
+    def token_addresses(self) -> dict[str, str]:
+        """The address of each node that is for those who show tokens, if it has keys for any."""
+        return {n.name: str(n.tokens) for n in self.config.nodes if n.tokens is not None}
 
     def nodes_of(self, region: str) -> tuple[str, ...]:
         """The names of a region's nodes."""
@@ -267,7 +285,12 @@ class LocalCluster:
         command += ["--config", str(self._read_by(node)), "--node", node, *options]
         with self.log_path(node).open("ab") as log:
             self._processes[node] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                tied(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=pass_fds(),
             )
 
     def stop(self) -> None:

@@ -35,7 +35,7 @@ from globaltable.raft.messages import (
     Whole,
 )
 from globaltable.store.log import Entry
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 from globaltable.wire.holdings import moves_fields, moves_of
 from globaltable.wire.members import decode_members, fields_of, members_of
 from globaltable.wire.packing import pack, shown, unpack

@@ -23,9 +23,9 @@ ADMIN: Final = "/globaltable.v1.AdminService/"
 
 
 class Shown(NamedTuple):
-    """Whoever asks: the URIs of the certificate that was shown, and where from."""
+    """Whoever asks: the certificate that was shown, in PEM, and where from, as gRPC has it."""
 
-    uris: tuple[str, ...] = ()
+    pem: bytes = b""
     address: str = ""
 
 
@@ -76,10 +76,13 @@ class _Context:
         self._details = ""
 
     def auth_context(self) -> dict[str, tuple[bytes, ...]]:
-        return {"peer_uri": tuple(uri.encode() for uri in self._shown.uris)}
+        return {"x509_pem_cert": (self._shown.pem,)} if self._shown.pem else {}
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
 
     def peer(self) -> str:
-        return f"console:{self._shown.address}"
+        return self._shown.address
 
     def time_remaining(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - self._now())

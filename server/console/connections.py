@@ -13,6 +13,7 @@ bounded size, and no more.
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -25,7 +26,6 @@ from globaltable.errors import StorageError
 from globaltable.server.accepting import Listener
 from globaltable.server.config import Address
 from globaltable.server.console.calls import Shown
-from globaltable.server.identities import uris_of
 from globaltable.server.tls import Certificates
 
 CONNECTIONS_MAX: Final = 64
@@ -58,10 +58,9 @@ class _Connection(H11Protocol):
         if own is not None:
             own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         tls = transport.get_extra_info("ssl_object")
-        uris = tuple(uris_of(tls.getpeercert() or {})) if tls is not None else ()
-        host, port = self.client or ("", 0)
-        shown = Shown(uris, str(Address(host, port)))
-        self.app_state = {SHOWN: shown, ABORT: transport.abort}
+        der = tls.getpeercert(binary_form=True) if tls is not None else None
+        pem = ssl.DER_cert_to_PEM_cert(der).encode() if der else b""
+        self.app_state = {SHOWN: Shown(pem, _place(self.client)), ABORT: transport.abort}
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._checked.cancel()
@@ -79,6 +78,12 @@ class _Connection(H11Protocol):
             self.transport.abort()
         else:
             self._checked = self.loop.call_later(IDLE_S - idle_s, self._check_idle)
+
+
+def _place(address: tuple[str, int] | None) -> str:
+    """As gRPC writes it, so that the gate finds a connection that it is to end."""
+    host, port = address or ("", 0)
+    return f"ipv6:%5B{host}%5D:{port}" if ":" in host else f"ipv4:{host}:{port}"
 
 
 class Connections:

@@ -62,6 +62,7 @@ class Console:
             survey=self._survey,
             calls=Calls(handlers, gate),
             gate=gate,
+            asks_who=certificates is not None,
         )
         self._streams = Streams(desk)
         application = console_app(desk, self._streams, names_of(config))

@@ -45,12 +45,15 @@ class Desk:
         survey: Survey,
         calls: Calls,
         gate: Gate | None,
+        asks_who: bool,
     ) -> None:
+        """`asks_who`: whether certificates are asked for. Without, everybody may everything."""
         self._config = config
         self._core = core
         self._live = live
         self._survey = survey
         self._gate = gate
+        self._asks_who = asks_who
         self.calls = calls
 
     # --- to look ---------------------------------------------------------------------------------
@@ -60,7 +63,7 @@ class Desk:
         await self._require_look(shown)
         look = await self._survey.next(after)
         live, course = self._live, self._survey.course
-        scheme = "http" if self._gate is None else "https"
+        scheme = "https" if self._asks_who else "http"
         consoles = {
             node.name: f"{scheme}://{node.console}/"
             for node in self._config.nodes
@@ -83,9 +86,9 @@ class Desk:
 
     def _you(self, shown: Shown) -> Json:
         tables = list(self._config.tables)
-        if self._gate is None:
+        if self._gate is None or not self._asks_who:
             return {"name": None, "may_admin": True, "tables": tables}
-        caller = self._gate.caller(shown.uris)
+        caller = self._gate.caller(shown.pem)
         return {
             "name": caller.identity.name,
             "may_admin": caller.grant.is_admin,

@@ -7,7 +7,7 @@ from globaltable.backup.reading import BackupReader
 from globaltable.backup.records import FORMAT_VERSION, Begin, Header, Origin
 from globaltable.backup.writing import BackupWriter
 from globaltable.model import qualified_name
-from globaltable.table import row_key
+from globaltable.row_keys import row_key
 from globaltable.topology import group_of_slot, slot_of
 from globaltable.wire.packing import pack
 from globaltable.wire.rows import Row, encode_row

@@ -13,6 +13,7 @@ import pytest
 
 import globaltable
 from globaltable.cli.main import run
+from globaltable.testing.tether import pass_fds, tied
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
@@ -31,7 +32,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "globaltable", "agent", "-c", str(config), "-l", address]
     command += ["--keep", str(directory / "routes")]
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(tied(command), stdout=log, stderr=log, pass_fds=pass_fds())
     try:
         with grpc.insecure_channel(address) as channel:
             grpc.channel_ready_future(channel).result(READY_S)

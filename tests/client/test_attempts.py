@@ -211,6 +211,13 @@ class TestDetails:
         failed = failure_of(Code.RESOURCE_EXHAUSTED, "full", trailers)
         assert failed == Failure(FailureKind.OVERLOADED, "full", delay_s)
 
+    def test_what_grpc_refuses_for_want_of_room_did_not_happen(self) -> None:
+        """As a node of an earlier release does; but an answer that is too large may have."""
+        failed = failure_of(Code.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!", None)
+        assert failed.kind is FailureKind.OVERLOADED and failed.retry_delay_s > 0
+        large = "CLIENT: Received message larger than max (9 vs. 8)"
+        assert failure_of(Code.RESOURCE_EXHAUSTED, large, None).kind is FailureKind.UNKNOWN
+
     def test_one_without_a_reason_says_nothing_beyond_the_code(self) -> None:
         failed = failure_of(Code.INTERNAL, "words", _trailers(message="ignored"))
         assert failed == Failure(FailureKind.UNKNOWN, "INTERNAL: words")

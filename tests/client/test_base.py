@@ -196,6 +196,7 @@ class TestWhatIsExported:
             "SyncGlobalTable",
             "SyncWatch",
             "TlsConfig",
+            "TlsToken",
             "UseClientDefault",
             "Watch",
         ]

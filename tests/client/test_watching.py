@@ -345,6 +345,13 @@ class TestFailures:
         pause_s = _watch().failed(BUSY, 0, nodes_left=True)
         assert BUSY.retry_delay_s < pause_s <= BUSY.retry_delay_s + 0.02
 
+    def test_and_then_one_of_the_others_is_asked(self) -> None:
+        watch = _watch()
+        watch.failed(BUSY, 0, nodes_left=True)
+        assert watch.avoided == 0b001
+        watch.failed(BUSY, 1, nodes_left=False)
+        assert watch.avoided == 0
+
     def test_a_stream_that_holds_makes_a_fresh_start(self) -> None:
         watch = _watch()
         for _ in range(8):

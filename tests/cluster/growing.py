@@ -16,6 +16,7 @@ from globaltable.server.config import Address, NodeConfig
 from globaltable.server.config_file import render
 from globaltable.testing import LocalCluster
 from globaltable.testing.cluster import free_ports
+from globaltable.testing.tether import pass_fds, tied
 
 
 class Joiner:
@@ -50,7 +51,12 @@ class Joiner:
         words += ["--node", self.name, *(["--join"] if join else [])]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                tied(words),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=pass_fds(),
             )
 
     def kill(self) -> None:

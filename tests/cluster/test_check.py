@@ -13,8 +13,8 @@ import pytest
 from globaltable.admin.check import Comparison, check
 from globaltable.admin.nodes import Nodes
 from globaltable.model import qualified_name
+from globaltable.row_keys import SLOT_BYTES
 from globaltable.server.config import Limits, Timeouts
-from globaltable.table import SLOT_BYTES
 from globaltable.testing import LocalCluster
 from globaltable.topology import slot_of
 from globaltable.wire.rows import Row, decode_row, encode_row

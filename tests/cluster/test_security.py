@@ -416,3 +416,19 @@ def _bind_on(client: SyncGlobalTable) -> None:
     for number in range(300):
         client.bind(f"on:{number}", "A", timeout=1.0)
         time.sleep(0.02)
+
+
+def test_what_is_done_in_the_clear_is_audited_with_addresses_if_the_file_says_so() -> None:
+    in_the_clear = Security(audits_in_the_clear=True)
+    with LocalCluster(groups=1, security=in_the_clear) as cluster:
+        with _connect(cluster, None) as client:
+            client.bind("k", "A")
+            client.move("k", to="B", version=1)
+        endpoints = ",".join(cluster.addresses.values())
+        assert run(["drain", "a", "--no-wait", "-e", endpoints]) == 0
+        entries = _until_audited(cluster, 2)
+    assert [(e["act"], e["outcome"]) for e in entries] == [
+        ("move", "APPLIED"),
+        ("ChangeTopology", "OK"),
+    ]
+    assert all(e["who"].startswith("address 127.0.0.1:") for e in entries)

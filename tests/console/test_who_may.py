@@ -79,7 +79,7 @@ def test_who_may_read_looks_and_looks_up_and_may_not_act(cluster: LocalCluster) 
     assert (refused.status, "no right to admin" in refused.body["error"]) == (403, True)
     (entry, *_) = _audited(cluster, "a", 1)
     assert (entry["who"], entry["outcome"]) == ("client web", "PERMISSION_DENIED")
-    assert entry["from"].startswith("console:127.0.0.1:")
+    assert entry["from"].startswith("ipv4:127.0.0.1:")
 
 
 def test_an_admin_acts_and_is_audited_and_reads_no_table(cluster: LocalCluster) -> None:

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from globaltable.model import Batch, Op, OpKind, qualified_name
+from globaltable.row_keys import row_key
 from globaltable.store.frozen import FrozenRows
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.store.table import RowSource
-from globaltable.table import Frozen, Table, row_key
+from globaltable.table import Table
+from globaltable.table_state import Frozen
 
 SLOTS = 8
 

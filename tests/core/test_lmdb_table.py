@@ -15,7 +15,7 @@ from globaltable.model import OpKind, OutcomeStatus
 from globaltable.store import lmdb_table
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.store.table import ROOT_STATE, SnapshotChunk, TableImage
-from globaltable.table import Flush, TableState
+from globaltable.table_state import Flush, TableState
 from globaltable.wire.packing import pack
 from globaltable.wire.rows import HistoryRow, Row, encode_history, encode_row
 

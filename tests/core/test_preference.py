@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from globaltable.group import Replica, ReplicaLimits
+from globaltable.group import Replica
 from globaltable.members import Members
 from globaltable.raft.adaptor import Timing
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.topology import Group
 from tests.simulation.disk import Platter, SimLog, SimTable
 

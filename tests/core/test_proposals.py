@@ -5,8 +5,9 @@ import random
 import pytest
 
 from globaltable.history import History, HistoryRecord
+from globaltable.lateness import LATE_S
 from globaltable.model import Op, OpKind, Outcome, OutcomeStatus
-from globaltable.proposals import LATE_S, Proposals, Settled
+from globaltable.proposals import Proposals, Settled
 from globaltable.wire.rows import HistoryRow, encode_history
 
 APPLIED = Outcome(OutcomeStatus.APPLIED)

@@ -10,13 +10,14 @@ import pytest
 from globaltable.errors import Corrupt
 from globaltable.history import HistoryRecord
 from globaltable.raft.journal import Journal
+from globaltable.row_keys import row_key
 from globaltable.store import replacement
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.store.log import Entry, HardState, LogImage, LogWrite
 from globaltable.store.table import ROOT_STATE, TableImage
 from globaltable.store.verification import verify
-from globaltable.table import Flush, TableState, row_key
+from globaltable.table_state import Flush, TableState
 from globaltable.wire.rows import Row, encode_history, encode_row
 
 GROUPS: Final = 3

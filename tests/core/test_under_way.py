@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from globaltable import group as group_module
+from globaltable import under_way
 from globaltable.group import Replica
 from globaltable.model import Batch, Op, OpKind, qualified_name
 from globaltable.raft.messages import Ack, Propose
@@ -83,12 +83,11 @@ def test_a_follower_proposes_again_what_may_be_lost(group: TimedGroup) -> None:
 def test_what_is_never_applied_is_not_kept_decoded_for_ever(
     group: TimedGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_module, "_DECODED_OPS_MAX", 10)
+    monkeypatch.setattr(under_way, "_DECODED_OPS_MAX", 10)
     leader = group.replicas["a"]
     for number in range(0, 100, 4):
         leader.receive("b", Propose(encode_batch(_batch(number, ops=4))))
-        assert (
-            sum(len(batch.ops) for batch in leader._decoded.values()) == leader._decoded_ops <= 10
-        )
+        kept = leader._under_way
+        assert sum(len(batch.ops) for batch in kept._decoded.values()) == kept.decoded_ops <= 10
     group.bind_s("a")
-    assert leader._decoded_ops == 0 and not leader._decoded
+    assert leader._under_way.decoded_ops == 0 and not leader._under_way._decoded

@@ -55,7 +55,7 @@ from globaltable.slot_steps import (
     Step,
 )
 from globaltable.store.log import Entry
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 from globaltable.wire.batches import BATCH_ID_BYTES, decode_batch, encode_batch
 from globaltable.wire.frames import Envelope, decode_frame, encode_frame
 from globaltable.wire.packing import pack, unpack

@@ -23,6 +23,7 @@ import pytest
 from globaltable.cli.main import run
 from globaltable.testing import LocalCluster
 from globaltable.testing.cluster import free_ports
+from globaltable.testing.tether import pass_fds, tied
 
 SERVICE: Final = "globaltable@"
 _PATIENCE_S: Final = 30.0
@@ -90,7 +91,13 @@ class DocumentShell:
                 command = [sys.executable, "-m", "globaltable", "node", *words]
                 with Path("background.log").open("ab") as log:
                     self._background.append(
-                        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                        subprocess.Popen(
+                            tied(command),
+                            stdin=subprocess.DEVNULL,
+                            stdout=log,
+                            stderr=log,
+                            pass_fds=pass_fds(),
+                        )
                     )
             case ["globaltable", "status"]:
                 # Whoever reads it looks again until all is well, or calls for help.

@@ -9,14 +9,14 @@ from functools import partial
 from typing import Final
 
 from globaltable.errors import ProtocolError, StorageError
-from globaltable.group import ReplicaLimits
 from globaltable.model import split_name
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.messages import Append, PreVoteReply, Vote
 from globaltable.raft.transfer import EndRead, InstallSnapshot, ReadChunk, StageChunk
+from globaltable.replica_limits import ReplicaLimits
+from globaltable.row_keys import SLOT_BYTES
 from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore
 from globaltable.store.lmdb_table import LmdbTableStore
-from globaltable.table import SLOT_BYTES
 from globaltable.topology import one_node_each, spread
 from globaltable.wire.frames import encode_frame
 from tests.fuzz import samples

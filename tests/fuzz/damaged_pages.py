@@ -19,10 +19,11 @@ from typing import Final
 
 from globaltable.errors import StorageError
 from globaltable.history import HistoryRecord
+from globaltable.row_keys import row_key
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.store.log import HardState, LogWrite
-from globaltable.table import Flush, TableState, row_key
+from globaltable.table_state import Flush, TableState
 from globaltable.wire.rows import Row, encode_history, encode_row
 from tests.fuzz import samples
 from tests.fuzz.directories import scratch

@@ -22,10 +22,11 @@ from globaltable.raft.messages import (
     TimeoutNow,
     Vote,
 )
+from globaltable.row_keys import row_key
 from globaltable.slot_rows import contents_of
 from globaltable.slot_steps import Adopt, CopiedRow, Copy, Drop, Reclaim, Refuse, Release, Step
 from globaltable.store.log import Entry
-from globaltable.table import TableState, row_key
+from globaltable.table_state import TableState
 from globaltable.topology import slot_of
 from globaltable.wire.batches import encode_batch
 from globaltable.wire.packing import pack

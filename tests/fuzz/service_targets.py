@@ -14,10 +14,11 @@ from typing import Any, Final, NoReturn, cast
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from globaltable.group import ReplicaLimits
 from globaltable.model import Batch, Binding, Op, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import NO_OP
+from globaltable.replica_limits import ReplicaLimits
+from globaltable.row_keys import row_key
 from globaltable.server import config_file
 from globaltable.server.backend import NodeBackend
 from globaltable.server.core import NodeCore
@@ -28,7 +29,7 @@ from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.watches import Watches
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.store.log import Entry, HardState
-from globaltable.table import Flush, TableState, row_key
+from globaltable.table_state import Flush, TableState
 from globaltable.v1 import globaltable_pb2 as pb
 from globaltable.wire.batches import decode_batch, encode_batch
 from globaltable.wire.rows import Row, encode_row

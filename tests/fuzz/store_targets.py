@@ -11,11 +11,13 @@ import lmdb
 from globaltable.errors import Corrupt, ProtocolError
 from globaltable.history import HistoryRecord
 from globaltable.model import split_name
+from globaltable.row_keys import SLOT_BYTES, row_key
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.store.log import HardState, LogImage, LogWrite
 from globaltable.store.table import TableImage
-from globaltable.table import SLOT_BYTES, Flush, Table, TableState, row_key
+from globaltable.table import Table
+from globaltable.table_state import Flush, TableState
 from globaltable.wire.rows import Row, encode_history, encode_row
 from tests.fuzz import samples
 from tests.fuzz.directories import scratch

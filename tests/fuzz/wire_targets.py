@@ -12,7 +12,8 @@ from globaltable.model import Batch, split_name
 from globaltable.server import config_file
 from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import Hello, check_hello, decode_hello, encode_hello
-from globaltable.server.peers import Peer, PeerLinks, _Link
+from globaltable.server.peer_link import PeerLink
+from globaltable.server.peers import Peer, PeerLinks
 from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
 from globaltable.store import identity
 from globaltable.store.identity import DirectoryId
@@ -193,7 +194,7 @@ def _link() -> Subject:
             reconnect_max_s=1.0,
             random=random.Random(1),
         )
-        link, wire = _Link(links, ""), _Wire()
+        link, wire = PeerLink(links, ""), _Wire()
         link.connection_made(wire)  # type: ignore[arg-type]
         link.data_received(data)
         closed = wire.closed

@@ -37,7 +37,7 @@ from typing import Final
 
 from globaltable import limits
 from globaltable.errors import SlotElsewhere
-from globaltable.group import Replica, ReplicaLimits
+from globaltable.group import Replica
 from globaltable.holdings import NO_ROWS_DIGEST
 from globaltable.members import Members
 from globaltable.model import Op, OpKind, OutcomeStatus, qualified_name
@@ -45,6 +45,7 @@ from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Role, Timing
 from globaltable.raft.messages import Message
 from globaltable.raft.transfer import EndRead, InstallSnapshot, Job, ReadChunk, StageChunk
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.slot_steps import Adopt, CopiedRow, Copy, Drop, Reclaim, Refuse, Release, Step
 from globaltable.store.log import HardState
 from globaltable.store.table import SnapshotSource

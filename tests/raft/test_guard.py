@@ -24,7 +24,7 @@ from globaltable.raft.messages import (
 )
 from globaltable.raft.progress import IN_FLIGHT_BYTES_MAX
 from globaltable.store.log import HardState
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 from tests.raft.rig import TIMING, Rig, ack, append, command, entries
 
 

@@ -27,7 +27,7 @@ from globaltable.raft.messages import (
 from globaltable.raft.recovery import Phase
 from globaltable.raft.transfer import EndRead, ReadChunk
 from globaltable.store.log import HardState
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 from tests.raft.rig import TIMING, Rig, ack, append, command, entries
 
 OF_A_PRESENT_LEADER: list[Message] = [

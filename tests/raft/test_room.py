@@ -7,8 +7,8 @@ import itertools
 
 import pytest
 
-from globaltable.group import ReplicaLimits
 from globaltable.raft.guard import Guard
+from globaltable.replica_limits import ReplicaLimits
 from tests.raft.timed_group import HEARTBEAT_S, TimedGroup
 
 LOG_FULL = ReplicaLimits(log_entries=1)

@@ -10,7 +10,7 @@ from globaltable.raft.transfer import (
     StageChunk,
 )
 from globaltable.store.table import SnapshotChunk
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 from tests.raft.rig import Rig, append, entries
 
 

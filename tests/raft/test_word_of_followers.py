@@ -18,7 +18,7 @@ from globaltable.raft.messages import (
     SnapshotPart,
 )
 from globaltable.raft.transfer import InstallSnapshot, StageChunk
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 from globaltable.wire.frames import decode_frame, encode_frame
 from globaltable.wire.packing import pack
 from tests.raft.rig import Rig, ack, append, entries

@@ -8,12 +8,13 @@ import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from globaltable.group import Ready, Replica, ReplicaLimits
+from globaltable.group import Ready, Replica
 from globaltable.members import Members
 from globaltable.model import Op, OpKind, qualified_name
 from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.messages import Message
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.topology import Group
 from tests.simulation.disk import Platter, SimLog, SimTable
 from tests.simulation.timeline import Timeline

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
 from globaltable.deal import EVERYTHING, NOTHING, Deal
+from globaltable.errors import NoQuorum
 from globaltable.group import Changed, Replica
 from globaltable.model import Batch, Op, OpKind, Outcome, qualified_name
 from globaltable.server.watches import Watches
 from globaltable.slot_steps import Step
 from globaltable.store.table import ROOT_STATE
-from globaltable.table import Table, TableState
+from globaltable.table import Table
+from globaltable.table_state import TableState
 from globaltable.topology import SLOTS_DEFAULT
 
 TABLE = "im.session"
@@ -39,8 +41,14 @@ class Tables:
         the first one only, that does."""
         deals = [EVERYTHING if dealt or not group else NOTHING for group in range(groups)]
         self.by_group = {group: _empty(ROOT_STATE, deal) for group, deal in enumerate(deals)}
-        self.watches = Watches(lambda group: cast(Replica, _Held(self.by_group[group])))
+        self.out_of_service: set[int] = set()
+        self.watches = Watches(self._replica)
         self._batches = 0
+
+    def _replica(self, group: int) -> Replica:
+        if group in self.out_of_service:
+            raise NoQuorum(f"group {group} is being joined")
+        return cast(Replica, _Held(self.by_group[group]))
 
     def apply(self, ops: Sequence[Op], group: int = 0) -> list[Outcome]:
         """One batch: applied, and told to the watchers."""

@@ -33,6 +33,7 @@ TLS = """
 ca = "tls/ca.pem"
 cert = "tls/node-{node}.pem"
 key = "/keys/{node}.pem"
+revoked = "tls/revoked.txt"
 connection_age_s = 60
 """
 ALL = (
@@ -71,6 +72,7 @@ def test_all_of_it_and_back() -> None:
             Path("/etc/gt/tls/ca.pem"),
             Path("/etc/gt/tls/node-{node}.pem"),
             Path("/keys/{node}.pem"),
+            Path("/etc/gt/tls/revoked.txt"),
         ),
         connection_age_s=60.0,
         permissions=(
@@ -88,7 +90,10 @@ def test_each_node_reads_its_own_files() -> None:
     tls = parse(BASE + TLS, base_dir=Path("/etc/gt")).security.tls
     assert tls is not None
     assert tls.of("b") == TlsFiles(
-        Path("/etc/gt/tls/ca.pem"), Path("/etc/gt/tls/node-b.pem"), Path("/keys/b.pem")
+        Path("/etc/gt/tls/ca.pem"),
+        Path("/etc/gt/tls/node-b.pem"),
+        Path("/keys/b.pem"),
+        Path("/etc/gt/tls/revoked.txt"),
     )
 
 
@@ -103,6 +108,16 @@ def test_in_the_clear_in_so_many_words() -> None:
     config = parse(text, base_dir=Path("/"))
     assert config.security == Security(plaintext_beyond_loopback=True)
     assert parse(render(config), base_dir=Path("/")) == config
+
+
+@pytest.mark.parametrize("section", ["[audit]\n", '[audit]\ndirectory = "/var/log/gt"\n'])
+def test_an_audit_log_takes_no_certificates_if_it_is_asked_for(section: str) -> None:
+    config = parse(BASE + section, base_dir=Path("/"))
+    assert config.security.audits_in_the_clear and config.security.tls is None
+    assert parse(render(config), base_dir=Path("/")) == config
+    secured = parse(BASE + TLS + section, base_dir=Path("/"))
+    assert not secured.security.audits_in_the_clear, "it is written anyway"
+    assert parse(render(secured), base_dir=Path("/")) == secured
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ import random
 import pytest
 
 from globaltable.errors import Corrupt
-from globaltable.group import Replica, ReplicaLimits
+from globaltable.group import Replica
 from globaltable.model import Op, OpKind, OutcomeStatus, qualified_name
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.guard import Guard
 from globaltable.raft.journal import InvariantViolated
 from globaltable.raft.messages import Heartbeat, Message
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.server.core import NodeCore
 from globaltable.store.log import Entry, HardState, LogImage
 from globaltable.topology import one_node_each, spread

@@ -5,15 +5,15 @@ import random
 import pytest
 
 from globaltable.errors import ConfigError
-from globaltable.group import ReplicaLimits
 from globaltable.members import Members
 from globaltable.model import Op, OpKind, OutcomeStatus, qualified_name
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.messages import Heartbeat, Removed
 from globaltable.raft.transfer import DiscardTable
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.server.core import Effects, GroupJob, NodeCore
 from globaltable.store.log import HardState
-from globaltable.table import TableState
+from globaltable.table_state import TableState
 from globaltable.topology import Group, one_node_each, spread
 from globaltable.wire.frames import encode_frame
 from tests.simulation.disk import Platter, SimLog, SimTable, _Generation

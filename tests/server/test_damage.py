@@ -11,11 +11,12 @@ import lmdb
 import pytest
 
 from globaltable.errors import Corrupt, NoQuorum, StorageError
-from globaltable.group import ReplicaLimits
 from globaltable.model import qualified_name
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import NO_OP
 from globaltable.raft.transfer import EndRead, ReadChunk
+from globaltable.replica_limits import ReplicaLimits
+from globaltable.row_keys import row_key
 from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Address, Config, NodeConfig
 from globaltable.server.core import FlushJob, GroupJob, NodeCore
@@ -26,7 +27,7 @@ from globaltable.server.watches import Watches
 from globaltable.server.worker import TableWorker
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.store.log import Entry, HardState
-from globaltable.table import Flush, TableState, row_key
+from globaltable.table_state import Flush, TableState
 from globaltable.wire.rows import Row, encode_row
 from tests.simulation.disk import Platter, SimLog
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from globaltable.errors import Corrupt
-from globaltable.group import ReplicaLimits
 from globaltable.model import Op, OpKind, Outcome, OutcomeStatus, qualified_name
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.messages import Message, RequestVote, Vote
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.server.core import FlushJob, GroupJob, NodeCore, ReplicaFailure, Turn
 from globaltable.server.driver import Driver
 from globaltable.server.watches import Watches

@@ -4,20 +4,24 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 from structlog.testing import capture_logs
 
 from globaltable.client import TlsConfig
 from globaltable.client.tls import open_aio_channel
 from globaltable.server.config import Address, Config, NodeConfig
 from globaltable.server.gate import Gate
+from globaltable.server.identities import Identity, Kind
+from globaltable.server.refusals import ERROR_TRAILER
 from globaltable.server.rules import RULES
 from globaltable.server.security import Allowance, AuditFiles, Permission, Right, Security
-from globaltable.server.service import ERROR_TRAILER
+from globaltable.server.tls import Certificates
 from globaltable.v1 import admin_pb2
 from globaltable.v1 import globaltable_pb2 as pb
 from tests.certificates import Pki
@@ -38,28 +42,45 @@ PERMISSIONS = (
 class Node:
     """Behind a gate, handlers that say that they have been reached."""
 
-    def __init__(self, gate: Gate, pki: Pki) -> None:
-        self.gate = gate
+    def __init__(self, config: Config, certificates: Certificates | None, pki: Pki) -> None:
+        self.removed: set[str] = set()
+        self.gate = Gate(
+            config,
+            "a",
+            certificates,
+            lambda name: f"node {name} is removed" if name in self.removed else "",
+        )
+        self._certificates = certificates
         self.pki = pki
         self.reached: list[str] = []
         self.fails = False
         self.goes_on = asyncio.Event()
         self.address = ""
-        self._server = grpc.aio.server(interceptors=[gate])
+        self._server = grpc.aio.server(interceptors=[self.gate])
         self._server.add_generic_rpc_handlers((_Handlers(self),))
 
     async def start(self) -> None:
-        credentials = self.pki.certificates("a").grpc_credentials()
-        self.address = f"127.0.0.1:{self._server.add_secure_port('127.0.0.1:0', credentials)}"
+        own = "127.0.0.1:0"
+        port = (
+            self._server.add_secure_port(own, self._certificates.grpc_credentials())
+            if self._certificates is not None
+            else self._server.add_insecure_port(own)
+        )
+        self.address = f"127.0.0.1:{port}"
         await self._server.start()
 
     async def stop(self) -> None:
         await self._server.stop(None)
         self.gate.close()
 
-    async def call(self, tls: TlsConfig, method: str, request: Any) -> str:
+    @property
+    def certificates(self) -> Certificates:
+        assert self._certificates is not None
+        return self._certificates
+
+    async def call(self, tls: TlsConfig | None, method: str, request: Any) -> str:
         """How a call ends: "OK", or the code."""
-        credentials = tls.credentials()
+        credentials = tls.credentials() if tls is not None else None
         async with open_aio_channel(self.address, credentials) as channel:
             call = channel.unary_unary(method, type(request).SerializeToString, None)
             try:
@@ -121,13 +142,17 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
 
 @asynccontextmanager
-async def running(tmp_path: Path, **security: Any) -> AsyncIterator[Node]:
+async def running(
+    tmp_path: Path, revoked: Path | None = None, **security: Any
+) -> AsyncIterator[Node]:
     pki = Pki(tmp_path)
-    files = pki.node("a")
+    files = replace(pki.node("a"), revoked=revoked)
     own = NodeConfig("a", "a", Address("127.0.0.1", 1), Address("127.0.0.1", 2), tmp_path / "data")
     everything = {"tls": files, "permissions": PERMISSIONS, **security}
     config = Config("im", ("t", "u"), (own,), security=Security(**everything))
-    node = Node(Gate(config, "a"), pki)
+    own_identity = Identity("im", Kind.NODE, "a")
+    certificates = Certificates(files, own_identity) if config.security.tls is not None else None
+    node = Node(config, certificates, pki)
     await node.start()
     try:
         yield node
@@ -139,6 +164,7 @@ READ_T = (SERVICE + "Read", pb.ReadRequest(table="t", keys=["k"]))
 READ_U = (SERVICE + "Read", pb.ReadRequest(table="u", keys=["k"]))
 STATUS = (SERVICE + "Status", pb.StatusRequest())
 CHANGE = (ADMIN + "ChangeTopology", admin_pb2.ChangeTopologyRequest(remove="b"))
+NOTE = (ADMIN + "NoteRestore", admin_pb2.NoteRestoreRequest(backup_id="x", chunks=3))
 DESCRIBE = (ADMIN + "Describe", admin_pb2.DescribeRequest())
 HOLDING = (ADMIN + "GetHolding", admin_pb2.GetHoldingRequest())
 OF_NODES = (ADMIN + "GetStatus", pb.StatusRequest())
@@ -266,10 +292,9 @@ async def test_a_watch_ends_with_the_right_to_it(tmp_path: Path) -> None:
 
 
 async def test_admin_acts_are_noted_however_they_end(tmp_path: Path) -> None:
-    note = (ADMIN + "NoteRestore", admin_pb2.NoteRestoreRequest(backup_id="x", chunks=3))
     async with running(tmp_path) as node:
         op = node.pki.client("op")
-        assert await node.call(op, *note) == "OK"
+        assert await node.call(op, *NOTE) == "OK"
         assert await node.call(op, *DESCRIBE) == "OK"
         node.fails = True
         assert await node.call(op, *CHANGE) == "FAILED_PRECONDITION"
@@ -284,6 +309,64 @@ async def test_admin_acts_are_noted_however_they_end(tmp_path: Path) -> None:
     assert entries[0]["answer"] == {"version": "4"}
     assert entries[1]["asked"] == {"remove": "b"}
     assert entries[0]["from"].startswith("ipv4:127.0.0.1:")
+
+
+async def test_who_is_revoked_is_refused_at_once_by_number_or_by_name(tmp_path: Path) -> None:
+    revoked = tmp_path / "revoked.txt"
+    revoked.write_text("")
+    async with running(tmp_path, revoked=revoked) as node:
+        lost, kept = node.pki.client("reader"), node.pki.client("op")
+        serial = load_pem_x509_certificate(lost.paths[1].read_bytes()).serial_number
+        credentials = lost.credentials()
+        async with open_aio_channel(node.address, credentials) as channel:
+            read = channel.unary_unary(READ_T[0], pb.ReadRequest.SerializeToString, None)
+            assert await read(READ_T[1], timeout=TIMEOUT_S) == b""
+            revoked.write_text(f"serial={serial:X}\n")
+            node.certificates.revocations.newest()
+            with pytest.raises(grpc.aio.AioRpcError, match="was revoked") as refused:
+                await read(READ_T[1], timeout=TIMEOUT_S)
+            assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert await node.call(lost, *HEALTH) == "PERMISSION_DENIED"
+        assert await node.call(kept, *STATUS) == "OK"
+        assert await node.call(node.pki.client("reader"), *READ_T) == "OK", "it has another now"
+        revoked.write_text("globaltable://im/client/reader\n")
+        node.certificates.revocations.newest()
+        assert await node.call(node.pki.client("reader"), *READ_T) == "PERMISSION_DENIED"
+    assert {(e["who"], e["outcome"]) for e in node.audited()} == {
+        ("client reader", "PERMISSION_DENIED")
+    }
+
+
+async def test_a_node_that_was_removed_may_do_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as node:
+        files = node.pki.node("b")
+        tls = TlsConfig(files.ca, files.cert, files.key)
+        assert await node.call(tls, *HOLDING) == "OK"
+        node.removed.add("b")
+        assert await node.call(tls, *HOLDING) == "PERMISSION_DENIED"
+        assert "node b is removed" in (node.error.details() or "")
+        assert await node.call(tls, *HEALTH) == "PERMISSION_DENIED"
+        node.removed.clear()
+        assert await node.call(tls, *HOLDING) == "OK", "it was added again"
+
+
+async def test_in_the_clear_everybody_may_and_what_is_done_is_noted_with_an_address(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, tls=None, audits_in_the_clear=True, permissions=()) as node:
+        for method, request in (READ_T, STATUS, NOTE, DESCRIBE, HOLDING, HEALTH):
+            assert await node.call(None, method, request) == "OK"
+        assert await node.call(None, NEW, pb.StatusRequest()) == "OK", "as without an audit"
+        node.gate.permit(Security())
+        node.fails = True
+        assert await node.call(None, *CHANGE) == "FAILED_PRECONDITION"
+        assert node.gate.options == []
+    entries = node.audited()
+    assert [(e["act"], e["outcome"]) for e in entries] == [
+        ("NoteRestore", "OK"),
+        ("ChangeTopology", "FAILED_PRECONDITION"),
+    ]
+    assert all(e["who"] == e["from"].replace("ipv4:", "address ") for e in entries)
 
 
 async def test_refusals_do_not_flood_the_log(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def test_an_identity_and_its_uri_are_one(identity: Identity, uri: str) -> None:
         "globaltable://im/client",
         "globaltable://im/client/web/admin",
         "globaltable://im/operator/web",
+        "globaltable://im/address/127.0.0.1",
         "globaltable://im/client/",
         "globaltable:///client/web",
         "globaltable://im/client/*",

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from globaltable.errors import StorageError
-from globaltable.group import ReplicaLimits
 from globaltable.raft.adaptor import Timing
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.server import listener
 from globaltable.server.config import Address
 from globaltable.server.core import NodeCore

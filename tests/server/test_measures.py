@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from globaltable.group import ReplicaLimits
 from globaltable.model import Op, OpKind, Outcome, OutcomeStatus, qualified_name
 from globaltable.raft.adaptor import Timing
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.server.core import NodeCore, Turn
 from globaltable.server.driver import Driver
 from globaltable.server.measures import Measures, Phase

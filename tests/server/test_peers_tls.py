@@ -2,11 +2,14 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 from structlog.testing import capture_logs
 
 from globaltable.admin.certificates import LOOPBACK, Pair, pair_of
@@ -15,11 +18,14 @@ from globaltable.server.accepting import HANDSHAKES_MAX
 from globaltable.server.frames import FrameKind, encode
 from globaltable.server.handshake import encode_hello
 from globaltable.server.identities import Identity, Kind
+from globaltable.server.tls import Certificates
 from tests.certificates import Pki
 from tests.server.test_peers import Stranger, Wire, ports_of, start
 
 SHOWN_S = 0.5
 """In which a node that is let in would be long since."""
+LIFE_S = 3.0
+"""Of a certificate."""
 
 
 @pytest.fixture
@@ -278,3 +284,104 @@ async def test_new_certificates_serve_new_connections_and_the_old_ca_is_believed
     assert await _knock(ports["b"], _context(after.ca, old_a)) == b""
     answer = await _knock(ports["b"], _context(after.ca, Pair(new_a.cert, new_a.key)))
     assert answer, "it is greeted"
+
+
+async def test_a_link_ends_with_the_certificate_it_was_made_with_and_the_next_has_the_new(
+    running: AsyncExitStack, tmp_path: Path
+) -> None:
+    """In good order: what was sent before is delivered."""
+    pki, ports = Pki(tmp_path), ports_of("ab")
+    files = pki.node("a", days=LIFE_S / 86_400)
+    made_at = time.monotonic()
+    a = Wire("a", ports, certificates=Certificates(files, Identity("im", Kind.NODE, "a")))
+    b = Wire("b", ports, certificates=pki.certificates("b"))
+    await start(running, a, b)
+    await b.connected("a")
+    await a.connected("b")
+    pki.node("a")
+    with capture_logs() as logs:
+        numbers = 0
+        while ("down", "a") not in b.events:
+            assert time.monotonic() < made_at + LIFE_S + 2.0, "it outlives its certificate"
+            if a.links.send("b", b"%d" % numbers):
+                numbers += 1
+            await asyncio.sleep(0.01)
+    # The certificate's end has no fractions of a second.
+    assert time.monotonic() > made_at + LIFE_S - 1.2, "it ends no earlier"
+    assert any("certificate of node a expired" in str(entry) for entry in logs)
+    await b.until(lambda: b.events[-1] == ("up", "a"))
+    await a.connected("b")
+    assert a.links.send("b", b"on")
+    await b.until(lambda: b.received[-1] == ("a", b"on"))
+    sent = [int(payload) for _, payload in b.received[:-1]]
+    assert sent == sorted(sent) and len(sent) >= numbers - 2, (len(sent), numbers)
+
+
+async def test_one_that_was_not_renewed_stays_out_until_it_is(
+    running: AsyncExitStack, tmp_path: Path
+) -> None:
+    pki, ports = Pki(tmp_path), ports_of("ab")
+    files = pki.node("a", days=1.5 / 86_400)
+    a = Wire("a", ports, certificates=Certificates(files, Identity("im", Kind.NODE, "a")))
+    b = Wire("b", ports, certificates=pki.certificates("b"))
+    await start(running, a, b)
+    await b.connected("a")
+    await b.until(lambda: ("down", "a") in b.events)
+    await asyncio.sleep(SHOWN_S)
+    assert not b.links.connected("a")
+    pki.node("a")
+    await b.connected("a")
+
+
+@pytest.mark.parametrize("of", ["number", "name"])
+async def test_a_link_ends_once_its_certificate_is_revoked(
+    running: AsyncExitStack, tmp_path: Path, of: str
+) -> None:
+    pki, ports = Pki(tmp_path), ports_of("ab")
+    revoked = tmp_path / "revoked.txt"
+    revoked.write_text("")
+    own = Identity("im", Kind.NODE, "b")
+    a = Wire("a", ports, certificates=pki.certificates("a"))
+    b = Wire("b", ports, certificates=Certificates(replace(pki.node("b"), revoked=revoked), own))
+    await start(running, a, b)
+    await b.connected("a")
+    shown = load_pem_x509_certificate((tmp_path / "node-a.pem").read_bytes())
+    line = f"serial={shown.serial_number:X}" if of == "number" else "globaltable://im/node/a"
+    revoked.write_text(f"{line}\n")
+    await b.until(lambda: ("down", "a") in b.events)
+    await asyncio.sleep(SHOWN_S)
+    assert not b.links.connected("a"), "nor does it come back"
+    pki.node("a")
+    await asyncio.sleep(SHOWN_S)
+    assert b.links.connected("a") is (of == "number"), "with another number it does"
+
+
+async def test_a_removed_node_is_told_so_and_its_link_ended(
+    running: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "REMOVED_GRACE_S", 0.3)
+    pki, ports = Pki(tmp_path), ports_of("ab")
+    a = Wire("a", ports, certificates=pki.certificates("a"))
+    b = Wire("b", ports, certificates=pki.certificates("b"))
+    await start(running, a, b)
+    await a.connected("b")
+    await b.connected("a")
+    b.links.set_peers({})
+    assert a.links.send("b", b"while it hears of it")
+    await b.until(lambda: b.received)
+    with capture_logs() as logs:
+        await b.until(lambda: ("down", "a") in b.events)
+        await a.until(lambda: ("down", "b") in a.events)
+    told = [e["reason"] for e in logs if e["event"] == "peer refuses this node"]
+    assert told and told[0].startswith("removed: node a is no part of the topology")
+    await asyncio.sleep(SHOWN_S)
+    assert not b.links.connected("a")
+    # One that is added again within the time stays.
+    peer = peers.Peer("127.0.0.1", ports["a"])
+    b.links.set_peers({"a": peer})
+    await b.connected("a")
+    b.links.set_peers({})
+    b.links.set_peers({"a": peer})
+    before = list(b.events)
+    await asyncio.sleep(SHOWN_S)
+    assert b.events == before and b.links.connected("a")

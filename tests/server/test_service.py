@@ -13,8 +13,8 @@ from globaltable import limits
 from globaltable.errors import NoQuorum, Overloaded
 from globaltable.model import Binding, Op, Outcome, OutcomeStatus, qualified_name, split_name
 from globaltable.server.driver import Told
+from globaltable.server.refusals import ERROR_TRAILER
 from globaltable.server.service import (
-    ERROR_TRAILER,
     SCAN_LOOKS_MAX,
     SCAN_PAGE_DEFAULT,
     GlobalTableService,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from globaltable import history
-from globaltable.errors import Compacted, Lagged
+from globaltable.errors import Compacted, Lagged, NoQuorum
 from globaltable.model import Op, OpKind, qualified_name
 from globaltable.server import watches
 from globaltable.server.watches import QUEUE_CHANGES_MAX, Change, Watcher
@@ -197,6 +197,19 @@ class TestLagged:
         with pytest.raises(Lagged, match="after revision 1 are gone") as told:
             tables.watches.take(watcher)
         assert told.value.oldest == {0: tables.by_group[0].history.floor}
+
+    def test_one_installed_while_the_replica_does_not_serve_skips_as_much(self) -> None:
+        """A node that was removed and joins anew, between two looks of who watches there."""
+        tables = Tables()
+        watcher = _watch(tables)
+        assert _take_all(tables, watcher) == []
+        tables.out_of_service.add(0)
+        tables.install_snapshot(9)
+        with pytest.raises(NoQuorum):
+            tables.watches.take(watcher)
+        tables.out_of_service.clear()
+        with pytest.raises(Lagged):
+            tables.watches.take(watcher)
 
     def test_a_snapshot_that_skips_what_it_has_not_seen_is_told(self) -> None:
         tables = Tables()

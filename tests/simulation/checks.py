@@ -24,13 +24,14 @@ from typing import Any, Final
 
 from globaltable.deal import EVERYTHING, Deal
 from globaltable.errors import Corrupt, StorageError
-from globaltable.group import Changed, Ready, Replica, ReplicaLimits
+from globaltable.group import Changed, Ready, Replica
 from globaltable.holdings import Holding, HoldingState
 from globaltable.members import Members
 from globaltable.model import Binding, Op, OpKind, Outcome, OutcomeStatus
 from globaltable.raft.adaptor import Role
 from globaltable.raft.guard import Guard
 from globaltable.raft.journal import is_members, is_no_op, members_in
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.server.core import Effects, NodeCore, Turn
 from globaltable.store.table import ROOT_STATE
 from globaltable.wire.batches import decode_batch

@@ -15,7 +15,7 @@ from globaltable.errors import Corrupt, StorageError
 from globaltable.history import HistoryRecord
 from globaltable.store.log import Entry, HardState, LogImage, LogWrite
 from globaltable.store.table import ROOT_STATE, SnapshotChunk, TableImage
-from globaltable.table import Flush, TableState
+from globaltable.table_state import Flush, TableState
 from globaltable.wire.packing import pack, unpack
 
 CHUNK_ROWS: Final = 4

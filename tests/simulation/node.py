@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from globaltable.errors import StorageError
-from globaltable.group import ReplicaLimits
 from globaltable.members import Members
 from globaltable.model import Op, Outcome
 from globaltable.raft.adaptor import Timing
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.server.core import Effects, NodeCore, ReplicaFailure, Turn
 from globaltable.server.driver import Driver
 from globaltable.server.watches import Watches

@@ -7,8 +7,8 @@ groups, of which a whole region is lost.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from globaltable.group import ReplicaLimits
 from globaltable.raft.adaptor import Timing
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.topology import Topology
 from tests.simulation.checks import Checks
 from tests.simulation.network import Network

@@ -7,8 +7,10 @@ from globaltable.group import Replica
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.elections import Elections
 from globaltable.raft.journal import Journal
+from globaltable.replica_limits import LogBounds
 from globaltable.store.log import HardState, LogWrite
-from globaltable.table import Flush, Table
+from globaltable.table import Table
+from globaltable.table_state import Flush
 from tests.simulation import world
 from tests.simulation.disk import SimLog
 from tests.simulation.mutants.mutant import Mutant, Patch
@@ -70,8 +72,10 @@ def _lose_a_row(self: Table) -> Flush | None:
     return flush
 
 
-def _compact_what_is_not_flushed(self: Replica) -> None:
-    journal = self._guard.journal
+def _compact_what_is_not_flushed(
+    self: LogBounds, flushed: int, oldest_transfer: int | None
+) -> None:
+    journal = self._journal
     if len(journal) > self._limits.log_entries:
         target = min(journal.last_index - self._limits.log_entries // 2, journal.commit_index)
         if target > journal.first_index:
@@ -173,7 +177,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "log compacted too far": Mutant(
         "the log is kept from what the table has not flushed",
-        lambda: [(Replica, "_compact", _compact_what_is_not_flushed)],
+        lambda: [(LogBounds, "compact", _compact_what_is_not_flushed)],
         1,
     ),
 }

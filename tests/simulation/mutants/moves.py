@@ -15,7 +15,8 @@ from globaltable.server.watches import Watcher, Watches
 from globaltable.slot_moves import Action, Ask, CopyOn, Ends
 from globaltable.slot_rows import SlotRows, Taken
 from globaltable.slot_steps import Adopt, Copy, Drop, Reclaim
-from globaltable.table import Table, TableState
+from globaltable.table import Table
+from globaltable.table_state import TableState
 from globaltable.wire import frames
 from tests.simulation import moving
 from tests.simulation.mutants.mutant import Mutant

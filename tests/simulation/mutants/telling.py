@@ -4,10 +4,11 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from globaltable import table
+from globaltable import op_effects, table
 from globaltable.client._attempts import Attempts
 from globaltable.client._lanes import WriteLane, WriteOp
 from globaltable.errors import GlobalTableError
+from globaltable.layered_rows import LayeredRows
 from globaltable.model import Batch, OpKind
 from globaltable.proposals import Proposals, Settled
 from globaltable.server.watches import Watches
@@ -36,27 +37,29 @@ def _is_reader(end: Settled) -> bool:
 
 
 def _no_tombstone(
-    self: Table, key: bytes, revision: int, op: Any, old: Any, unit: Any, told: str
+    rows: LayeredRows, key: bytes, revision: int, op: Any, old: Any, unit: Any, told: str
 ) -> Any:
     if old is not None and old.unit is None:
         old = None
-    return _write(self, key, revision, op, old, unit, told)
+    return _write(rows, key, revision, op, old, unit, told)
 
 
 def _always_another(client_id: int, sequence: int) -> int:
     return next(_numbers)
 
 
-def _new_if_not_dirty(self: Table, kinds: Sequence[OpKind], keys: Sequence[bytes]) -> bool:
+def _new_if_not_dirty(rows: LayeredRows, kinds: Sequence[OpKind], keys: Sequence[bytes]) -> bool:
     return (
         set(kinds) == {OpKind.BIND}
         and len(set(keys)) == len(keys)
-        and self._dirty.keys().isdisjoint(keys)
+        and rows._changed.keys().isdisjoint(keys)
     )
 
 
-def _new_before_the_batch(self: Table, kinds: Sequence[OpKind], keys: Sequence[bytes]) -> bool:
-    return set(kinds) == {OpKind.BIND} and not any(map(self._row_bytes, keys))
+def _new_before_the_batch(
+    rows: LayeredRows, kinds: Sequence[OpKind], keys: Sequence[bytes]
+) -> bool:
+    return set(kinds) == {OpKind.BIND} and not any(map(rows.get, keys))
 
 
 def _apply_stale(self: Table, revision: int, term: int, batch: Batch) -> Applied:
@@ -94,7 +97,7 @@ _numbered_request = WriteLane.numbered_request
 _deadline_error = Attempts.deadline_error
 _settle = Proposals.settle
 _expire = Proposals.expire
-_write = Table._write
+_write = op_effects._write
 _apply = Table.apply
 
 _PAUSES: Final = (
@@ -114,7 +117,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "no tombstone": Mutant(
         "a version is never used again",
-        lambda: [(Table, "_write", _no_tombstone)],
+        lambda: [(op_effects, "_write", _no_tombstone)],
         1,
     ),
     "no memory of ops": Mutant(
@@ -124,12 +127,12 @@ MUTANTS: Final[dict[str, Mutant]] = {
     ),
     "a table that overlooks what it has flushed": Mutant(
         "of all binds of a key one wins",
-        lambda: [(Table, "_are_binds_of_new_keys", _new_if_not_dirty)],
+        lambda: [(op_effects, "_are_binds_of_new_keys", _new_if_not_dirty)],
         1,
     ),
     "a key bound twice in one batch": Mutant(
         "of all binds of a key one wins",
-        lambda: [(Table, "_are_binds_of_new_keys", _new_before_the_batch)],
+        lambda: [(op_effects, "_are_binds_of_new_keys", _new_before_the_batch)],
         1,
         first_seed=52,
     ),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from globaltable.client._exchange import Exchange
-from globaltable.group import Replica
+from globaltable.leadership import Leadership
 from globaltable.raft.elections import Elections
 from globaltable.server.watches import Change, Watcher, Watches
 from globaltable.topology import SLOTS_DEFAULT, Group, Node, Topology
@@ -34,7 +34,7 @@ def _regardless_of_regions(
     return Topology(cluster, tuple(nodes), dealt, slots)
 
 
-def _stay_where_it_is(self: Replica) -> None:
+def _stay_where_it_is(self: Leadership, now: float) -> None:
     """Leadership is not handed back."""
 
 
@@ -73,7 +73,7 @@ MUTANTS: Final[dict[str, RegionMutant]] = {
     "leadership that is not given back": RegionMutant(
         _mutant(
             "a preferred leader that has returned leads again",
-            (Replica, "_lead_by_preference", _stay_where_it_is),
+            (Leadership, "_return_to_preferred", _stay_where_it_is),
         ),
         _LINKS,
         "led where they should not be",

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from itertools import combinations, product
 from typing import Any, Final, NamedTuple
 
-from globaltable.group import ReplicaLimits
 from globaltable.members import Members
 from globaltable.raft.adaptor import Timing
+from globaltable.replica_limits import ReplicaLimits
 from globaltable.server.config import Timeouts
 from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.status import topology_response
