@@ -35,9 +35,10 @@ from globaltable.server.admin import ADMIN_SERVICE_NAME, AdminService
 from globaltable.server.backend import NodeBackend
 from globaltable.server.call_room import REFUSALS_PER_CALL, CallRoom
 from globaltable.server.config import Address, Config
-from globaltable.server.core import NodeCore, ReplicaFailure, Turn
+from globaltable.server.core import NodeCore
 from globaltable.server.directories import Directories, Shown
 from globaltable.server.driver import Driver, tell
+from globaltable.server.effects import ReplicaFailure, Turn
 from globaltable.server.gate import Gate
 from globaltable.server.health import Health
 from globaltable.server.listener import Listener
@@ -150,6 +151,8 @@ class Node:
             directory=start.directory,
             why_lost=self._meet,
             on_lost=self._on_lost,
+            level=lambda: self._live.noted_level,
+            on_level=self._on_level,
             on_topology=self._on_topology,
             on_removed=self._on_refused,
             why_removed=self._why_removed,
@@ -171,6 +174,8 @@ class Node:
             on_change=self._on_new_topology,
             on_plan=self._on_plan,
             on_lost=self._on_lost,
+            protocol_of=self._links.version,
+            noted_level=start.noted_level,
         )
         self._links.set_peers(self._peers_of(topology))
         self._want_members()
@@ -231,6 +236,7 @@ class Node:
             store=self._table_store,
             live=self._live,
             steps=self._groups,
+            certificates=certificates,
         )
         self._health = Health(self._core, self._measures, (SERVICE_NAME,))
         collector = NodeCollector(
@@ -242,6 +248,7 @@ class Node:
             live=self._live,
             store=self._table_store,
             health=self._health,
+            room=self._room,
         )
         self._listener = Listener(
             self._own.metrics,
@@ -352,6 +359,7 @@ class Node:
             peer=str(self._own.listens_for_peers_on),
             groups=len(self._core.replicas),
             data=str(self._own.data_dir),
+            level=self._topology.level,
             pid=os.getpid(),
         )
 
@@ -384,6 +392,7 @@ class Node:
             if task is not None:
                 task.cancel()
         await self._groups.close()
+        await self._admin.close()
         if self._console is not None:
             await self._console.close()
         await self._health.stop()
@@ -558,6 +567,10 @@ class Node:
 
     def _on_lost(self, reason: str) -> None:
         """This node's disk was lost, it is told: it must not go on as if it never had served."""
+        self._fail(ConfigError(reason))
+
+    def _on_level(self, reason: str) -> None:
+        """The cluster goes by a level that this release does not understand."""
         self._fail(ConfigError(reason))
 
     def _on_plan(self, peer: str, plan: int) -> None:

@@ -84,6 +84,8 @@ RULES: Final[Mapping[str, Rule]] = {
     _ADMIN + "NoteRestore": _ADMIN_ACTS,
     _ADMIN + "Import": _ADMIN_ACTS._replace(answer=_imported),
     _ADMIN + "ChangeTopology": _ADMIN_ACTS._replace(answer=_version),
+    # What whoever raises the level asks of all members.
+    _ADMIN + "NoteLevel": Rule(Need.NODE),
     # What whoever moves slots asks of the nodes that hold the other group.
     _ADMIN + "GetHolding": Rule(Need.NODE),
     _ADMIN + "TakeStep": Rule(Need.NODE),

@@ -85,6 +85,11 @@ class AdminServiceStub(object):
                 request_serializer=globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.SerializeToString,
                 response_deserializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
                 _registered_method=True)
+        self.NoteLevel = channel.unary_unary(
+                '/globaltable.v1.AdminService/NoteLevel',
+                request_serializer=globaltable_dot_v1_dot_admin__pb2.NoteLevelRequest.SerializeToString,
+                response_deserializer=globaltable_dot_v1_dot_admin__pb2.LevelsStanding.FromString,
+                _registered_method=True)
         self.GetHolding = channel.unary_unary(
                 '/globaltable.v1.AdminService/GetHolding',
                 request_serializer=globaltable_dot_v1_dot_admin__pb2.GetHoldingRequest.SerializeToString,
@@ -188,6 +193,16 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def NoteLevel(self, request, context):
+        """--- what nodes ask of each other when a level is raised
+
+        Whether the node understands a level (`globaltable/levels.py`); it notes it durably, unless it
+        is only asked. FAILED_PRECONDITION if it does not understand it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetHolding(self, request, context):
         """--- what nodes ask of each other when slots move
 
@@ -265,6 +280,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ChangeTopology,
                     request_deserializer=globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.FromString,
                     response_serializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.SerializeToString,
+            ),
+            'NoteLevel': grpc.unary_unary_rpc_method_handler(
+                    servicer.NoteLevel,
+                    request_deserializer=globaltable_dot_v1_dot_admin__pb2.NoteLevelRequest.FromString,
+                    response_serializer=globaltable_dot_v1_dot_admin__pb2.LevelsStanding.SerializeToString,
             ),
             'GetHolding': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHolding,
@@ -552,6 +572,33 @@ class AdminService(object):
             '/globaltable.v1.AdminService/ChangeTopology',
             globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.SerializeToString,
             globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NoteLevel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/globaltable.v1.AdminService/NoteLevel',
+            globaltable_dot_v1_dot_admin__pb2.NoteLevelRequest.SerializeToString,
+            globaltable_dot_v1_dot_admin__pb2.LevelsStanding.FromString,
             options,
             channel_credentials,
             insecure,

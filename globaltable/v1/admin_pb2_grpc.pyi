@@ -20,6 +20,7 @@ class AdminServiceStub:
     Digest: grpc.UnaryStreamMultiCallable[pb.DigestRequest, pb.DigestPart]
     GetTopology: grpc.UnaryUnaryMultiCallable[pb.GetTopologyRequest, pb.TopologyStanding]
     ChangeTopology: grpc.UnaryUnaryMultiCallable[pb.ChangeTopologyRequest, pb.TopologyStanding]
+    NoteLevel: grpc.UnaryUnaryMultiCallable[pb.NoteLevelRequest, pb.LevelsStanding]
     GetStatus: grpc.UnaryUnaryMultiCallable[public_pb.StatusRequest, public_pb.StatusResponse]
 
 class AdminServiceServicer:
@@ -47,6 +48,9 @@ class AdminServiceServicer:
     async def ChangeTopology(
         self, request: pb.ChangeTopologyRequest, context: _Context
     ) -> pb.TopologyStanding: ...
+    async def NoteLevel(
+        self, request: pb.NoteLevelRequest, context: _Context
+    ) -> pb.LevelsStanding: ...
     async def GetStatus(
         self, request: public_pb.StatusRequest, context: _Context
     ) -> public_pb.StatusResponse: ...
