@@ -38,6 +38,7 @@ from globaltable.server.worker import TableWorker
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.v1 import admin_pb2_grpc as pb_grpc
+from globaltable.v1 import globaltable_pb2 as public_pb
 
 ADMIN_SERVICE_NAME: Final = "globaltable.v1.AdminService"
 STALLED_S: Final = 60.0
@@ -237,3 +238,8 @@ class AdminService(pb_grpc.AdminServiceServicer):
             return await self._steps.taken(request, context.time_remaining())
         except GlobalTableError as error:
             await _abort(context, error)
+
+    async def GetStatus(  # noqa: N802
+        self, request: public_pb.StatusRequest, context: Context
+    ) -> public_pb.StatusResponse:
+        return self._backend.status()

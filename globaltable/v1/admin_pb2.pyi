@@ -1,3 +1,4 @@
+from globaltable.v1 import globaltable_pb2 as _globaltable_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from globaltable.v1 import admin_pb2 as globaltable_dot_v1_dot_admin__pb2
+from globaltable.v1 import globaltable_pb2 as globaltable_dot_v1_dot_globaltable__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -98,6 +99,11 @@ class AdminServiceStub(object):
                 '/globaltable.v1.AdminService/TakeStep',
                 request_serializer=globaltable_dot_v1_dot_admin__pb2.TakeStepRequest.SerializeToString,
                 response_deserializer=globaltable_dot_v1_dot_admin__pb2.StepOutcome.FromString,
+                _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/globaltable.v1.AdminService/GetStatus',
+                request_serializer=globaltable_dot_v1_dot_globaltable__pb2.StatusRequest.SerializeToString,
+                response_deserializer=globaltable_dot_v1_dot_globaltable__pb2.StatusResponse.FromString,
                 _registered_method=True)
 
 
@@ -213,6 +219,15 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatus(self, request, context):
+        """--- what nodes ask of each other for their consoles
+
+        What Status tells clients.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -280,6 +295,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.TakeStep,
                     request_deserializer=globaltable_dot_v1_dot_admin__pb2.TakeStepRequest.FromString,
                     response_serializer=globaltable_dot_v1_dot_admin__pb2.StepOutcome.SerializeToString,
+            ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=globaltable_dot_v1_dot_globaltable__pb2.StatusRequest.FromString,
+                    response_serializer=globaltable_dot_v1_dot_globaltable__pb2.StatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -633,6 +653,33 @@ class AdminService(object):
             '/globaltable.v1.AdminService/TakeStep',
             globaltable_dot_v1_dot_admin__pb2.TakeStepRequest.SerializeToString,
             globaltable_dot_v1_dot_admin__pb2.StepOutcome.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/globaltable.v1.AdminService/GetStatus',
+            globaltable_dot_v1_dot_globaltable__pb2.StatusRequest.SerializeToString,
+            globaltable_dot_v1_dot_globaltable__pb2.StatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,7 @@ from prometheus_client.core import (
 
 from globaltable import __version__
 from globaltable.group import Replica
+from globaltable.server.call_room import CallRoom
 from globaltable.server.config import Config
 from globaltable.server.core import NodeCore
 from globaltable.server.health import Health
@@ -73,6 +74,7 @@ class NodeCollector:
         live: LiveTopology,
         store: LmdbTableStore,
         health: Health,
+        room: CallRoom,
     ) -> None:
         self._config = config
         self._core = core
@@ -82,6 +84,7 @@ class NodeCollector:
         self._live = live
         self._store = store
         self._health = health
+        self._room = room
         self._directory = config.node(core.node).data_dir
 
     def of_the_loop(self) -> Sequence[Family]:
@@ -126,6 +129,9 @@ class NodeCollector:
         families.add(declared.TOPOLOGY_UNSETTLED, len(self._live.unsettled))
         families.add(declared.WATCHERS, len(self._watches))
         families.add(declared.WATCHERS_LIMIT, limits.watchers)
+        families.add(declared.CALLS, self._room.calls)
+        families.add(declared.CALLS_LIMIT, self._room.calls_max)
+        families.add(declared.CALLS_REFUSED, self._room.refused)
         families.add(declared.PENDING_LIMIT, limits.pending_ops_per_group)
         families.add(declared.PEER_BUFFER_LIMIT, limits.peer_buffer_bytes)
         families.add(declared.PERSISTING, self._measures.persisting_for_s)

@@ -90,6 +90,9 @@ PERSISTING: Final = _gauge(
 )
 WATCHERS: Final = _gauge("watchers", "Watches open here.")
 WATCHERS_LIMIT: Final = _gauge("watchers_limit", "Watches that may be open here.")
+CALLS: Final = _gauge("calls", "Calls under way here, streams among them.")
+CALLS_LIMIT: Final = _gauge("calls_limit", "Calls that may be under way here.")
+CALLS_REFUSED: Final = _counter("calls_refused", "Calls refused, for there was no room for more.")
 PENDING_LIMIT: Final = _gauge("group_pending_ops_limit", "Ops of one group that may wait here.")
 
 # --- groups, as the replica held here knows them

@@ -17,7 +17,7 @@ import globaltable
 ROOT: Final = Path(globaltable.__file__).parent
 
 LAYERS: Final = (
-    ("deal", "limits", "model"),
+    ("deal", "limits", "model", "pace"),
     ("errors",),
     ("holdings", "levels", "members", "slot_deal", "slot_ranges", "validation"),
     ("geo",),

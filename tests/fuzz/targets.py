@@ -7,6 +7,7 @@ from tests.fuzz import (
     core_targets,
     routing_config_targets,
     routing_targets,
+    security_targets,
     service_targets,
     store_targets,
     wire_targets,
@@ -21,6 +22,7 @@ TARGETS: Final[tuple[Target, ...]] = (
     *client_targets.TARGETS,
     *routing_targets.TARGETS,
     *routing_config_targets.TARGETS,
+    *security_targets.TARGETS,
 )
 BY_NAME: Final = {target.name: target for target in TARGETS}
 assert len(BY_NAME) == len(TARGETS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from globaltable.errors import InvalidArgument, NotBound
 from globaltable.routing.client.unit import Unit, UnitSettings
@@ -31,6 +33,7 @@ from globaltable.routing.integrations.grpc_client import (
     interceptors,
     refusal,
 )
+from globaltable.routing.integrations.prometheus import OF_ANOTHER_KEY, RouteHeaders
 from globaltable.routing.route import Route
 from globaltable.routing.verified import VerifiedHeaders
 from tests.routing.rings import NOW_S, record, ring
@@ -204,6 +207,28 @@ async def test_a_bad_header_over_http_is_counted_and_says_nothing(
         status, told = await http(scene, "here", text)
         assert status == 200 and admission.ROUTE in told
         assert scene.verifier.refused[reason] == 1 and scene.unit.headers_refused == 1
+
+
+async def test_headers_are_exported_by_the_reason_they_were_refused_for() -> None:
+    async with opened() as scene:
+        registry = CollectorRegistry()
+        registry.register(RouteHeaders.of(scene.unit))
+        before = generate_latest(registry).decode()
+        for header, _ in BAD[1:]:
+            await http(scene, "here", to_text(header))
+        await http(scene, "here", to_text(signed()))
+        await http(scene, "here", to_text(signed(key="another")))
+
+        def count(name: str, **labels: str) -> float | None:
+            return registry.get_sample_value(f"globaltable_route_headers_{name}_total", labels)
+
+        wanted = Counter(reason.value for _, reason in BAD[1:])
+        for reason in Refusal:
+            assert count("refused", reason=reason.value) == wanted[reason.value], reason
+            assert f'reason="{reason.value}"' in before, "each is there from the beginning"
+        assert count("refused", reason=OF_ANOTHER_KEY) == 1
+        assert count("accepted") == 2
+        assert scene.unit.headers_refused == sum(wanted.values()) + 1
 
 
 @pytest.mark.parametrize("skew_s", [0, 4])

@@ -57,6 +57,8 @@ ops_per_s = 0.5
 burst_ops = 7
 calls = 8
 watches = 9
+[tokens.keys]
+k1 = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 [audit]
 directory = "audit"
 file_bytes_max = 100000
@@ -81,6 +83,9 @@ def test_all_of_it_and_back() -> None:
             Permission(("op",), frozenset((Right.ADMIN,))),
         ),
         allowances={"*": Allowance(ops_per_s=1000.0), "web": Allowance(0.5, 7, 8, 9)},
+        token_keys={
+            "k1": bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+        },
         audit=AuditFiles(Path("/etc/gt/audit"), 100_000, 3),
     )
     assert parse(render(config), base_dir=Path("/elsewhere")) == config
@@ -159,9 +164,26 @@ def test_an_audit_log_takes_no_certificates_if_it_is_asked_for(section: str) -> 
         (TLS + "[clients.web]\nburst_ops = 10\n", "without ops_per_s bounds nothing"),
         (TLS + "[clients.web]\nops = 10\n", r"clients\.web\.ops is not a known setting"),
         (TLS + "[audit]\nfile_bytes_max = 10\n", "give at least 65536"),
+        ('[tokens.keys]\nk1 = "x"\n', r"\[tokens\] without \[tls\]"),
+        (TLS + '[tokens.keys]\nk1 = "x"\n', "give the 32 bytes of a public key of Ed25519"),
+        (TLS + '[tokens.keys]\nk1 = "11qYAYKx"\n', "give the 32 bytes of a public key of Ed25519"),
+        (TLS + "[tokens.keys]\nk1 = 1\n", "give the 32 bytes of a public key of Ed25519"),
+        (TLS + '[tokens]\nk1 = "x"\n', r"tokens\.k1 is not a known setting"),
+        (TLS + '[tokens.keys]\n"k 1" = "x"\n', "use up to 64 letters"),
         (TLS + "[audit]\nfiles = 1\n", "give between 2 and 10000"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_to_do(text: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         parse(BASE + text, base_dir=Path("/"))
+
+
+def test_where_tokens_are_taken_is_a_port_of_its_own_over_tls() -> None:
+    with_tokens = BASE.replace("client =", 'tokens = "127.0.0.1:9"\nclient =', 1)
+    config = parse(with_tokens + TLS, base_dir=Path("/etc/gt"))
+    assert str(config.node("a").tokens) == "127.0.0.1:9" and config.node("b").tokens is None
+    assert parse(render(config), base_dir=Path("/elsewhere")) == config
+    with pytest.raises(ConfigError, match=r"tokens = '127\.0\.0\.1:9' without \[tls\]"):
+        parse(with_tokens, base_dir=Path("/"))
+    with pytest.raises(ConfigError, match="is tokens, and another port already"):
+        parse(with_tokens.replace(":9", ":2") + TLS, base_dir=Path("/"))

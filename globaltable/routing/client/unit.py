@@ -138,6 +138,8 @@ class Unit:
         self._receiving = asyncio.Semaphore(RECEIVES_MAX)
         self._keeping: asyncio.Task[None] | None = None
         self.headers_refused = 0
+        self.headers_misplaced = 0
+        """Of those, good ones that came with a message of another key."""
 
     async def __aenter__(self) -> Self:
         self._keeping = asyncio.create_task(self._keep())
@@ -154,6 +156,11 @@ class Unit:
         await asyncio.gather(self._keeping, return_exceptions=True)
         await self._ownership.close()
         await self._drains.close()
+
+    @property
+    def verifier(self) -> Verifier:
+        """What checks the headers that come here."""
+        return self._verifier
 
     async def ready(self) -> None:
         """Return once the unit has its lease for the first time."""
@@ -211,6 +218,7 @@ class Unit:
             route = None
         if route is None or (route.dimension, route.key) != (dimension, key):
             self.headers_refused += 1
+            self.headers_misplaced += route is not None
             return None
         return route
 

@@ -1,0 +1,47 @@
+"""What says who somebody is, or that nobody believes it: tokens, and the file of revocations."""
+
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from globaltable.admin.tokens import issue
+from globaltable.errors import ConfigError
+from globaltable.server.identities import Unidentified
+from globaltable.server.revocation import parse_revoked
+from globaltable.server.tokens import Token, TokenKeys, encoded
+from tests.fuzz.mutations import Grammar
+from tests.fuzz.subject import Subject, Target
+
+_KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(32))
+_KEYS: Final = TokenKeys(
+    {"k1": _KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)}, "im", "im/7f"
+)
+_HEADER: Final = encoded(b'{"alg":"EdDSA","kid":"k1"}')
+
+
+def _token() -> Subject:
+    seeds = [issue(_KEY, "k1", name, "im/7f", 1e6).encode() for name in ("web", "北京")]
+    return Subject(seeds, lambda data: _KEYS.read(data.decode("latin-1"), 0.0))
+
+
+def _signed_claims() -> Subject:
+    """Whatever they say, they are signed: what comes behind the check of the signature."""
+
+    def decode(data: bytes) -> Token:
+        signed = f"{_HEADER}.{encoded(data)}"
+        return _KEYS.read(f"{signed}.{encoded(_KEY.sign(signed.encode()))}", 0.0)
+
+    return Subject([b'{"sub":"web","aud":"im/7f","exp":1900000000,"nbf":0}'], decode)
+
+
+def _revoked() -> Subject:
+    seeds = [b"serial=5F2C09D41A7B # lost\n", b"globaltable://im/client/web\n\n# more\n", b""]
+    return Subject(seeds, lambda data: parse_revoked(data.decode("latin-1"), "revoked.txt"))
+
+
+TARGETS: Final = (
+    Target("token", _token, (Unidentified,), Grammar.TEXT),
+    Target("claims of a token", _signed_claims, (Unidentified,), Grammar.TEXT),
+    Target("file of revocations", _revoked, (ConfigError,), Grammar.TEXT),
+)
