@@ -9,7 +9,7 @@ RESULTS = bench-results/$(shell date -u +%Y-%m-%dT%H%M)
 PEER_PROTO := globaltable/bench/systems/etcd.proto
 EXAMPLE_PROTO := examples/im/im.proto
 
-.PHONY: demo example test test-slow simulation soak faults fuzz bench lint format proto clean
+.PHONY: demo example test test-slow simulation soak faults endurance fuzz bench lint format proto clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)  ## start three regions, race, kill one, check every binding
@@ -36,6 +36,9 @@ soak: $(INSTALLED)  ## 100,000 of them, and one line; about an hour on 2 cores
 
 faults: $(INSTALLED)  ## an hour of faults on real nodes, under clients whose histories are judged
 	$(BIN)/python -m tests.faults --minutes 60
+
+endurance: $(INSTALLED)  ## two hours of load and faults; memory, descriptors and disk must stay flat
+	$(BIN)/python -m tests.endurance --minutes 120
 
 fuzz: $(INSTALLED)  ## a million bad inputs to every decoder
 	$(BIN)/python -m tests.fuzz --inputs 1000000 --jobs 2

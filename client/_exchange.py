@@ -21,23 +21,22 @@ Invariants:
 * A ticket goes to a node that holds what it asks for, by the newest topology there is word of.
 """
 
-import heapq
 import random
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from globaltable.client._attempts import Attempts, Failure, FailureKind, backoff_s
 from globaltable.client._calls import Call, Calls
 from globaltable.client._creating import CreateTicket
 from globaltable.client._deadlines import Deadlines
+from globaltable.client._delays import Delays
 from globaltable.client._gathering import Gathering, ReadPart
 from globaltable.client._lanes import AnyTicket, Lane, OpeningLane, read_parts
-from globaltable.client._minting import Wanted, mint
 from globaltable.client._nodes import Nodes
-from globaltable.client._placements import ASK_TIMEOUT_S, PATIENCE_S, Placements, placement_request
 from globaltable.client._routes import Routes, read_topology, topology_request
 from globaltable.client._settings import GRACE_S, ClientClosed, Settings
+from globaltable.client._unminted import Unminted
 from globaltable.errors import GlobalTableError, Overloaded, ProtocolError, Rejected
 
 _PROBE_TIMEOUT_S: Final = 1.0
@@ -74,8 +73,6 @@ class Exchange:
         self.nodes = Nodes(settings.addresses, now)
         self._settings = settings
         self._chance = chance or random.Random()
-        # Keys are for the whole cluster, so what they are drawn from must be like no other's.
-        self._draw = (chance or random.SystemRandom()).getrandbits
         self._live: Deadlines[AnyTicket] = Deadlines()
         self.routes = Routes(settings.table)
         self._queues: dict[Lane, dict[int, OrderedDict[AnyTicket, None]]] = {}
@@ -87,18 +84,14 @@ class Exchange:
         self._looked_at = now
         self.watching = 0
         """Watches that must learn of groups that are new."""
-        self._delayed: list[tuple[float, int, AnyTicket]] = []
-        self._delayed_count = 0
+        self._delayed = Delays()
         self._calls = Calls()
         self._room_at = float("inf")
         """When a node that must not be sent more at present may be, if nothing is answered."""
         self._answering: set[int] = set()
         """Nodes whose present stream has carried an answer."""
         self._settled: list[Settled] = []
-        self._placements = Placements()
-        self._placement_request = placement_request(settings.table)
-        self._unminted: OrderedDict[CreateTicket, float] = OrderedDict()
-        """Creates without a key yet, and when they wait no longer for a node to say where."""
+        self._unminted = Unminted(settings.table, (chance or random.SystemRandom()).getrandbits)
         self._opening: AnyTicket | None = None
         self.closed = False
 
@@ -124,7 +117,7 @@ class Exchange:
         if isinstance(ticket.lane, OpeningLane):
             self._opening = ticket
         elif isinstance(ticket, CreateTicket):
-            self._unminted[ticket] = now + PATIENCE_S
+            self._unminted.add(ticket, now)
         else:
             self._enqueue(ticket)
 
@@ -167,16 +160,15 @@ class Exchange:
             self._pass_deadline(ticket)
         for late in self._calls.take_expired(now):
             self._expire(late, now)
-        while self._delayed and self._delayed[0][0] <= now:
-            ticket = heapq.heappop(self._delayed)[2]
-            if not ticket.done:
-                self._enqueue(ticket)
+        for ticket in self._delayed.take_due(now):
+            self._enqueue(ticket)
         if self._opening is not None:
             ready_at = self.nodes.ready_at()
             if ready_at is not None and ready_at <= now:
                 self._finish(self._opening, None, None)
         if self._unminted:
-            self._mint_what_can_be(now)
+            for minted in self._unminted.mint(self.nodes.nearest(), self.routes, now):
+                self._enqueue(minted)
         self._drop_needless()
         if now - self._looked_at >= _LOOK_S and (self._live or self.watching):
             self._looked_at = now
@@ -185,10 +177,7 @@ class Exchange:
             Call("Topology", node, self._topology_request(), _PROBE_TIMEOUT_S, now, None)
             for node in self.nodes.take_probes(now)
         ]
-        calls += [
-            Call("Placement", node, self._placement_request, ASK_TIMEOUT_S, now, None)
-            for node in self._placements.take_due()
-        ]
+        calls += self._unminted.take_calls(now)
         self._room_at = float("inf")
         for lane, queues in self._queues.items():
             for queue in queues.values():
@@ -203,13 +192,15 @@ class Exchange:
         """When to `poll` again, if nothing happens before; None for not at all."""
         if self.closed:
             return None
-        due = [self._live.next_due(), self._calls.next_expiry(), self.nodes.next_due()]
-        if self._delayed:
-            due.append(self._delayed[0][0])
+        due = [
+            self._live.next_due(),
+            self._calls.next_expiry(),
+            self.nodes.next_due(),
+            self._delayed.next_due(),
+            self._unminted.next_due(),
+        ]
         if self._opening is not None:
             due.append(self.nodes.ready_at())
-        if self._unminted:
-            due.append(next(iter(self._unminted.values())))
         if self._room_at < float("inf"):
             due.append(self._room_at)
         if self.watching:
@@ -228,31 +219,6 @@ class Exchange:
         if isinstance(ticket.lane, OpeningLane):
             return attempts.connect_error(ticket.subject)
         return attempts.deadline_error(ticket.subject, ticket.lane.idempotent, ticket.calls > 0)
-
-    # --- creates ---------------------------------------------------------------------------------
-
-    def _mint_what_can_be(self, now: float) -> None:
-        """Give creates their keys: as the nodes that are nearest have said, or any if they have not
-        said anything in time."""
-        nearest = self.nodes.nearest()
-        for ticket, patient_until in list(self._unminted.items()):
-            silent = [node for node in nearest if not self._placements.look(node, now)]
-            if silent and now < patient_until:
-                # Those behind it are more patient, and wait for the same word.
-                return
-            for node in silent:
-                self._placements.waited_for(node)
-            del self._unminted[ticket]
-            key = mint(self._settings.table, ticket.prefix, self._wanted(nearest), self._draw)
-            ticket.payload = ticket.payload._replace(key=key)
-            self._enqueue(ticket)
-
-    def _wanted(self, nearest: Iterable[int]) -> Wanted | None:
-        known = self.routes.known
-        if known is None:
-            return None
-        among = self._placements.wanted(nearest) & self.routes.owning
-        return Wanted(known.slots, known.owners, among) if among else None
 
     # --- the topology ----------------------------------------------------------------------------
 
@@ -403,7 +369,7 @@ class Exchange:
     def answered(self, call: Call, data: bytes, now: float) -> None:
         """The node answered."""
         if call.method == "Placement":
-            self._placements.answered(call.node, data)
+            self._unminted.answered(call.node, data)
             return
         if call.tickets is None:
             self.nodes.probe_answered(call.node, now - call.sent_at, now)
@@ -446,7 +412,7 @@ class Exchange:
         """The call ended without an answer."""
         if call.method == "Placement":
             # Nothing is held against the node: a create can do without.
-            self._placements.failed(call.node)
+            self._unminted.failed(call.node)
             return
         if call.tickets is None:
             self._probe_failed(call, failure, now)
@@ -529,7 +495,7 @@ class Exchange:
         overloaded = failure.kind is FailureKind.OVERLOADED
         if not overloaded:
             # Perhaps its group has lost its leader, though the node serves others as before.
-            self._placements.doubt(node)
+            self._unminted.doubt(node)
         if not overloaded and ticket.pinned is None:
             if self.nodes.choose(ticket.avoided, ticket.route) is not None:
                 # Another node has not been asked yet: no reason to wait.
@@ -544,8 +510,7 @@ class Exchange:
         delay_s = backoff_s(rounds, self._chance)
         if overloaded:
             delay_s += failure.retry_delay_s
-        self._delayed_count += 1
-        heapq.heappush(self._delayed, (now + delay_s, self._delayed_count, ticket))
+        self._delayed.put(ticket, now + delay_s)
 
     # --- ends ------------------------------------------------------------------------------------
 
@@ -567,5 +532,5 @@ class Exchange:
             self._opening = None
         if ticket.queue is not None:
             ticket.queue.pop(ticket, None)
-        if self._unminted and isinstance(ticket, CreateTicket):
-            self._unminted.pop(ticket, None)
+        if isinstance(ticket, CreateTicket):
+            self._unminted.discard(ticket)

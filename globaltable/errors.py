@@ -9,6 +9,7 @@
     │   ├── PermissionDenied     the client's certificate gives it no right to this
     │   ├── NotBound             move or unbind of a key that is not bound
     │   ├── StepRefused          a step of a slot's move is out of order; look at the holdings anew
+    │   ├── UpgradeNotFinal      nodes of an older release could not read it; finalize the upgrade
     │   └── VersionConflict      the key has changed; carries the current binding
     ├── Unavailable              the op did not happen; sending it again is safe
     │   ├── ConnectFailed        no node could be reached that holds it
@@ -22,6 +23,7 @@
     │   ├── Compacted            the changes asked for are no longer kept
     │   └── Lagged               the watcher read too slowly
     ├── ProtocolError            a peer or a server sent what it must not
+    │   └── NewerFormat          it is of a release that this one does not understand
     ├── ConfigError              a configuration is wrong; nothing was started
     └── StorageError             a disk failed or holds what cannot be true
         └── Corrupt              a record's checksum or shape is wrong
@@ -75,6 +77,10 @@ class VersionConflict(Rejected):
 
 class StepRefused(Rejected):
     """A step of a slot's move is out of order in the group that was asked to take it."""
+
+
+class UpgradeNotFinal(Rejected):
+    """What is asked for needs a level that is not in force yet (`globaltable.levels`)."""
 
 
 class Unavailable(GlobalTableError):
@@ -141,6 +147,10 @@ class Lagged(WatchError):
 
 class ProtocolError(GlobalTableError):
     """Bytes or messages that no correct peer or server sends."""
+
+
+class NewerFormat(ProtocolError):
+    """What was read is of a format or a level that this release does not understand."""
 
 
 class ConfigError(GlobalTableError, ValueError):

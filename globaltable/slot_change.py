@@ -1,7 +1,8 @@
 """New topologies with more groups, or with slots assigned to other groups, as pure functions.
 
 As those of `topology_change`: each returns the whole topology as it should be, or raises
-`TopologyRefused`. How slots get where they are assigned is not known here (`slot_moves`).
+`TopologyRefused`, or `UpgradeNotFinal` while members may be too old for it. How slots get where
+they are assigned is not known here (`slot_moves`).
 
 Invariants: groups are only added, and stay where they are; slots stay within their geo; no more
 slots are assigned anew than must be (`slot_deal`).
@@ -20,6 +21,7 @@ from globaltable.topology_change import TopologyRefused, next_version
 def grow(topology: Topology, groups: int, *, geo: str = "", empty: bool = False) -> Topology:
     """More groups of a geo, until it has so many; and its slots dealt evenly among all of them, as
     few moving as can, unless the new ones are to be `empty` at first."""
+    topology.require_slots_may_move()
     of = _geo(topology, geo)
     present = len(topology.groups_in(geo))
     if groups <= present:
@@ -38,6 +40,7 @@ def grow(topology: Topology, groups: int, *, geo: str = "", empty: bool = False)
 
 def deal_slots(topology: Topology, *, geo: str = "") -> Topology:
     """The slots of a geo dealt evenly among its groups, as few moving as can."""
+    topology.require_slots_may_move()
     _geo(topology, geo)
     dealt = _dealt(topology, geo)
     if dealt == topology.assignment(geo):
@@ -47,6 +50,7 @@ def deal_slots(topology: Topology, *, geo: str = "") -> Topology:
 
 def move_slots(topology: Topology, slots: Sequence[int], to: int) -> Topology:
     """These slots, of the geo of a group, are to be held by it."""
+    topology.require_slots_may_move()
     if not 0 <= to < len(topology.groups):
         raise TopologyRefused(
             f"there is no group {to}: the groups are 0 to {len(topology.groups) - 1}; "
@@ -65,6 +69,7 @@ def move_slots(topology: Topology, slots: Sequence[int], to: int) -> Topology:
 
 def undo_slots(topology: Topology) -> Topology:
     """Slots assigned as they were before that was changed last."""
+    topology.require_slots_may_move()
     after = next_version(
         topology, assigned=topology.assigned_before, assigned_before=topology.assigned
     )

@@ -18,6 +18,7 @@ from zlib import crc32
 from globaltable.deal import NOTHING, Deal
 from globaltable.errors import ConfigError
 from globaltable.geo import EVERYWHERE, Geo, geo_of, require_apart
+from globaltable.levels import UNDERSTOOD, Feature, require
 from globaltable.model import SEPARATOR
 
 SLOTS_DEFAULT: Final = 4096
@@ -105,6 +106,8 @@ class Topology:
     """The groups that are to hold the slots; of a geo that is not named, those dealt to."""
     assigned_before: Assigned = ()
     """As it was before it was changed last: what it takes to undo that."""
+    level: int = UNDERSTOOD.newest
+    """In force (`levels`). A new cluster is founded at the newest that there is."""
 
     def __post_init__(self) -> None:
         names = [node.name for node in (*self.nodes, *self.removed)]
@@ -185,6 +188,18 @@ class Topology:
     def founding_groups(self) -> int:
         """How many groups the cluster was founded with: among these slots were dealt."""
         return sum(group.since == 0 for group in self.groups)
+
+    def require_slots_may_move(self) -> None:
+        """Raises `UpgradeNotFinal`. Where slots were assigned before there were levels, no member
+        is too old for it."""
+        if not self.is_extended:
+            require(self.level, Feature.SLOTS)
+
+    @property
+    def is_extended(self) -> bool:
+        """Groups have been added to the founding ones, or slots assigned otherwise than dealt."""
+        extended = self.assigned or self.assigned_before
+        return bool(extended) or self.founding_groups < len(self.groups)
 
     @cached_property
     def _owners(self) -> "_Owners":

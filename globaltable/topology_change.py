@@ -170,6 +170,16 @@ def lead(topology: Topology, leaders: Sequence[str]) -> Topology:
     return next_version(topology, groups=led.groups)
 
 
+def with_level(topology: Topology, level: int) -> Topology:
+    """A higher level in force. Whether all members understand it is for the caller to know."""
+    if level <= topology.level:
+        raise TopologyRefused(
+            f"level {topology.level} is in force already"
+            + (f"; a level is never lowered, to {level} or any other" * (level < topology.level))
+        )
+    return next_version(topology, level=level)
+
+
 def require_settled(present: Topology, after: Topology, unsettled: Collection[int]) -> None:
     """Refuse a change that touches a group which is still on its way, but to send it back."""
     if unsettled and len(after.groups) > len(present.groups):
@@ -191,8 +201,13 @@ def require_settled(present: Topology, after: Topology, unsettled: Collection[in
 
 
 def require_successor(before: Topology, after: Topology) -> None:
-    """Whether a later topology can be one of this cluster: what was founded is so for good, and
-    groups are only added. Raises `ProtocolError`."""
+    """Whether a later topology can be one of this cluster: what was founded is so for good, groups
+    are only added, and the level only rises. Raises `ProtocolError`."""
+    if after.level < before.level:
+        raise ProtocolError(
+            f"topology {after.version} is of level {after.level}, and the one before it, "
+            f"{before.version}, of level {before.level}, which is never lowered"
+        )
     if (
         after.cluster != before.cluster
         or after.slots != before.slots
@@ -219,6 +234,8 @@ def differences(before: Topology, after: Topology) -> list[str]:
             if was != now:
                 lines.append(f"node {name}: {what} {was} -> {now}")
     lines += _differences_of_geos(before, after)
+    if before.level != after.level:
+        lines.append(f"level in force: {before.level} -> {after.level}")
     if before.founding_groups != after.founding_groups or before.slots != after.slots:
         lines.append(
             f"groups and slots of the founding: {before.founding_groups}, {before.slots} -> "

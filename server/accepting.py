@@ -1,4 +1,4 @@
-"""Connections of peers, from the moment they are accepted to the end of their TLS handshake.
+"""Connections, from the moment they are accepted to the end of their TLS handshake.
 
 Each handshake is made with the certificates that stand then, which a listener of the event loop's
 own, bound to one `SSLContext`, cannot.
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 class Listener:
-    """A port on which peers are accepted. `listen` makes it; `close` it."""
+    """A port on which peers, or browsers, are accepted. `listen` makes it; `close` it."""
 
     def __init__(
         self,
@@ -38,7 +38,9 @@ class Listener:
         protocol: Callable[[], asyncio.Protocol],
         context: Callable[[], ssl.SSLContext | None],
         handshake_timeout_s: float,
+        of_whom: str,
     ) -> None:
+        self._of_whom = of_whom
         self._loop = asyncio.get_running_loop()
         self._sockets = sockets
         self._protocol = protocol
@@ -58,9 +60,10 @@ class Listener:
         *,
         context: Callable[[], ssl.SSLContext | None],
         handshake_timeout_s: float,
+        of_whom: str = "peer",
     ) -> Self:
         """Listen on every address that `host` names. `context` is asked for each connection; None
-        leaves it in the clear. Raises `OSError`."""
+        leaves it in the clear. `of_whom` names who calls, in the log. Raises `OSError`."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         sockets: list[socket.socket] = []
@@ -79,7 +82,7 @@ class Listener:
             for one in sockets:
                 one.close()
             raise
-        return cls(sockets, protocol, context, handshake_timeout_s)
+        return cls(sockets, protocol, context, handshake_timeout_s, of_whom)
 
     async def close(self) -> None:
         """Accept nobody any more, and give up who is not through. Who is through stays."""
@@ -96,7 +99,7 @@ class Listener:
                 accepted, address = await self._loop.sock_accept(listening)
             except OSError as error:
                 # Too many files are open, or whoever called is gone.
-                log.warning("a peer's connection was not accepted", reason=str(error))
+                log.warning(f"a {self._of_whom}'s connection was not accepted", reason=str(error))
                 await asyncio.sleep(_EXHAUSTED_S)
                 continue
             while len(self._handshakes) >= HANDSHAKES_MAX:
@@ -126,4 +129,6 @@ class Listener:
             accepted.close()
             if self._words.take(1, self._loop.time()) == 0.0:
                 reason = str(error) or type(error).__name__
-                log.warning("peer connection refused", address=str(address), reason=reason)
+                log.warning(
+                    f"{self._of_whom} connection refused", address=str(address), reason=reason
+                )

@@ -25,17 +25,20 @@ from globaltable.server.backend import NodeBackend
 from globaltable.server.backups import Backups
 from globaltable.server.core import NodeCore
 from globaltable.server.digests import Digests
+from globaltable.server.level_raising import LevelRaising
 from globaltable.server.live_topology import LiveTopology
 from globaltable.server.reading import TableReaders
 from globaltable.server.refusals import overloaded, refuse
 from globaltable.server.restores import Restores
 from globaltable.server.slot_groups import SlotGroups
+from globaltable.server.tls import Certificates
 from globaltable.server.topology_asked import change_asked, topology_standing
 from globaltable.server.topology_changes import TopologyChanges
 from globaltable.server.worker import TableWorker
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.v1 import admin_pb2 as pb
 from globaltable.v1 import admin_pb2_grpc as pb_grpc
+from globaltable.v1 import globaltable_pb2 as public_pb
 
 ADMIN_SERVICE_NAME: Final = "globaltable.v1.AdminService"
 STALLED_S: Final = 60.0
@@ -81,6 +84,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         store: LmdbTableStore,
         live: LiveTopology,
         steps: SlotGroups,
+        certificates: Certificates | None,
     ) -> None:
         self._cluster_id = cluster_id
         self._core = core
@@ -91,12 +95,16 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self._restores = Restores(core, backend)
         self._live = live
         self._changes = TopologyChanges(core, backend, live)
+        self._raising = LevelRaising(core.node, live, self._changes, certificates)
         self._steps = steps
         self._draining = False
 
     def drain(self) -> None:
         """Streams end at their next part: whoever wants the whole asks another node."""
         self._draining = True
+
+    async def close(self) -> None:
+        await self._raising.close()
 
     # Names are the service's. --------------------------------------------------------------------
 
@@ -198,9 +206,20 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self, request: pb.ChangeTopologyRequest, context: Context
     ) -> pb.TopologyStanding:
         try:
-            change = change_asked(request)
-            await self._changes.make(change, context.time_remaining())
+            if request.WhichOneof("change") == "finalize":
+                level = request.finalize.level
+                await self._raising.raise_to(level, context.time_remaining())
+            else:
+                await self._changes.make(change_asked(request), context.time_remaining())
             return topology_standing(self._core, self._live, self._backend.round_trips())
+        except GlobalTableError as error:
+            await _abort(context, error)
+
+    async def NoteLevel(  # noqa: N802
+        self, request: pb.NoteLevelRequest, context: Context
+    ) -> pb.LevelsStanding:
+        try:
+            return self._raising.note(request)
         except GlobalTableError as error:
             await _abort(context, error)
 
@@ -219,3 +238,8 @@ class AdminService(pb_grpc.AdminServiceServicer):
             return await self._steps.taken(request, context.time_remaining())
         except GlobalTableError as error:
             await _abort(context, error)
+
+    async def GetStatus(  # noqa: N802
+        self, request: public_pb.StatusRequest, context: Context
+    ) -> public_pb.StatusResponse:
+        return self._backend.status()

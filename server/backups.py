@@ -13,7 +13,8 @@ from typing import Final, Protocol
 from globaltable.errors import Corrupt, NoQuorum
 from globaltable.holdings import Holdings
 from globaltable.row_keys import is_system_row, slot_of_row
-from globaltable.server.core import FlushJob, GroupJob, NodeCore
+from globaltable.server.core import NodeCore
+from globaltable.server.effects import FlushJob, GroupJob
 from globaltable.server.reading import TableReaders
 from globaltable.store.table import RowSource
 from globaltable.v1 import admin_pb2 as pb

@@ -66,6 +66,8 @@ class NodeConfig:
     client_listen: Address | None = None
     metrics: Address | None = None
     """Where it tells of itself over HTTP; None: nowhere."""
+    console: Address | None = None
+    """Where it serves the console, a page for browsers; None: nowhere."""
     tokens: Address | None = None
     """Where clients reach it that show tokens; None: it takes certificates only."""
 
@@ -143,6 +145,16 @@ class GeoConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsoleConfig:
+    """What the consoles of all nodes go by."""
+
+    target_ms: float = 20.0
+    """The line that commit latencies are shown against."""
+    hosts: tuple[str, ...] = ()
+    """Names that browsers reach consoles by, beside those that the file has for nodes anyway."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole cluster, as every node of it sees it."""
 
@@ -162,6 +174,7 @@ class Config:
     injected_latency: InjectedLatency | None = None
     placement: Placement | None = None
     security: Security = field(default_factory=Security)
+    console: ConsoleConfig = field(default_factory=ConsoleConfig)
     log_level: str = "info"
     log_format: str = "json"
     tracing_exporter: str = ""

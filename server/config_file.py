@@ -24,6 +24,7 @@ from globaltable.server.config import (
     Timeouts,
 )
 from globaltable.server.config_security import SECTIONS, quoted, render_security, take_security
+from globaltable.server.console_section import render_console, take_console
 from globaltable.server.geo_sections import render_geos, take_geos, take_leader
 from globaltable.toml_section import (
     Section,
@@ -91,6 +92,7 @@ class _Parser:
         injected = self._injected(root, names)
         placement = self._placement(root, names)
         security = take_security(root, tables, self._base_dir)
+        console = take_console(root)
         for node in nodes:
             if node.tokens is not None and security.tls is None:
                 raise ConfigError(
@@ -99,7 +101,8 @@ class _Parser:
                 )
         root.finish(
             "cluster, cluster_id, tables, data_dir, [groups], [geos.NAME], [log], [regions.NAME], "
-            f"[timeouts], [limits], [injected_latency], [placement], [tracing], {SECTIONS}"
+            "[timeouts], [limits], [injected_latency], [placement], [tracing], [console], "
+            f"{SECTIONS}"
         )
         _check_replicas(replicas, len(names))
         if not count <= slots <= 65_536:
@@ -127,6 +130,7 @@ class _Parser:
             injected_latency=injected,
             placement=placement,
             security=security,
+            console=console,
             log_level=log_level,
             log_format=log_format,
             tracing_exporter="" if exporter == "none" else exporter,
@@ -171,9 +175,9 @@ class _Parser:
         directory = self._base_dir / own.take("data_dir", as_text, str(data_dir / name))
         listens = [
             own.take(key, lambda s, v: Address.parse(v, s)) if key in own else None
-            for key in ("peer_listen", "client_listen", "metrics", "tokens")
+            for key in ("peer_listen", "client_listen", "metrics", "console", "tokens")
         ]
-        own.finish("peer, client, data_dir, peer_listen, client_listen, metrics, tokens")
+        own.finish("peer, client, data_dir, peer_listen, client_listen, metrics, console, tokens")
         if name in used:
             raise ConfigError(f"{used[name]} and {own.name} are both nodes named {name!r}")
         used[name] = own.name
@@ -192,7 +196,9 @@ class _Parser:
         taken = [node.listens_for_peers_on, node.listens_for_clients_on]
         if node.metrics in taken:
             raise ConfigError(f"{own.name}: {node.metrics} is metrics, and another port already")
-        if node.tokens is not None and node.tokens in (*taken, node.metrics):
+        if node.console is not None and node.console in (*taken, node.metrics):
+            raise ConfigError(f"{own.name}: {node.console} is console, and another port already")
+        if node.tokens is not None and node.tokens in (*taken, node.metrics, node.console):
             raise ConfigError(f"{own.name}: {node.tokens} is tokens, and another port already")
         return node
 
@@ -335,6 +341,7 @@ def render(config: Config) -> str:
             ("peer_listen", node.peer_listen),
             ("client_listen", node.client_listen),
             ("metrics", node.metrics),
+            ("console", node.console),
             ("tokens", node.tokens),
         ):
             lines += [f"{key} = {quoted(str(listen))}"] if listen is not None else []
@@ -349,6 +356,7 @@ def render(config: Config) -> str:
         lines += ["[injected_latency.pairs]", *_pair_lines(injected.pairs), ""]
     if config.placement is not None:
         lines += [render_placement(config.placement), ""]
+    lines += render_console(config.console)
     lines += [render_security(config.security)]
     return "\n".join(lines) + "\n"
 

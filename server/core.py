@@ -17,9 +17,8 @@ a damaged record, is stopped and reported, and who waits for it is told; the oth
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from globaltable.errors import (
     ConfigError,
@@ -29,74 +28,25 @@ from globaltable.errors import (
     ProtocolError,
     StorageError,
 )
-from globaltable.group import Changed, Ready, Replica
+from globaltable.group import Ready, Replica
 from globaltable.members import Members
 from globaltable.model import Op
-from globaltable.proposals import Proposal, Settled
+from globaltable.proposals import Settled
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.journal import InvariantViolated
-from globaltable.raft.transfer import DiscardTable, Job, ReadChunk, StageChunk
+from globaltable.raft.transfer import DiscardTable, ReadChunk, StageChunk
 from globaltable.replica_limits import ReplicaLimits
-from globaltable.server.flushing import FlushSchedule
+from globaltable.server.discards import Discards
+from globaltable.server.effects import Effects, FlushJob, GroupJob, ReplicaFailure, Turn
+from globaltable.server.flushing import Flushes, FlushSchedule
 from globaltable.server.outboxes import Outboxes, frames, post
 from globaltable.server.slot_routes import SlotRoutes
 from globaltable.slot_steps import Step
-from globaltable.store.log import HardState, LogImage, LogStore, LogWrite
+from globaltable.store.log import LogImage, LogStore
 from globaltable.store.table import SnapshotChunk, TableStore
-from globaltable.table_state import Flush, TableState
+from globaltable.table_state import TableState
 from globaltable.topology import Group, Topology
 from globaltable.wire.frames import decode_frame
-
-
-class GroupJob(NamedTuple):
-    """A job for the table's worker, on behalf of a group."""
-
-    group: int
-    job: Job
-
-
-class FlushJob(NamedTuple):
-    """Write what has changed in some groups to the table, in one transaction."""
-
-    flushes: Sequence[tuple[int, Flush]]
-
-
-@dataclass(slots=True)
-class Effects:
-    """What may happen, for all that it rests on is durable."""
-
-    frames: list[tuple[str, bytes]] = field(default_factory=list)
-    settled: list[Settled] = field(default_factory=list)
-    sealed: list[Proposal] = field(default_factory=list)
-    """Batches that have begun their way into the log."""
-    changed: list[tuple[int, Changed]] = field(default_factory=list)
-    jumped: list[int] = field(default_factory=list)
-    """Groups whose table was replaced by a snapshot: changes were skipped."""
-    jobs: list[GroupJob | FlushJob] = field(default_factory=list)
-    moved: list[tuple[int, Sequence[int]]] = field(default_factory=list)
-    """Groups that came to hold more or less of some slots."""
-    removed: list[int] = field(default_factory=list)
-    """Groups that have removed their replica here: it may be discarded (`remove_replica`)."""
-
-
-class Turn(NamedTuple):
-    """`stepped` are all that were stepped; `persisting` those of them that wait for `writes`;
-    `discards` are the writes for replicas that are no more."""
-
-    effects: Effects
-    stepped: Mapping[int, Ready]
-    persisting: Mapping[int, Ready]
-    discards: Sequence[LogWrite] = ()
-
-    @property
-    def writes(self) -> Sequence[LogWrite]:
-        writes = [ready.write for ready in self.persisting.values() if ready.write is not None]
-        return [*writes, *self.discards] if self.discards else writes
-
-
-class ReplicaFailure(NamedTuple):
-    group: int
-    reason: str
 
 
 class NodeCore:
@@ -125,21 +75,15 @@ class NodeCore:
         self._founders = {g.number: Members(g.replicas) for g in groups if node in g.replicas}
         self.node = node
         self._table = table
-        self._flush_schedule = FlushSchedule(
-            flush_rows, flush_interval_s, random.Random(rng.getrandbits(128))
-        )
+        schedule = FlushSchedule(flush_rows, flush_interval_s, random.Random(rng.getrandbits(128)))
+        self._flushes = Flushes(schedule, now)
         self._timing = timing
         self._limits = limits
         self._rng = rng
         self._now = now
         self._links: dict[str, bool] = {}
         """By peer that is connected, whether it has the same plan."""
-        self._no_replicas: dict[int, LogImage] = {}
-        """What is left of the logs of replicas that are no more: that they are joining if they ever
-        come again, and in which term they voted."""
-        self._discards: list[LogWrite] = []
-        self._discarding: dict[int, Group | None] = {}
-        """Groups whose table is being discarded, and what to add once it is."""
+        self._discards = Discards()
         self._told_removed: set[int] = set()
         self.replicas: dict[int, Replica] = {}
         self.failures: dict[int, str] = {}
@@ -150,8 +94,6 @@ class NodeCore:
         self._persisting: set[int] = set()
         self._draining = False
         self._tick_at = now
-        self._flushing: Sequence[int] = ()
-        self._flush_check_at = now
         self._installed: list[int] = []
 
     # --- replicas --------------------------------------------------------------------------------
@@ -177,7 +119,7 @@ class NodeCore:
                 image = log.load(number)
                 if number in stored and not image.entries and image.hard_state.joining:
                     # Its table may not have been discarded before the process ended.
-                    self._discard(number, image.hard_state)
+                    self._discards.begin(number, image.hard_state)
                     continue
                 self._add(group, self._founders.get(number), image)
             except (StorageError, InvariantViolated, AssertionError) as error:
@@ -208,10 +150,9 @@ class NodeCore:
         number = group.number
         if number in self.replicas or number in self.failures:
             raise ConfigError(f"group {number} has a replica on {self.node} already")
-        if number in self._discarding:
-            self._discarding[number] = group
+        if self._discards.wait(group):
             return
-        image = self._no_replicas.pop(number, None)
+        image = self._discards.take_left(number)
         try:
             self._add(group, members if image is None else None, image or LogImage())
         except (StorageError, InvariantViolated, AssertionError) as error:
@@ -236,23 +177,17 @@ class NodeCore:
         self._told_removed.discard(number)
         self._installed = [group for group in self._installed if group != number]
         hard_state = replica.guard.journal.hard_state
-        self._discard(number, hard_state._replace(rebuilding=False, joining=True))
-
-    def _discard(self, number: int, state: HardState) -> None:
-        """The log first, in the write that marks it; then the table, which is void by that mark."""
-        self._no_replicas[number] = LogImage((), state)
-        self._discards.append(LogWrite(number, None, 0, (), state))
-        self._discarding[number] = None
+        self._discards.begin(number, hard_state._replace(rebuilding=False, joining=True))
 
     @property
     def is_discarding(self) -> bool:
         """A replica's log or table is yet to be discarded."""
-        return bool(self._discarding)
+        return self._discards.is_under_way
 
     def discarded(self, group: int) -> None:
         """The result of `DiscardTable`."""
         self._table.refresh()
-        again = self._discarding.pop(group)
+        again = self._discards.end(group)
         if again is not None:
             self.add_replica(again, None)
 
@@ -319,7 +254,7 @@ class NodeCore:
     @property
     def has_work(self) -> bool:
         """`begin` would find something to do."""
-        return bool(self._ended or self._discards) or not self._awake <= self._persisting
+        return bool(self._ended or self._discards.has_writes) or not self._awake <= self._persisting
 
     def begin(self, now: float) -> Turn:
         self._now = now
@@ -356,13 +291,12 @@ class NodeCore:
         self._awake &= self._persisting
         self._awake.update(n for n in stepped if n not in persisting and self._wants_step(n))
         self._persisting.update(persisting)
-        flush = self._begin_flush(now)
+        flush = self._flushes.begin_due(now, self._tick_at, self.replicas)
         if flush is not None:
             effects.jobs.append(flush)
         if outboxes:
             effects.frames += frames(outboxes)
-        discards, self._discards = self._discards, []
-        return Turn(effects, stepped, persisting, discards)
+        return Turn(effects, stepped, persisting, self._discards.take_writes())
 
     def complete(self, turns: Iterable[Turn]) -> Effects:
         """The turns are durable, and all before them."""
@@ -456,42 +390,21 @@ class NodeCore:
 
     # --- the table's worker ----------------------------------------------------------------------
 
-    def _begin_flush(self, now: float) -> FlushJob | None:
-        # Looked at once a tick, not once a turn: it asks every replica.
-        if self._flushing or now < self._flush_check_at:
-            return None
-        self._flush_check_at = self._tick_at
-        due = self._flush_schedule.due(now, self.replicas)
-        return self._flush(now, due) if due else None
-
     def begin_flush(self, now: float, groups: Sequence[int] | None = None) -> FlushJob | None:
         """Everything that has changed, in some groups or in all, to be flushed at once; None if
         nothing has. No other flush may be under way."""
-        assert not self._flushing, "one flush at a time"
         wanted = self.replicas if groups is None else groups
-        return self._flush(now, [group for group in wanted if group in self.replicas])
-
-    def _flush(self, now: float, groups: Sequence[int]) -> FlushJob | None:
-        self._flush_schedule.begun(now, groups)
-        flushes = [
-            (number, flush)
-            for number in groups
-            if (flush := self.replicas[number].begin_flush()) is not None
-        ]
-        self._flushing = [number for number, _ in flushes]
-        return FlushJob(flushes) if flushes else None
+        among = [group for group in wanted if group in self.replicas]
+        return self._flushes.begin(now, among, self.replicas)
 
     @property
     def is_flushing(self) -> bool:
-        return bool(self._flushing)
+        return self._flushes.is_under_way
 
     def flushed(self) -> None:
         """The result of `FlushJob`."""
         self._table.refresh()
-        for number in self._flushing:
-            if number in self.replicas:
-                self.replicas[number].table.end_flush()
-        self._flushing = ()
+        self._flushes.end(self.replicas)
 
     def chunk_read(
         self, group: int, job: ReadChunk, state: TableState, chunk: SnapshotChunk

@@ -15,7 +15,8 @@ from typing import Final, Protocol
 from globaltable.errors import NoQuorum, StorageError
 from globaltable.model import Op, Outcome, OutcomeStatus
 from globaltable.proposals import Settled
-from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore, ReplicaFailure, Turn
+from globaltable.server.core import NodeCore
+from globaltable.server.effects import Effects, FlushJob, GroupJob, ReplicaFailure, Turn
 from globaltable.server.measures import Measures, Ticket, Told
 from globaltable.server.watches import Watches
 from globaltable.slot_steps import Step

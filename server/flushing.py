@@ -5,15 +5,16 @@ rows one group has gathered the more of them share one: flushing a group when it
 the disk about half of what flushing a little of every group at once does. Each replica draws its
 own measure of enough, so that the nodes that hold a group do not write it all at once.
 
-Invariant: whatever has changed is due once the interval has passed, and what keeps a log from being
-cut is due at once.
+Invariants: whatever has changed is due once the interval has passed, and what keeps a log from
+being cut is due at once. One flush is under way at a time.
 """
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from globaltable.group import Replica
+from globaltable.server.effects import FlushJob
 
 
 class _Plan(NamedTuple):
@@ -58,3 +59,48 @@ class FlushSchedule:
     def _plan(self, now: float) -> _Plan:
         share = self._chance.uniform(0.5, 1.0)
         return _Plan(now + self._interval_s * share, max(1, int(self._rows * share)))
+
+
+class Flushes:
+    """The one that is under way, and the next."""
+
+    def __init__(self, schedule: FlushSchedule, now: float) -> None:
+        self._schedule = schedule
+        self._under_way: Sequence[int] = ()
+        self._look_at = now
+
+    @property
+    def is_under_way(self) -> bool:
+        return bool(self._under_way)
+
+    def begin_due(
+        self, now: float, next_tick: float, replicas: Mapping[int, Replica]
+    ) -> FlushJob | None:
+        """What the schedule has due. Looked at once a tick, not once a turn: it asks every
+        replica."""
+        if self._under_way or now < self._look_at:
+            return None
+        self._look_at = next_tick
+        due = self._schedule.due(now, replicas)
+        return self.begin(now, due, replicas) if due else None
+
+    def begin(
+        self, now: float, groups: Sequence[int], replicas: Mapping[int, Replica]
+    ) -> FlushJob | None:
+        """Everything that has changed in some groups; None if nothing has."""
+        assert not self._under_way, "one flush at a time"
+        self._schedule.begun(now, groups)
+        flushes = [
+            (number, flush)
+            for number in groups
+            if (flush := replicas[number].begin_flush()) is not None
+        ]
+        self._under_way = [number for number, _ in flushes]
+        return FlushJob(flushes) if flushes else None
+
+    def end(self, replicas: Mapping[int, Replica]) -> None:
+        """It is durable. Replicas may have gone meanwhile."""
+        for number in self._under_way:
+            if number in replicas:
+                replicas[number].table.end_flush()
+        self._under_way = ()

@@ -110,7 +110,9 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         """Certificates as they are shown, by their text: it takes longer to read one than a call
         takes."""
         self._connections = Connections()
-        self._ports = {config.node(node).listens_for_clients_on.port}
+        own = config.node(node)
+        listening = (own.listens_for_clients_on, own.console)
+        self._ports = {address.port for address in listening if address is not None}
         self._looking: asyncio.Task[None] | None = None
         self._guarded: dict[str, Any] = {}
         self._words = TokenBucket(_WORDS_PER_S, _WORDS_AT_ONCE, self._loop.time())
@@ -141,6 +143,14 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._callers.permit(permissions, security.allowances, self._loop.time())
         self._token_keys = self._keys_of(security)
         self._tokens.clear()
+
+    def caller(self, pem: bytes) -> Caller:
+        """The client that shows this certificate: who it is, and what it may. Raises
+        `Unidentified`; a node is no client."""
+        identity = self._certificate(pem).identity
+        if identity.kind is Kind.NODE:
+            raise Unidentified(f"{identity} is no client; show a client's certificate")
+        return self._callers.of(identity, self._loop.time())
 
     def start(self) -> None:
         """Look now and then whether those who are connected are still believed."""

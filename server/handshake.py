@@ -1,15 +1,17 @@
 """Who may talk to whom: the first frame each end of a connection sends, and what it is checked for.
 
 Invariant: nothing of a connection reaches the core before its handshake has passed, so a node of
-another cluster, of another version, or no node at all, has no influence.
+another cluster, of another version, or no node at all, has no influence; nor has one that does not
+understand the level which this one has noted (`levels`).
 """
 
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from globaltable.errors import ProtocolError
+from globaltable.levels import FIRST, OF_BEFORE, UNDERSTOOD, Levels, why_not_understood
 from globaltable.server.directories import Shown
-from globaltable.server.versions import SPOKEN, VERSION_PREFIX, Versions
+from globaltable.server.versions import SAYS_LEVELS, SPOKEN, VERSION_PREFIX, Versions
 from globaltable.store.identity import DirectoryId
 from globaltable.wire.packing import pack, unpack
 
@@ -21,6 +23,15 @@ REMOVED_PREFIX: Final = "removed: "
 """Begins the reason for which a node is refused for good."""
 LOST_PREFIX: Final = "lost: "
 """Begins the reason for which a node is refused that has lost its disk."""
+LEVEL_PREFIX: Final = "level: "
+"""Begins the reason for which a node is refused that is of too old a release, or too new a one."""
+NO_HANDSHAKE: Final = "not a handshake"
+"""Why one is refused that says more than was foreseen; of releases before version 5 all that says
+more than theirs."""
+
+_KINDS: Final = (str, int, str, str, str, int, int, int, str, bool, int, int)
+_LEVELS: Final = 2
+"""The last fields, which are of version 5."""
 
 
 class Hello(NamedTuple):
@@ -44,6 +55,13 @@ class Hello(NamedTuple):
     since: int
     directory: str = ""
     founds: bool = False
+    level_oldest: int = OF_BEFORE.oldest
+    level_newest: int = OF_BEFORE.newest
+
+    @property
+    def levels(self) -> Levels:
+        """That the node understands; those of before there were any, if it says nothing of them."""
+        return Levels(self.level_oldest, self.level_newest)
 
 
 def encode_hello(
@@ -55,21 +73,25 @@ def encode_hello(
     since: int = 0,
     directory: DirectoryId | None = None,
     version: int = SPOKEN.newest,
+    levels: Levels = UNDERSTOOD,
 ) -> bytes:
     own = directory or ("", False)
-    hello = Hello(MAGIC, version, cluster, node, to, incarnation, plan, since, *own)
-    return pack(hello)
+    hello = Hello(MAGIC, version, cluster, node, to, incarnation, plan, since, *own, *levels)
+    return pack(hello if version >= SAYS_LEVELS else hello[:-_LEVELS])
 
 
 def decode_hello(body: bytes) -> Hello:
     fields = unpack(body)
-    kinds = [str, int, str, str, str, int, int, int, str, bool]
-    if type(fields) is not list or [type(value) for value in fields] != kinds:
+    kinds: tuple[type, ...] = _KINDS
+    match fields:
+        case [_, int(version), *_] if version < SAYS_LEVELS:
+            kinds = _KINDS[:-_LEVELS]
+    if type(fields) is not list or tuple(map(type, fields)) != kinds:
         match fields:
             case [str(magic), int(version), *_] if magic == MAGIC and not SPOKEN.speaks(version):
                 # Later ones may say more. Who dials hears that it is its version that is refused.
                 raise ProtocolError(f"{VERSION_PREFIX}{version} is not {SPOKEN}")
-        raise ProtocolError("not a handshake")
+        raise ProtocolError(NO_HANDSHAKE)
     return Hello(*fields)
 
 
@@ -82,11 +104,12 @@ def check_hello(
     versions: Versions = SPOKEN,
     why_removed: Callable[[str, int], str] = lambda name, since: "",
     why_lost: Callable[[Shown], str] = lambda shown: "",
+    level: int = FIRST,
 ) -> None:
     """Raise `ProtocolError`, saying why, unless `hello` comes from one of `expected`, whose values
     are the topology's versions since which they are in it. `why_removed` says of a name and such a
     version why that node is refused for good, if it is; `why_lost`, last, of what one shows of its
-    directory."""
+    directory. `level` is the one that this node has noted."""
     if hello.magic != MAGIC:
         raise ProtocolError(f"magic {hello.magic!r} is not {MAGIC!r}")
     if not versions.speaks(hello.version):
@@ -100,6 +123,9 @@ def check_hello(
     removed = why_removed(hello.node, hello.since)
     if removed:
         raise ProtocolError(REMOVED_PREFIX + removed)
+    # Before it is asked whether it belongs here: who joins must be told even if it is early.
+    if reason := why_not_understood(level, hello.levels):
+        raise ProtocolError(f"{LEVEL_PREFIX}node {hello.node!r}: {reason}")
     if hello.node not in expected:
         raise ProtocolError(f"node {hello.node!r} is not one of {sorted(expected)}")
     if hello.since not in (SINCE_UNKNOWN, expected[hello.node]) and expected[hello.node] >= 0:

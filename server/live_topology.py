@@ -4,20 +4,29 @@ It comes from three places: the disk, at start; the node's own replica of group 
 binding; and what peers say. The newer wins. Who is behind is told. What is learnt is kept on disk
 before anything is done by it.
 
-Invariants: the version never goes back. That a group is settled by a version is said by its leader,
+The level in force comes along. Founders read theirs out of no topology that anybody sent: at
+version 0 the higher counts, for only who was founded so can say it, and who has lost its disk
+starts below.
+
+Invariants: the version never goes back, nor the level; a level is noted in the data directory
+before it is known here (`levels`). That a group is settled by a version is said by its leader,
 and stays true: so it is passed on, and known wherever a change is asked for.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
+from globaltable.errors import NewerFormat
+from globaltable.levels import FIRST, why_not_understood
 from globaltable.members import Members
 from globaltable.server.directories import Directories
 from globaltable.server.slot_claims import Claim, SlotClaims
-from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
-from globaltable.store import known_topology
+from globaltable.server.topology_word import Shape, TopologyWord, decode_word, encode_word
+from globaltable.server.versions import SAYS_LEVELS, SPOKEN
+from globaltable.store import identity, known_topology
 from globaltable.store.known_topology import LOST, Known
 from globaltable.topology import Topology
 from globaltable.topology_change import differences, require_successor
@@ -42,10 +51,13 @@ class LiveTopology:
         on_change: Callable[[Topology, Topology], None],
         on_plan: Callable[[str, int], None],
         on_lost: Callable[[str], None],
+        protocol_of: Callable[[str], int] = lambda peer: SPOKEN.newest,
+        noted_level: int = FIRST,
     ) -> None:
         """`tell` says something to one peer; `peers` are the connected; `on_plan` hears of the
         digest of who should lead each group, as a peer has it now; `on_lost`, why this node must
-        not go on from the directory it has."""
+        not go on from the directory it has; `protocol_of` is the version spoken with a peer;
+        `noted_level`, what the directory says."""
         self._node = node
         self._directory = directory
         self._known = known
@@ -56,9 +68,12 @@ class LiveTopology:
         self._peers = peers
         self._on_change = on_change
         self._on_plan = on_plan
+        self._protocol_of = protocol_of
         self._settled: dict[int, int] = {}
-        self._text = (-1, "")
-        """Of a version."""
+        self._shapes: dict[str, Shape] = {}
+        """Of the words of each peer of version 4 that has spoken since its link came up."""
+        self._noted_level = max(noted_level, known.newest.level)
+        self._text: tuple[Topology | None, str] = (None, "")
 
     @property
     def newest(self) -> Topology:
@@ -67,9 +82,22 @@ class LiveTopology:
     @property
     def text(self) -> str:
         """Of the newest."""
-        if self._text[0] != self.newest.version:
-            self._text = (self.newest.version, encode_topology(self.newest))
+        if self._text[0] is not self.newest:
+            self._text = (self.newest, encode_topology(self.newest))
         return self._text[1]
+
+    @property
+    def noted_level(self) -> int:
+        """What a release must understand to start on this node's directory: the level in force, or
+        one that is about to be."""
+        return self._noted_level
+
+    def note_level(self, level: int) -> None:
+        """Durable when it returns. Raises `StorageError`."""
+        if level > self._noted_level:
+            identity.note_level(self._directory, level)
+            self._noted_level = level
+            log.info("level noted: older releases do not start here any more", level=level)
 
     @property
     def unsettled(self) -> set[int]:
@@ -103,13 +131,25 @@ class LiveTopology:
         if topology.version <= before.version:
             return False
         require_successor(before, topology)
+        self._take_over(topology)
+        return True
+
+    def _take_over(self, topology: Topology) -> None:
+        before = self.newest
+        self.note_level(topology.level)
         self._known = self._known._replace(newest=topology)
         known_topology.keep(self._directory, self._known)
         for difference in differences(before, topology):
             log.info("topology", version=topology.version, change=difference)
         self._on_change(before, topology)
         self.tell_all()
-        return True
+
+    def _hear_founding_level(self, level: int) -> None:
+        """Of a peer that knows version 0, as this node does."""
+        if level > self.newest.level:
+            if reason := why_not_understood(level):
+                raise NewerFormat(reason)
+            self._take_over(replace(self.newest, level=level))
 
     def read(self, text: str) -> None:
         """What stands in the binding."""
@@ -137,18 +177,23 @@ class LiveTopology:
                 news = True
         self.claims.hear(word.claims)
         self._on_plan(peer, word.plan)
+        if self._protocol_of(peer) < SAYS_LEVELS and peer not in self._shapes:
+            self._shapes[peer] = word.shape
+            self._say(peer, "", self.claims.all())
         if word.version < self.newest.version:
-            self._tell(peer, self._word(self.text))
+            self._say(peer, self.text)
         elif word.version > self.newest.version:
-            self._tell(peer, self._word(""))
+            self._say(peer, "")
         elif news:
             self.tell_all()
+        if word.version == self.newest.version == 0:
+            self._hear_founding_level(word.level)
 
     # --- what is said ----------------------------------------------------------------------------
 
     def tell_all(self) -> None:
         for peer in self._peers():
-            self._tell(peer, self._word(""))
+            self._say(peer, "")
 
     def tell_claims(self) -> None:
         """What is new of where slots have come to, by this node's own replicas. What is heard of
@@ -156,13 +201,19 @@ class LiveTopology:
         untold = self.claims.take_untold()
         if untold:
             for peer in self._peers():
-                self._tell(peer, self._word("", untold))
+                self._say(peer, "", untold)
 
     def introduce(self, peer: str) -> None:
         """A link has come up."""
-        self._tell(peer, self._word("", self.claims.all()))
+        self._shapes.pop(peer, None)
+        self._say(peer, "", self.claims.all())
 
-    def _word(self, text: str, claims: Sequence[Claim] = ()) -> bytes:
-        newest, met = self.newest, self._directories.met
-        plan = newest.plan_digest
-        return encode_word(TopologyWord(newest.version, plan, self._settled, text, met, claims))
+    def _say(self, peer: str, text: str, claims: Sequence[Claim] = ()) -> None:
+        """As the peer understands it; nothing until that is known."""
+        shape = self._shapes.get(peer)
+        if self._protocol_of(peer) >= SAYS_LEVELS:
+            shape = Shape.WITH_LEVEL
+        if shape is not None:
+            newest, met = self.newest, self._directories.met
+            what = (newest.version, newest.plan_digest, self._settled, text, met, claims)
+            self._tell(peer, encode_word(TopologyWord(*what, newest.level, shape)))

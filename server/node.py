@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 import structlog
@@ -35,9 +35,10 @@ from globaltable.server.admin import ADMIN_SERVICE_NAME, AdminService
 from globaltable.server.backend import NodeBackend
 from globaltable.server.call_room import REFUSALS_PER_CALL, CallRoom
 from globaltable.server.config import Address, Config
-from globaltable.server.core import NodeCore, ReplicaFailure, Turn
+from globaltable.server.core import NodeCore
 from globaltable.server.directories import Directories, Shown
 from globaltable.server.driver import Driver, tell
+from globaltable.server.effects import ReplicaFailure, Turn
 from globaltable.server.gate import Gate
 from globaltable.server.health import Health
 from globaltable.server.listener import Listener
@@ -68,6 +69,9 @@ from globaltable.topology import Node as TopologyNode
 from globaltable.topology import Topology
 from globaltable.v1 import admin_pb2_grpc
 from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
+
+if TYPE_CHECKING:
+    from globaltable.server.console.console import Console
 
 SERVICE_NAME: Final = "globaltable.v1.GlobalTableService"
 TRANSFER_SHARE: Final = 0.25
@@ -147,6 +151,8 @@ class Node:
             directory=start.directory,
             why_lost=self._meet,
             on_lost=self._on_lost,
+            level=lambda: self._live.noted_level,
+            on_level=self._on_level,
             on_topology=self._on_topology,
             on_removed=self._on_refused,
             why_removed=self._why_removed,
@@ -168,6 +174,8 @@ class Node:
             on_change=self._on_new_topology,
             on_plan=self._on_plan,
             on_lost=self._on_lost,
+            protocol_of=self._links.version,
+            noted_level=start.noted_level,
         )
         self._links.set_peers(self._peers_of(topology))
         self._want_members()
@@ -228,6 +236,7 @@ class Node:
             store=self._table_store,
             live=self._live,
             steps=self._groups,
+            certificates=certificates,
         )
         self._health = Health(self._core, self._measures, (SERVICE_NAME,))
         collector = NodeCollector(
@@ -249,6 +258,7 @@ class Node:
             certificates,
             self._gate.why_not if self._gate is not None else lambda shown: "",
         )
+        self._console = self._begin_console()
         self._health_task: asyncio.Task[None] | None = None
         self._topology_task: asyncio.Task[None] | None = None
         self._moving_task: asyncio.Task[None] | None = None
@@ -265,6 +275,25 @@ class Node:
         tracing = Tracing(provider, self._name, leader_of)
         self._measures.listen(tracing.ended)
         return tracing
+
+    def _begin_console(self) -> "Console | None":
+        if self._own.console is None:
+            return None
+        # What it is made of takes a tenth of a second to load.
+        from globaltable.server.console.console import Console
+
+        return Console(
+            self._own.console,
+            config=self._config,
+            core=self._core,
+            backend=self._backend,
+            live=self._live,
+            measures=self._measures,
+            service=self._service,
+            admin=self._admin,
+            gate=self._gate,
+            certificates=self._certificates,
+        )
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -312,6 +341,8 @@ class Node:
                 "is another process using it?"
             ) from error
         self._listener.start()
+        if self._console is not None:
+            await self._console.start()
         await self._server.start()
         if self._gate is not None:
             self._gate.start()
@@ -328,6 +359,7 @@ class Node:
             peer=str(self._own.listens_for_peers_on),
             groups=len(self._core.replicas),
             data=str(self._own.data_dir),
+            level=self._topology.level,
             pid=os.getpid(),
         )
 
@@ -360,6 +392,9 @@ class Node:
             if task is not None:
                 task.cancel()
         await self._groups.close()
+        await self._admin.close()
+        if self._console is not None:
+            await self._console.close()
         await self._health.stop()
         deadline = self._loop.time() + drain_s
         if not self._failed.done():
@@ -532,6 +567,10 @@ class Node:
 
     def _on_lost(self, reason: str) -> None:
         """This node's disk was lost, it is told: it must not go on as if it never had served."""
+        self._fail(ConfigError(reason))
+
+    def _on_level(self, reason: str) -> None:
+        """The cluster goes by a level that this release does not understand."""
         self._fail(ConfigError(reason))
 
     def _on_plan(self, peer: str, plan: int) -> None:

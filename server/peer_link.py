@@ -18,7 +18,9 @@ from globaltable.server.delay import DelayLine
 from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import (
     HELLO_BYTES_MAX,
+    LEVEL_PREFIX,
     LOST_PREFIX,
+    NO_HANDSHAKE,
     REMOVED_PREFIX,
     SINCE_UNKNOWN,
     Hello,
@@ -86,6 +88,10 @@ class LinkOwner(Protocol):
 
     def on_lost(self, reason: str) -> None:
         """A peer refuses this node's data directory."""
+        ...
+
+    def on_level(self, reason: str) -> None:
+        """A peer refuses this node's release."""
         ...
 
 
@@ -179,8 +185,10 @@ class PeerLink(asyncio.Protocol):
         log.warning("peer refuses this node", peer=by, reason=reason)
         if by and reason.startswith(REMOVED_PREFIX):
             self._peers.on_removed(by, reason.removeprefix(REMOVED_PREFIX))
-        elif by and not self.peer and reason.startswith(VERSION_PREFIX):
+        elif by and not self.peer and reason.startswith((VERSION_PREFIX, NO_HANDSHAKE)):
             self._peers.offers.refused(by)
+        elif by and reason.startswith(LEVEL_PREFIX):
+            self._peers.on_level(f"{by} refuses {reason.removeprefix(LEVEL_PREFIX)}")
         elif by and reason.startswith(LOST_PREFIX):
             self._peers.on_lost(reason.removeprefix(LOST_PREFIX))
         self.close()

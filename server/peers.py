@@ -27,6 +27,7 @@ import structlog
 
 from globaltable import limits
 from globaltable.errors import ProtocolError
+from globaltable.levels import FIRST
 from globaltable.server.accepting import Listener
 from globaltable.server.directories import Shown
 from globaltable.server.frames import FrameKind
@@ -86,6 +87,8 @@ class PeerLinks:
         directory: DirectoryId | None = None,
         why_lost: Callable[[Shown], str] = lambda shown: "",
         on_lost: Callable[[str], None] = lambda reason: None,
+        level: Callable[[], int] = lambda: FIRST,
+        on_level: Callable[[str], None] = lambda reason: None,
         ping_interval_s: float = 1.0,
         idle_timeout_s: float = 5.0,
         frame_bytes_max: int = limits.FRAME_BYTES_MAX,
@@ -95,7 +98,8 @@ class PeerLinks:
         """`on_topology` is told of what a peer says of the topology; `on_removed` that a peer
         refuses this node for good, and why; `why_removed` is asked whether to do so. `directory` is
         shown to peers, `why_lost` asked of what they show, and `on_lost` told if one refuses this
-        node's. Without `certificates` everything goes in the clear."""
+        node's. `level` is what peers must understand, `on_level` told if one refuses this node for
+        what it understands. Without `certificates` everything goes in the clear."""
         self._versions = versions
         self.offers = Offers(versions)
         self._cluster = cluster
@@ -110,6 +114,8 @@ class PeerLinks:
         self._directory = directory
         self._why_lost = why_lost
         self.on_lost = on_lost
+        self._level = level
+        self.on_level = on_level
         self._why_removed = why_removed
         self.on_payload = on_payload
         self._on_up = on_up
@@ -297,6 +303,7 @@ class PeerLinks:
             versions=self._versions,
             why_removed=self._why_removed,
             why_lost=self._why_lost,
+            level=self._level(),
         )
 
     def established(self, link: PeerLink) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from globaltable.server.core import Turn
+from globaltable.server.effects import Turn
 from globaltable.store.log import LogStore
 
 _CLOSE: Final = None

@@ -84,9 +84,13 @@ RULES: Final[Mapping[str, Rule]] = {
     _ADMIN + "NoteRestore": _ADMIN_ACTS,
     _ADMIN + "Import": _ADMIN_ACTS._replace(answer=_imported),
     _ADMIN + "ChangeTopology": _ADMIN_ACTS._replace(answer=_version),
+    # What whoever raises the level asks of all members.
+    _ADMIN + "NoteLevel": Rule(Need.NODE),
     # What whoever moves slots asks of the nodes that hold the other group.
     _ADMIN + "GetHolding": Rule(Need.NODE),
     _ADMIN + "TakeStep": Rule(Need.NODE),
+    # What a node's console shows of the others.
+    _ADMIN + "GetStatus": Rule(Need.NODE),
     "/grpc.health.v1.Health/Check": Rule(Need.CERTIFICATE),
     "/grpc.health.v1.Health/Watch": Rule(Need.CERTIFICATE),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule(Need.SOME_RIGHT),

@@ -57,7 +57,8 @@ class SlotGroups:
             raise NoQuorum(f"a holder of group {group} does not say what it holds") from error
 
     async def take(self, group: int, step: Step) -> Outcome:
-        """Raises `NoQuorum` if nobody who holds the group answers: it may have been taken."""
+        """Raises `NoQuorum` if nobody who holds the group answers: it may have been taken;
+        `UpgradeNotFinal` if a log must not hold steps yet."""
         if not self._core.refusal(group):
             return await self._take_here(group, step, STEP_TIMEOUT_S)
         request = pb.TakeStepRequest(group=group, step=encode_step(step))
@@ -98,7 +99,7 @@ class SlotGroups:
         return pb.HoldingStanding(holding=pack(holdings_fields({request.slot: holding})))
 
     async def taken(self, request: pb.TakeStepRequest, timeout_s: float | None) -> pb.StepOutcome:
-        """Raises `Unavailable`, `InvalidArgument`."""
+        """Raises `Unavailable`, `InvalidArgument`, `UpgradeNotFinal`."""
         try:
             step = decode_step(request.step)
         except ProtocolError as error:
@@ -115,6 +116,8 @@ class SlotGroups:
             raise InvalidArgument(f"slot {slot} is none of {slots}")
 
     async def _take_here(self, group: int, step: Step, timeout_s: float) -> Outcome:
+        """Raises `UpgradeNotFinal`: this is where steps come into logs."""
+        self._core.topology.require_slots_may_move()
         decided: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
         def told(_positions: Sequence[int], outcomes: Sequence[Outcome]) -> None:

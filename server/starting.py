@@ -3,19 +3,24 @@
 A founding node takes version 0 from its file. A node that was added founds nothing: it shows itself
 to the nodes its file names, and waits until one of them tells it a topology that has it. From the
 second start on both go by what they have kept; where the file says something else, that is logged.
+The level in force is in no file: a new cluster's is the newest; one of before there were levels
+goes by the first.
 
-Invariant: the topology is kept on disk before a replica is started by it.
+Invariants: a level is noted in the data directory before it is known (`levels`); the topology is
+kept on disk before a replica is started by it.
 """
 
 import asyncio
 import random
 import secrets
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import structlog
 
 from globaltable.errors import ConfigError, ProtocolError
 from globaltable.geo import geo_of
+from globaltable.levels import FIRST
 from globaltable.server.config import Config, NodeConfig
 from globaltable.server.handshake import SINCE_UNKNOWN
 from globaltable.server.peers import Peer, PeerLinks
@@ -40,6 +45,8 @@ class Start(NamedTuple):
     is_fresh: bool
     """This node founds its cluster, or believes so: its directory was empty."""
     directory: DirectoryId
+    noted_level: int
+    """By the data directory."""
 
 
 def begin(config: Config, name: str) -> Start:
@@ -49,13 +56,15 @@ def begin(config: Config, name: str) -> Start:
     kept = known_topology.load(own.data_dir)
     is_fresh = kept is None and not (own.data_dir / "identity").exists()
     founded = config.topology()
+    if kept is not None or not is_fresh:
+        founded = replace(founded, level=kept.newest.level if kept is not None else FIRST)
     known = Known(founded, founded) if kept is None else _reconciled(kept, founded)
     require_same_geos(known.newest, config)
     _require_present(known.newest, name, own)
     lock = _claim(config, own, known.newest, founds=True)
     if known != kept:
         known_topology.keep(own.data_dir, known)
-    return Start(known, lock, is_fresh, _directory_id(own))
+    return _start(own, known, lock, is_fresh=is_fresh)
 
 
 def _reconciled(kept: Known, founded: Topology) -> Known:
@@ -124,8 +133,12 @@ def _require_present(topology: Topology, name: str, own: NodeConfig) -> None:
         )
 
 
+def _start(own: NodeConfig, known: Known, lock: int, *, is_fresh: bool) -> Start:
+    return Start(known, lock, is_fresh, _directory_id(own), identity.noted_level(own.data_dir))
+
+
 def _claim(config: Config, own: NodeConfig, topology: Topology, *, founds: bool) -> int:
-    return identity.claim(
+    lock = identity.claim(
         own.data_dir,
         cluster=config.fence,
         node=own.name,
@@ -133,6 +146,8 @@ def _claim(config: Config, own: NodeConfig, topology: Topology, *, founds: bool)
         slots=topology.slots,
         fresh=DirectoryId(secrets.token_hex(_ID_BYTES), founds),
     )
+    identity.note_level(own.data_dir, topology.level)
+    return lock
 
 
 def _directory_id(own: NodeConfig) -> DirectoryId:
@@ -158,7 +173,7 @@ async def begin_joining(
     known = Known(topology, None, topology.version)
     lock = _claim(config, own, topology, founds=False)
     known_topology.keep(own.data_dir, known)
-    return Start(known, lock, False, _directory_id(own))
+    return _start(own, known, lock, is_fresh=False)
 
 
 class _Joining:
@@ -178,7 +193,7 @@ class _Joining:
                 if other.name != own.name
             },
             on_payload=lambda peer, payload: None,
-            on_up=self._ask,
+            on_up=lambda peer: None,
             on_down=lambda peer: None,
             buffer_bytes_max=config.limits.peer_buffer_bytes,
             reconnect_min_s=config.timeouts.reconnect_min_s,
@@ -187,6 +202,7 @@ class _Joining:
             since=SINCE_UNKNOWN,
             certificates=certificates,
             on_topology=self._on_topology,
+            on_level=self._on_level,
         )
 
     async def heard(self) -> Topology:
@@ -196,12 +212,18 @@ class _Joining:
         finally:
             await self._links.close()
 
-    def _ask(self, peer: str) -> None:
-        self._links.tell_topology(peer, encode_word(TopologyWord(0, 0, {}, "", {})))
+    def _on_level(self, reason: str) -> None:
+        if not self._heard.done():
+            self._heard.set_exception(ConfigError(f"node {self._name} cannot join: {reason}"))
 
     def _on_topology(self, peer: str, body: bytes) -> None:
         word = decode_word(body)
-        if not word.text or self._heard.done():
+        if self._heard.done():
+            return
+        if not word.text:
+            # It has introduced itself: it is asked in its own words.
+            ask = TopologyWord(0, 0, {}, "", {}, shape=word.shape)
+            self._links.tell_topology(peer, encode_word(ask))
             return
         topology = decode_topology(word.text)
         if self._name in topology.node_by_name:

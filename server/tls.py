@@ -132,6 +132,7 @@ def certificates_of(config: Config, name: str) -> Certificates | None:
         ("peer", own.listens_for_peers_on),
         ("client", own.listens_for_clients_on),
         ("metrics", own.metrics),
+        ("console", own.console),
     )
     for what, address in listening:
         if address and not address.is_loopback and not security.plaintext_beyond_loopback:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+from globaltable import __version__
 from globaltable.errors import ConfigError, InvalidArgument
+from globaltable.levels import UNDERSTOOD
 from globaltable.server.config import Address
 from globaltable.server.core import NodeCore
 from globaltable.server.live_topology import LiveTopology
@@ -91,6 +93,15 @@ def topology_standing(
             for name, one in round_trips
         ],
         claims=[_claims(geo, claims) for geo, claims in live.claims.by_geo().items()],
+        levels=levels_standing(live),
+        release=__version__,
+    )
+
+
+def levels_standing(live: LiveTopology) -> pb.LevelsStanding:
+    understood = UNDERSTOOD
+    return pb.LevelsStanding(
+        oldest=understood.oldest, newest=understood.newest, noted=live.noted_level
     )
 
 

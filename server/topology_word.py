@@ -3,13 +3,18 @@
 A word without text says "this is what I know". Who knows more answers with the text, who knows less
 with its own version, whereupon it is told. Words are said when a link comes up, and when there is
 something new. Where slots have come to is told along (`slot_claims`).
+
+A word has grown over time (`Shape`). To a peer that speaks version 4 of the protocol nothing is
+said until it has spoken, and then as it does: both ends of a link begin by introducing themselves.
 """
 
+import enum
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from globaltable import limits
 from globaltable.errors import ProtocolError
+from globaltable.levels import FIRST
 from globaltable.server.slot_claims import Claim
 from globaltable.store.known_directories import Met, decode_met, encode_met
 from globaltable.topology import SLOTS_MAX
@@ -17,6 +22,15 @@ from globaltable.wire.packing import pack, unpack
 
 _CLAIMS_MAX: Final = 4 * SLOTS_MAX
 """Slots are of geos, of which there are few."""
+
+
+class Shape(enum.IntEnum):
+    """How many fields a word has. Of version 4 of the protocol it may be either of the first two;
+    from version 5 on, the last."""
+
+    WITHOUT_CLAIMS = 5
+    WITHOUT_LEVEL = 6
+    WITH_LEVEL = 7
 
 
 class TopologyWord(NamedTuple):
@@ -31,25 +45,33 @@ class TopologyWord(NamedTuple):
     """The data directories that nodes were met with (`directories`)."""
     claims: Sequence[Claim] = ()
     """Where slots have been moved to: what is new of it, or all."""
+    level: int = FIRST
+    """In force by this version."""
+    shape: Shape = Shape.WITH_LEVEL
 
 
 def encode_word(word: TopologyWord) -> bytes:
     met, claims = encode_met(word.met), list(word.claims)
-    return pack([word.version, word.plan, list(word.settled.items()), word.text, met, claims])
+    settled = list(word.settled.items())
+    fields = [word.version, word.plan, settled, word.text, met, claims, word.level]
+    return pack(fields[: word.shape])
 
 
 def decode_word(body: bytes) -> TopologyWord:
     """Raises `ProtocolError` if it is none. The text is not looked at."""
     fields = unpack(body)
-    if type(fields) is not list or len(fields) != 6:
+    if type(fields) is not list or len(fields) not in tuple(Shape):
         raise ProtocolError("not a word of the topology")
-    version, plan, settled, text, met, claims = fields
+    shape = Shape(len(fields))
+    version, plan, settled, text, met, *rest = fields
+    claims = rest[0] if shape >= Shape.WITHOUT_LEVEL else []
+    level = _number(rest[1]) if shape >= Shape.WITH_LEVEL else FIRST
     if type(text) is not str or len(text) > limits.TOPOLOGY_BYTES_MAX:
         raise ProtocolError("the text of a topology is missing or too long")
     if type(settled) is not list or not all(_is_pair(item) for item in settled):
         raise ProtocolError("not the versions by which groups are settled")
-    versions = (_number(version), _number(plan))
-    return TopologyWord(*versions, dict(settled), text, decode_met(met), _claims(claims))
+    versions, told = (_number(version), _number(plan)), (decode_met(met), _claims(claims))
+    return TopologyWord(*versions, dict(settled), text, *told, level, shape)
 
 
 def _claims(value: Any) -> tuple[Claim, ...]:

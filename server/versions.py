@@ -27,8 +27,11 @@ class Versions(NamedTuple):
         return f"one of {self.oldest} to {self.newest}"
 
 
-SPOKEN: Final = Versions(oldest=4, newest=4)
-"""Version 3 and before were never in a release."""
+SPOKEN: Final = Versions(oldest=4, newest=5)
+"""5: a handshake says which levels a node understands, and a word of the topology which is in force
+(`levels`). 4 is spoken by releases whose words differ (`topology_word.Shape`). Version 3 and before
+were never in a release."""
+SAYS_LEVELS: Final = 5
 VERSION_PREFIX: Final = "protocol version "
 """Begins the reason for which a node is refused that speaks another version; so since version 1."""
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from globaltable.errors import Corrupt, ProtocolError
 from globaltable.raft.transfer import DiscardTable, EndRead, InstallSnapshot, ReadChunk, StageChunk
-from globaltable.server.core import FlushJob, GroupJob, NodeCore
+from globaltable.server.core import NodeCore
+from globaltable.server.effects import FlushJob, GroupJob
 from globaltable.server.pacing import Pace
 from globaltable.store.table import SnapshotSource, TableStore
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import grpc
 
+from globaltable.admin.levels import NodeLevels, levels_in
 from globaltable.admin.nodes import nobody_answers
 from globaltable.admin.slots import SlotsStanding, slots_in
 from globaltable.client.tls import Credentials, TlsConfig, open_channel
@@ -49,6 +50,8 @@ class ClusterProgress(NamedTuple):
     slots: SlotsStanding
     round_trips: Mapping[tuple[str, str], pb.RoundTrip]
     """By who measured it, and to which node."""
+    levels: Mapping[str, NodeLevels]
+    """Of the nodes that answered."""
 
     @property
     def is_settled(self) -> bool:
@@ -127,7 +130,8 @@ def look(addresses: Sequence[str], tls: TlsConfig | None = None) -> ClusterProgr
     round_trips = {
         (name, one.node): one for name, answer in answers.items() for one in answer.round_trips
     }
-    return ClusterProgress(newest, groups, silent, slots_in(answers.values()), round_trips)
+    slots, levels = slots_in(answers.values()), levels_in(answers.values())
+    return ClusterProgress(newest, groups, silent, slots, round_trips, levels)
 
 
 def _progress(

@@ -101,4 +101,4 @@ class BackupReader:
         return data
 
     def _placed(self, error: Corrupt) -> Corrupt:
-        return Corrupt(f"{error} (before byte {self.bytes:,})")
+        return type(error)(f"{error} (before byte {self.bytes:,})")

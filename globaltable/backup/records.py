@@ -9,6 +9,8 @@
 The payload is MessagePack. The trailer holds the SHA-256 digest of all that stands before it, and
 is the last thing in the file: one that was cut short, anywhere, has none.
 
+The header begins with the version of all this, whatever else a later one may hold.
+
 Invariant: what these decoders return is well-typed and within its bounds, or they raise `Corrupt`.
 """
 
@@ -28,6 +30,10 @@ DIGEST_BYTES: Final = 32
 _KIND_BYTES: Final = 1
 _LENGTH_BYTES: Final = 4
 _NUMBER_MAX: Final = 2**63 - 1
+
+
+class NewerBackup(Corrupt):
+    """It is of a later release, and may well be whole."""
 
 
 class Kind(enum.IntEnum):
@@ -129,12 +135,21 @@ def encode_header(header: Header) -> bytes:
     return pack(header)
 
 
+def _require_format(payload: bytes) -> None:
+    """The first field, and all that is for certain of what a later release has written."""
+    match _unpacked(payload, "header"):
+        case [int(version), *_] if version > FORMAT_VERSION:
+            raise NewerBackup(
+                f"the backup is in format {version}, and this release reads format "
+                f"{FORMAT_VERSION}: use the release that wrote it, or a later one"
+            )
+
+
 def decode_header(payload: bytes) -> Header:
+    _require_format(payload)
     fields = _fields(payload, "header", (int, str, str, str, str, list, int, int, int, str))
     if fields[0] != FORMAT_VERSION:
-        raise Corrupt(
-            f"the backup is in format {fields[0]}; this version reads format {FORMAT_VERSION}"
-        )
+        raise Corrupt(f"there is no format {fields[0]} of a backup")
     tables = fields[5]
     if not all(type(table) is str for table in tables):
         raise Corrupt(f"not names of tables: {shown(tables)}")
@@ -170,13 +185,17 @@ def decode_rows(payload: bytes) -> Rows:
 
 
 def _fields(payload: bytes, what: str, types: tuple[type, ...]) -> list[Any]:
-    try:
-        fields = unpack(payload)
-    except ProtocolError as error:
-        raise Corrupt(f"the {what} does not decode: {error}") from error
+    fields = _unpacked(payload, what)
     if type(fields) is not list or tuple(map(type, fields)) != types:
         raise Corrupt(f"not the {what}: {shown(fields)}")
     for value in fields:
         if type(value) is int and not 0 <= value <= _NUMBER_MAX:
             raise Corrupt(f"a number of the {what} is out of range: {shown(fields)}")
     return fields
+
+
+def _unpacked(payload: bytes, what: str) -> Any:
+    try:
+        return unpack(payload)
+    except ProtocolError as error:
+        raise Corrupt(f"the {what} does not decode: {error}") from error

@@ -83,14 +83,19 @@ def backup(
 def verify(file: File, as_json: AsJson = False) -> None:
     """Read a backup from beginning to end, check everything, and print what it holds.
 
-    Exit status 1 if it is damaged or was cut short, 2 if it is no backup at all.
+    Exit status 1 if it is damaged or was cut short, 2 if it is no backup at all, or one of a later
+    release.
     """
     from globaltable.admin.backup import verify as check
     from globaltable.admin.files import opened
+    from globaltable.backup.records import NewerBackup
 
     try:
         with opened(file) as source, bar("verify") as progress:
             taken = check(source, progress)
+    except NewerBackup as error:
+        print(f"globaltable: {file}: {error}", file=sys.stderr)
+        raise typer.Exit(ExitStatus.USAGE) from None
     except Corrupt as error:
         print(f"globaltable: {file} is damaged: {error}", file=sys.stderr)
         raise typer.Exit(ExitStatus.REJECTED) from None

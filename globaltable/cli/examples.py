@@ -69,6 +69,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "unit drain": ("bj-1",),
     "unit list": ("",),
     "unit serve": ("bj-1",),
+    "upgrade": ("", "--finalize"),
     "verify": ("bindings.backup",),
     "watch": ("--table im.session --prefix cid:", "-t im.session --key cid:1001 --count 1"),
 }

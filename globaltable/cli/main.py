@@ -29,6 +29,7 @@ from globaltable.cli import (
     status,
     token,
     top,
+    upgrade,
 )
 from globaltable.cli.examples import show_in_help
 from globaltable.cli.exits import ExitStatus, status_of
@@ -93,6 +94,7 @@ for _command in (
     backup.restore,
     check.check,
     recover.recover,
+    upgrade.upgrade,
     drain.drain,
     router.router,
     router.agent,

@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from globaltable.errors import ConfigError, StorageError
 if TYPE_CHECKING:
     from globaltable.server.config import Config, NodeConfig
     from globaltable.store.verification import Finding, Report
+    from globaltable.topology import Topology
 
 
 def rebuild(
@@ -59,15 +61,22 @@ def rebuild(
         _discard(loaded, own, groups or ())
 
 
-def _groups(loaded: "Config", own: "NodeConfig") -> int:
-    """How many there are: by what the node knows of the topology, or else by the file."""
+def _topology(loaded: "Config", own: "NodeConfig") -> "Topology":
+    """The newest that the node knows, or else the file's: as of before there were levels, for which
+    one is in force is for the others to say."""
+    from globaltable.levels import FIRST
     from globaltable.store import known_topology
 
     try:
         known = known_topology.load(own.data_dir)
     except StorageError:
         known = None
-    return len(known.newest.groups) if known is not None else loaded.groups_in_all
+    return known.newest if known is not None else replace(loaded.topology(), level=FIRST)
+
+
+def _groups(loaded: "Config", own: "NodeConfig") -> int:
+    """How many there are."""
+    return len(_topology(loaded, own).groups)
 
 
 def _claim(loaded: "Config", own: "NodeConfig", *, if_damaged: bool = False) -> int:
@@ -77,7 +86,7 @@ def _claim(loaded: "Config", own: "NodeConfig", *, if_damaged: bool = False) -> 
         own.data_dir,
         cluster=loaded.fence,
         node=own.name,
-        groups=_groups(loaded, own),
+        groups=_topology(loaded, own).founding_groups,
         slots=loaded.slots,
         if_damaged=if_damaged,
     )
@@ -136,20 +145,27 @@ def _discard(loaded: "Config", own: "NodeConfig", named: Collection[int]) -> Non
 
 
 def _discard_all(loaded: "Config", own: "NodeConfig") -> None:
+    from globaltable.levels import FIRST
     from globaltable.store import identity, known_topology, replacement
 
     lock = _claim(loaded, own, if_damaged=True)
-    groups = _groups(loaded, own)
+    known = _topology(loaded, own)
+    groups = len(known.groups)
     try:
-        known_topology.note_loss(own.data_dir, loaded.topology())
+        try:
+            level = identity.noted_level(own.data_dir)
+        except StorageError:
+            level = known.level
+        known_topology.note_loss(own.data_dir, replace(loaded.topology(), level=FIRST))
         replacement.discard_all(own.data_dir, groups)
         identity.write(
             own.data_dir,
             cluster=loaded.fence,
             node=own.name,
-            groups=_groups(loaded, own),
+            groups=known.founding_groups,
             slots=loaded.slots,
             directory_id=secrets.token_hex(8),
+            level=level,
         )
     finally:
         os.close(lock)

@@ -47,7 +47,7 @@ def status(
         console.print(_nodes(statuses, now))
         console.print()
         console.print(_groups(statuses))
-        for line in _under_way(now):
+        for line in (*_under_way(now), *_not_final(now)):
             print(line)
     led = {g.group for one in statuses.values() for g in one.groups if g.leader_region}
     wanted = {g.group for one in statuses.values() for g in one.groups}
@@ -73,6 +73,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return getattr(value, "name", value)
+
+
+def _not_final(now: "ClusterProgress") -> list[str]:
+    """That there is a level to be raised to, if there is."""
+    from globaltable.admin.levels import newest_of_any
+
+    level, newest = now.topology.level, newest_of_any(now)
+    if newest == level:
+        return []
+    return [f"\nlevel {level} is in force, and some nodes understand {newest}: globaltable upgrade"]
 
 
 def _under_way(now: "ClusterProgress") -> list[str]:

@@ -18,9 +18,9 @@ from rich.text import Text
 
 from globaltable.cli.exits import ExitStatus
 from globaltable.cli.options import ENDPOINTS_DEFAULT, Endpoints, addresses_of
-from globaltable.cli.pace import NodePace, pace
 from globaltable.cli.status import ask
 from globaltable.errors import GlobalTableError
+from globaltable.pace import NodePace, pace
 
 if TYPE_CHECKING:
     from globaltable.client import GroupStatus, Status

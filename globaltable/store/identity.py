@@ -1,10 +1,12 @@
 """Whose data a directory holds: it is written once, and compared at every start.
 
 It has an id of its own (`DirectoryId`), drawn when it is made: so that others can tell a node whose
-disk was lost from the one that served.
+disk was lost from the one that served. Two things are written later: that it was given up, and the
+level that its cluster goes by, or is about to (`levels`).
 
 Invariant: a node never serves from a directory that another cluster's or another node's process
-wrote, nor from one in a newer format, nor from one given up when its cluster was recovered.
+wrote, nor from one in a newer format or of a level that it does not understand, nor from one given
+up when its cluster was recovered. The level noted never falls.
 """
 
 import fcntl
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from globaltable.errors import ConfigError, ProtocolError, StorageError
+from globaltable.levels import FIRST, why_not_understood
 from globaltable.wire.packing import pack, shown, unpack
 
 FORMAT_VERSION: Final = 1
@@ -24,6 +27,9 @@ _FILE: Final = "identity"
 
 _DIRECTORY: Final = "directory"
 _FOUNDS: Final = "founds"
+_LEVEL: Final = "level"
+_LEVELLED_FORMAT: Final = "level {}: use newer release"
+"""Instead of a number: releases without levels refuse it, and show thirty characters of it."""
 
 
 class DirectoryId(NamedTuple):
@@ -48,15 +54,62 @@ def _record(cluster: str, node: str, groups: int, slots: int) -> dict[str, Any]:
     }
 
 
+def _with_level(record: dict[str, Any], level: int) -> dict[str, Any]:
+    """As it was written before there were levels, while those who wrote it so can read it all."""
+    if level == FIRST:
+        return record
+    return {**record, "format": _LEVELLED_FORMAT.format(level), _LEVEL: level}
+
+
 def write(
-    directory: Path, *, cluster: str, node: str, groups: int, slots: int, directory_id: str
+    directory: Path,
+    *,
+    cluster: str,
+    node: str,
+    groups: int,
+    slots: int,
+    directory_id: str,
+    level: int = FIRST,
 ) -> None:
     """Make a directory that is held, and all of which is to be rebuilt, this node's anew."""
-    record = _record(cluster, node, groups, slots)
+    record = _with_level(_record(cluster, node, groups, slots), level)
     try:
         _write(directory / _FILE, {**record, _DIRECTORY: directory_id, _FOUNDS: False})
     except OSError as error:
         raise StorageError(f"data directory {directory} cannot be used: {error}") from error
+
+
+def noted_level(directory: Path) -> int:
+    """Of a directory that is held. Raises `StorageError` if it cannot be told."""
+    return _level_in(_read(directory))
+
+
+def note_level(directory: Path, level: int) -> None:
+    """No release that does not understand this level starts on the directory, which is held, any
+    more. Durable when it returns. A lower one than is noted changes nothing."""
+    found = _read(directory)
+    if level > _level_in(found):
+        try:
+            _write(directory / _FILE, _with_level(found, level))
+        except OSError as error:
+            raise StorageError(f"data directory {directory} cannot be used: {error}") from error
+
+
+def _level_in(found: dict[str, Any]) -> int:
+    level = found.get(_LEVEL, FIRST)
+    if type(level) is not int or level < FIRST:
+        raise DamagedIdentity(
+            f"{shown(level)} is no level: the identity of the directory is damaged; `globaltable "
+            "rebuild --all` has the replicas of this node rebuilt from their peers"
+        )
+    return level
+
+
+def _read(directory: Path) -> dict[str, Any]:
+    try:
+        return dict(unpack((directory / _FILE).read_bytes()))
+    except (OSError, ProtocolError, TypeError, ValueError) as error:
+        raise StorageError(f"{directory / _FILE} cannot be read: {error}") from error
 
 
 def retire(
@@ -72,19 +125,12 @@ def retire(
 
 def successor(directory: Path) -> str:
     """As what the cluster of this directory goes on; empty if it was not retired."""
-    try:
-        found = dict(unpack((directory / _FILE).read_bytes()))
-    except (OSError, ProtocolError, TypeError, ValueError) as error:
-        raise StorageError(f"{directory / _FILE} cannot be read: {error}") from error
-    return str(found.get(_SUCCESSOR, ""))
+    return str(_read(directory).get(_SUCCESSOR, ""))
 
 
 def directory_id(directory: Path) -> DirectoryId | None:
     """Of a directory that is held; None if it is of a version without."""
-    try:
-        found = dict(unpack((directory / _FILE).read_bytes()))
-    except (OSError, ProtocolError, TypeError, ValueError) as error:
-        raise StorageError(f"{directory / _FILE} cannot be read: {error}") from error
+    found = _read(directory)
     known = found.get(_DIRECTORY)
     return DirectoryId(str(known), bool(found.get(_FOUNDS))) if known else None
 
@@ -152,6 +198,10 @@ def _compare(
                 f"data directory {directory} was given up when its cluster was recovered as "
                 f"{shown(found[_SUCCESSOR])}; give the node of that cluster another directory"
             )
+        found["format"] = FORMAT_VERSION
+    if _LEVEL in found:
+        if reason := why_not_understood(_level_in(found)):
+            raise ConfigError(f"data directory {directory}: {reason}")
         found["format"] = FORMAT_VERSION
     for name, value in wanted.items():
         if found.get(name) != value:

@@ -84,6 +84,7 @@ class LocalCluster:
         wrappers: Mapping[str, Sequence[str]] | None = None,
         seen_by: Callable[[str, Config], Config] | None = None,
         secure: Security | None = None,
+        console: bool = False,
         **overrides: Any,
     ) -> None:
         """`overrides` replace fields of `Config` (`groups=2`, `limits=Limits(...)`). Data goes to
@@ -98,7 +99,7 @@ class LocalCluster:
         configuration what a node reads, so that it reaches the others by a detour.
 
         `secure` has all links go over TLS, with certificates made in the directory: of the nodes,
-        and of the clients that it names (`tls`).
+        and of the clients that it names (`tls`). With `console` each node serves one (`consoles`).
         """
         self._own_directory = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="globaltable-"))
@@ -106,7 +107,7 @@ class LocalCluster:
         self._seen_by = seen_by
         hosts = hosts or {}
         names = [(name, region) for region in regions for name in _names(region, nodes_per_region)]
-        ports = iter(free_ports(4 * len(names)))
+        ports = iter(free_ports(5 * len(names)))
         takes_tokens = secure is not None and bool(secure.token_keys)
         self.config = replace(
             Config(
@@ -120,6 +121,7 @@ class LocalCluster:
                         client=Address(hosts.get(region, "127.0.0.1"), next(ports)),
                         data_dir=self.directory / name,
                         peer_listen=Address("127.0.0.1", next(ports)) if link_faults else None,
+                        console=Address("127.0.0.1", next(ports)) if console else None,
                         tokens=Address("127.0.0.1", next(ports)) if takes_tokens else None,
                     )
                     for name, region in names
@@ -197,6 +199,16 @@ class LocalCluster:
     def addresses(self) -> dict[str, str]:
         """The client address of each node."""
         return {node.name: str(node.client) for node in self.config.nodes}
+
+    @property
+    def consoles(self) -> dict[str, str]:
+        """Where each node serves its console, if they do."""
+        scheme = "http" if self.config.security.tls is None else "https"
+        return {
+            node.name: f"{scheme}://{node.console}/"
+            for node in self.config.nodes
+            if node.console is not None
+        }
 
     @property
     def token_addresses(self) -> dict[str, str]:

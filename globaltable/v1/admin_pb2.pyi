@@ -1,3 +1,4 @@
+from globaltable.v1 import globaltable_pb2 as _globaltable_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -5,6 +6,24 @@ from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class NoteLevelRequest(_message.Message):
+    __slots__ = ("level", "only_asked")
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    ONLY_ASKED_FIELD_NUMBER: _ClassVar[int]
+    level: int
+    only_asked: bool
+    def __init__(self, level: _Optional[int] = ..., only_asked: bool = ...) -> None: ...
+
+class LevelsStanding(_message.Message):
+    __slots__ = ("oldest", "newest", "noted")
+    OLDEST_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIELD_NUMBER: _ClassVar[int]
+    NOTED_FIELD_NUMBER: _ClassVar[int]
+    oldest: int
+    newest: int
+    noted: int
+    def __init__(self, oldest: _Optional[int] = ..., newest: _Optional[int] = ..., noted: _Optional[int] = ...) -> None: ...
 
 class GetHoldingRequest(_message.Message):
     __slots__ = ("group", "slot")
@@ -282,20 +301,24 @@ class RoundTrip(_message.Message):
     def __init__(self, node: _Optional[str] = ..., round_trip_s: _Optional[float] = ..., samples: _Optional[int] = ...) -> None: ...
 
 class TopologyStanding(_message.Message):
-    __slots__ = ("node", "json", "unsettled", "replicas", "round_trips", "claims")
+    __slots__ = ("node", "json", "unsettled", "replicas", "round_trips", "claims", "levels", "release")
     NODE_FIELD_NUMBER: _ClassVar[int]
     JSON_FIELD_NUMBER: _ClassVar[int]
     UNSETTLED_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     ROUND_TRIPS_FIELD_NUMBER: _ClassVar[int]
     CLAIMS_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
     node: str
     json: str
     unsettled: _containers.RepeatedScalarFieldContainer[int]
     replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStanding]
     round_trips: _containers.RepeatedCompositeFieldContainer[RoundTrip]
     claims: _containers.RepeatedCompositeFieldContainer[SlotClaims]
-    def __init__(self, node: _Optional[str] = ..., json: _Optional[str] = ..., unsettled: _Optional[_Iterable[int]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStanding, _Mapping]]] = ..., round_trips: _Optional[_Iterable[_Union[RoundTrip, _Mapping]]] = ..., claims: _Optional[_Iterable[_Union[SlotClaims, _Mapping]]] = ...) -> None: ...
+    levels: LevelsStanding
+    release: str
+    def __init__(self, node: _Optional[str] = ..., json: _Optional[str] = ..., unsettled: _Optional[_Iterable[int]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStanding, _Mapping]]] = ..., round_trips: _Optional[_Iterable[_Union[RoundTrip, _Mapping]]] = ..., claims: _Optional[_Iterable[_Union[SlotClaims, _Mapping]]] = ..., levels: _Optional[_Union[LevelsStanding, _Mapping]] = ..., release: _Optional[str] = ...) -> None: ...
 
 class SlotClaims(_message.Message):
     __slots__ = ("geo", "slots", "orders", "groups")
@@ -381,8 +404,14 @@ class GeoRegions(_message.Message):
     regions: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, name: _Optional[str] = ..., regions: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class FinalizeUpgrade(_message.Message):
+    __slots__ = ("level",)
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    level: int
+    def __init__(self, level: _Optional[int] = ...) -> None: ...
+
 class ChangeTopologyRequest(_message.Message):
-    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders", "geo_regions", "grow", "move_slots", "deal_slots", "undo_slots")
+    __slots__ = ("add", "remove", "replace", "replicas", "drain", "leaders", "geo_regions", "grow", "move_slots", "deal_slots", "undo_slots", "finalize")
     ADD_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
@@ -394,6 +423,7 @@ class ChangeTopologyRequest(_message.Message):
     MOVE_SLOTS_FIELD_NUMBER: _ClassVar[int]
     DEAL_SLOTS_FIELD_NUMBER: _ClassVar[int]
     UNDO_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    FINALIZE_FIELD_NUMBER: _ClassVar[int]
     add: MemberNode
     remove: str
     replace: ReplaceNode
@@ -405,4 +435,5 @@ class ChangeTopologyRequest(_message.Message):
     move_slots: MoveSlots
     deal_slots: DealSlots
     undo_slots: UndoSlots
-    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ..., geo_regions: _Optional[_Union[GeoRegions, _Mapping]] = ..., grow: _Optional[_Union[Growth, _Mapping]] = ..., move_slots: _Optional[_Union[MoveSlots, _Mapping]] = ..., deal_slots: _Optional[_Union[DealSlots, _Mapping]] = ..., undo_slots: _Optional[_Union[UndoSlots, _Mapping]] = ...) -> None: ...
+    finalize: FinalizeUpgrade
+    def __init__(self, add: _Optional[_Union[MemberNode, _Mapping]] = ..., remove: _Optional[str] = ..., replace: _Optional[_Union[ReplaceNode, _Mapping]] = ..., replicas: _Optional[int] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., leaders: _Optional[_Union[Leaders, _Mapping]] = ..., geo_regions: _Optional[_Union[GeoRegions, _Mapping]] = ..., grow: _Optional[_Union[Growth, _Mapping]] = ..., move_slots: _Optional[_Union[MoveSlots, _Mapping]] = ..., deal_slots: _Optional[_Union[DealSlots, _Mapping]] = ..., undo_slots: _Optional[_Union[UndoSlots, _Mapping]] = ..., finalize: _Optional[_Union[FinalizeUpgrade, _Mapping]] = ...) -> None: ...

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from globaltable.v1 import admin_pb2 as globaltable_dot_v1_dot_admin__pb2
+from globaltable.v1 import globaltable_pb2 as globaltable_dot_v1_dot_globaltable__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -84,6 +85,11 @@ class AdminServiceStub(object):
                 request_serializer=globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.SerializeToString,
                 response_deserializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.FromString,
                 _registered_method=True)
+        self.NoteLevel = channel.unary_unary(
+                '/globaltable.v1.AdminService/NoteLevel',
+                request_serializer=globaltable_dot_v1_dot_admin__pb2.NoteLevelRequest.SerializeToString,
+                response_deserializer=globaltable_dot_v1_dot_admin__pb2.LevelsStanding.FromString,
+                _registered_method=True)
         self.GetHolding = channel.unary_unary(
                 '/globaltable.v1.AdminService/GetHolding',
                 request_serializer=globaltable_dot_v1_dot_admin__pb2.GetHoldingRequest.SerializeToString,
@@ -93,6 +99,11 @@ class AdminServiceStub(object):
                 '/globaltable.v1.AdminService/TakeStep',
                 request_serializer=globaltable_dot_v1_dot_admin__pb2.TakeStepRequest.SerializeToString,
                 response_deserializer=globaltable_dot_v1_dot_admin__pb2.StepOutcome.FromString,
+                _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/globaltable.v1.AdminService/GetStatus',
+                request_serializer=globaltable_dot_v1_dot_globaltable__pb2.StatusRequest.SerializeToString,
+                response_deserializer=globaltable_dot_v1_dot_globaltable__pb2.StatusResponse.FromString,
                 _registered_method=True)
 
 
@@ -182,6 +193,16 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def NoteLevel(self, request, context):
+        """--- what nodes ask of each other when a level is raised
+
+        Whether the node understands a level (`globaltable/levels.py`); it notes it durably, unless it
+        is only asked. FAILED_PRECONDITION if it does not understand it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetHolding(self, request, context):
         """--- what nodes ask of each other when slots move
 
@@ -193,6 +214,15 @@ class AdminServiceServicer(object):
 
     def TakeStep(self, request, context):
         """Has a group, of which the node holds a replica, take a step of a slot's move.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatus(self, request, context):
+        """--- what nodes ask of each other for their consoles
+
+        What Status tells clients.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -251,6 +281,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=globaltable_dot_v1_dot_admin__pb2.ChangeTopologyRequest.FromString,
                     response_serializer=globaltable_dot_v1_dot_admin__pb2.TopologyStanding.SerializeToString,
             ),
+            'NoteLevel': grpc.unary_unary_rpc_method_handler(
+                    servicer.NoteLevel,
+                    request_deserializer=globaltable_dot_v1_dot_admin__pb2.NoteLevelRequest.FromString,
+                    response_serializer=globaltable_dot_v1_dot_admin__pb2.LevelsStanding.SerializeToString,
+            ),
             'GetHolding': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHolding,
                     request_deserializer=globaltable_dot_v1_dot_admin__pb2.GetHoldingRequest.FromString,
@@ -260,6 +295,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.TakeStep,
                     request_deserializer=globaltable_dot_v1_dot_admin__pb2.TakeStepRequest.FromString,
                     response_serializer=globaltable_dot_v1_dot_admin__pb2.StepOutcome.SerializeToString,
+            ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=globaltable_dot_v1_dot_globaltable__pb2.StatusRequest.FromString,
+                    response_serializer=globaltable_dot_v1_dot_globaltable__pb2.StatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -543,6 +583,33 @@ class AdminService(object):
             _registered_method=True)
 
     @staticmethod
+    def NoteLevel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/globaltable.v1.AdminService/NoteLevel',
+            globaltable_dot_v1_dot_admin__pb2.NoteLevelRequest.SerializeToString,
+            globaltable_dot_v1_dot_admin__pb2.LevelsStanding.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetHolding(request,
             target,
             options=(),
@@ -586,6 +653,33 @@ class AdminService(object):
             '/globaltable.v1.AdminService/TakeStep',
             globaltable_dot_v1_dot_admin__pb2.TakeStepRequest.SerializeToString,
             globaltable_dot_v1_dot_admin__pb2.StepOutcome.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/globaltable.v1.AdminService/GetStatus',
+            globaltable_dot_v1_dot_globaltable__pb2.StatusRequest.SerializeToString,
+            globaltable_dot_v1_dot_globaltable__pb2.StatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -19,6 +19,7 @@ class AdminServiceStub:
     Digest: grpc.UnaryStreamMultiCallable[pb.DigestRequest, pb.DigestPart]
     GetTopology: grpc.UnaryUnaryMultiCallable[pb.GetTopologyRequest, pb.TopologyStanding]
     ChangeTopology: grpc.UnaryUnaryMultiCallable[pb.ChangeTopologyRequest, pb.TopologyStanding]
+    NoteLevel: grpc.UnaryUnaryMultiCallable[pb.NoteLevelRequest, pb.LevelsStanding]
 
 class AdminServiceServicer:
     async def Describe(
@@ -45,6 +46,9 @@ class AdminServiceServicer:
     async def ChangeTopology(
         self, request: pb.ChangeTopologyRequest, context: _Context
     ) -> pb.TopologyStanding: ...
+    async def NoteLevel(
+        self, request: pb.NoteLevelRequest, context: _Context
+    ) -> pb.LevelsStanding: ...
 
 def add_AdminServiceServicer_to_server(
     servicer: AdminServiceServicer, server: grpc.aio.Server | grpc.Server

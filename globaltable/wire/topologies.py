@@ -2,15 +2,16 @@
 
 Only what differs from the default is written of a node, so that it stays readable.
 `decode_topology` accepts only what is a topology: all that a node does with it, it may do at once.
-A text that needs more than a node understands says in which format it is, and is refused: to act on
-half of it would be worse than to stand still.
+A text that needs more than a node understands says in which format it is, and which level is in
+force, and is refused: to act on half of it would be worse than to stand still.
 """
 
 import json
 from typing import Any, Final
 
-from globaltable.errors import ConfigError, ProtocolError
+from globaltable.errors import ConfigError, NewerFormat, ProtocolError
 from globaltable.geo import Geo
+from globaltable.levels import FIRST, why_not_understood
 from globaltable.limits import TOPOLOGY_BYTES_MAX
 from globaltable.slot_ranges import format_slots, parse_slots
 from globaltable.topology import SLOTS_MAX, Assigned, Group, Node, Topology
@@ -32,8 +33,9 @@ def encode_topology(topology: Topology) -> str:
         "removed": [_plain_node(node) for node in topology.removed],
         "before": [_plain_group(group) for group in topology.before],
     }
-    extended = topology.assigned or topology.assigned_before
-    if extended or topology.founding_groups < len(topology.groups):
+    if topology.level > FIRST:
+        value["level"] = topology.level
+    if topology.is_extended:
         value["format"] = FORMAT
         value["assigned"] = _plain_assigned(topology.assigned)
         value["assigned_before"] = _plain_assigned(topology.assigned_before)
@@ -43,7 +45,7 @@ def encode_topology(topology: Topology) -> str:
 
 
 def decode_topology(text: str) -> Topology:
-    """Raises `ProtocolError` if it is none."""
+    """Raises `ProtocolError` if it is none, `NewerFormat` if it is of a release to come."""
     if len(text) > TOPOLOGY_BYTES_MAX:
         raise ProtocolError(f"a topology of {len(text)} characters; at most {TOPOLOGY_BYTES_MAX}")
     try:
@@ -51,10 +53,13 @@ def decode_topology(text: str) -> Topology:
         if type(value) is not dict:
             raise ProtocolError("not an object")
         if (spoken := _number(value.get("format", 1))) > FORMAT:
-            raise ProtocolError(
+            raise NewerFormat(
                 f"the topology is written in format {spoken}, and this version of globaltable "
                 f"reads {FORMAT}: start the node with a newer one"
             )
+        level = _number(value.get("level", FIRST))
+        if reason := why_not_understood(level):
+            raise NewerFormat(f"cluster {_text(value['cluster'])!r}: {reason}")
         groups = tuple(_group(item) for item in _list(value["groups"]))
         if [group.number for group in groups] != list(range(len(groups))):
             raise ProtocolError("groups are not numbered from 0")
@@ -70,6 +75,7 @@ def decode_topology(text: str) -> Topology:
             assigned=_assigned(value.get("assigned", {}), slots),
             assigned_before=_assigned(value.get("assigned_before", {}), slots),
             geos=tuple(_geo(item) for item in _list(value.get("geos", []))),
+            level=level,
         )
         if not all(group.replicas for group in groups):
             raise ProtocolError("a group has no replicas")

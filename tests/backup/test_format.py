@@ -1,6 +1,7 @@
 """What is read is what was written, or it is refused: whatever happened to the file."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -12,6 +13,7 @@ from globaltable.backup.contents import Contents, Count
 from globaltable.backup.reading import BackupReader, NotABackup
 from globaltable.backup.records import Begin, End, Kind, Trailer
 from globaltable.backup.writing import BackupWriter
+from globaltable.cli.main import run as run_command
 from globaltable.errors import Corrupt
 from globaltable.wire.packing import pack
 from globaltable.wire.rows import Row
@@ -188,6 +190,20 @@ def test_a_header_that_makes_no_sense_is_refused(header: records.Header) -> None
     data = records.MAGIC + records.encode(Kind.HEADER, records.encode_header(header))
     with pytest.raises(Corrupt):
         BackupReader(io.BytesIO(data).read)
+
+
+@pytest.mark.parametrize("more", [[], ["what a later release", ["has"], 2.5]])
+def test_one_of_a_later_release_is_refused_for_its_format_and_not_called_damaged(
+    more: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = pack([*HEADER._replace(format_version=2), *more])
+    data = records.MAGIC + records.encode(Kind.HEADER, header)
+    with pytest.raises(records.NewerBackup, match="in format 2, and this release reads format 1"):
+        BackupReader(io.BytesIO(data).read)
+    (tmp_path / "later.backup").write_bytes(data)
+    assert run_command(["verify", str(tmp_path / "later.backup")]) == 2
+    told = capsys.readouterr().err
+    assert "use the release that wrote it" in told and "damaged" not in told
 
 
 def test_pieces_may_be_as_small_as_they_come() -> None:

@@ -3,9 +3,9 @@
 import pytest
 from rich.console import Console
 
-from globaltable.cli.pace import pace, quantile
 from globaltable.cli.top import Look, ills_of, view
 from globaltable.client.values import GroupStatus, PeerStatus, Role, Status, Work
+from globaltable.pace import pace, quantile
 
 BOUNDS = (0.01, 0.02, 0.04)
 

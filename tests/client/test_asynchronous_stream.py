@@ -34,7 +34,7 @@ class TestOneStream:
             for round_ in range(20):
                 told = await asyncio.gather(*(client.bind(f"{round_}:{n}", "A") for n in range(50)))
                 assert all(binding.created for binding in told)
-            require_nothing_held(client._opened())
+            require_nothing_held(client._shell.opened())
         assert near.write_streams == 1
         sent = identities(near.asked["Write"])
         assert len(sent) == len(set(sent)) == 1_000
@@ -48,7 +48,7 @@ class TestOneStream:
             assert not slow.done()
             released.set()
             assert (await slow).unit == "A"
-            require_nothing_held(client._opened())
+            require_nothing_held(client._shell.opened())
         assert len(near.asked["Write"]) == 1
 
     async def test_a_slow_request_holds_up_none_behind_it(self, near: ScriptedNode) -> None:
@@ -78,7 +78,7 @@ class TestItsEnd:
                 await client.bind("k", "A", timeout=0.05)
             await near.restart()
             assert (await client.bind("after", "A")).created
-            require_nothing_held(client._opened())
+            require_nothing_held(client._shell.opened())
         assert near.write_streams == 2
 
     async def test_what_was_never_sent_is_known_not_to_have_happened(
@@ -100,7 +100,7 @@ class TestItsEnd:
             await near.until_asked("Write")
             second = asyncio.ensure_future(client.bind("2", "A"))
             assert (await first).created and (await second).created
-            require_nothing_held(client._opened())
+            require_nothing_held(client._shell.opened())
         sent = identities(near.asked["Write"])
         assert len(sent) == 2
         assert sorted(identities(far.asked["Write"])) == sent
@@ -121,7 +121,7 @@ class TestItsEnd:
         async with connect(near, far) as client:
             await client.bind("before", "A")
             await near.stop()
-            while client._streams:
+            while client._shell.streams:
                 await asyncio.sleep(0.001)
             assert (await client.bind("after", "A")).created
         assert [op.key for request in far.asked["Write"] for op in request.ops] == ["after"]
@@ -157,7 +157,7 @@ class TestItsEnd:
                 with pytest.raises(ProtocolError, match="2 units for 1 ops"):
                     await asked
             assert (await client.bind("3", "A")).created
-            require_nothing_held(client._opened())
+            require_nothing_held(client._shell.opened())
 
 
 async def _failure(client: GlobalTable) -> Exception:

@@ -84,10 +84,9 @@ def test_a_time_that_is_as_good_as_now_is_no_trouble_for_any_loop(
         await node.start()
         async with GlobalTable.connect([node.address], table=TABLE) as client:
             loop = asyncio.get_running_loop()
-            assert client._exchange is not None
-            monkeypatch.setattr(client._exchange, "next_due", loop.time)
-            client._pump()
-            client._pump()
+            monkeypatch.setattr(client._shell.opened(), "next_due", loop.time)
+            client._shell._pump()
+            client._shell._pump()
             monkeypatch.undo()
             assert (await client.bind("k", "A")).created
         await node.stop()

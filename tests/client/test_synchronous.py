@@ -177,7 +177,7 @@ class TestCalls:
         with connect_sync(nodes.near, pending_max=3) as client:
             with pytest.raises(Overloaded):
                 client.get_many([str(number) for number in range(limits.READ_KEYS_MAX)])
-            assert client._exchange.pending == 0
+            assert client._shell.exchange.pending == 0
             assert client.get("k") is None
         assert [len(request.keys) for request in nodes.near.asked["Read"]] == [1]
 
@@ -267,7 +267,7 @@ class TestThreads:
 def _until_pending(client: SyncGlobalTable, count: int) -> None:
     """Until so many callers wait; they tell nobody when they begin to."""
     deadline = time.monotonic() + PATIENCE_S
-    while client._exchange.pending < count:
+    while client._shell.exchange.pending < count:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 

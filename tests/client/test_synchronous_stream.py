@@ -36,8 +36,8 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def _require_nothing_held(client: SyncGlobalTable) -> None:
-    with client._lock:
-        require_nothing_held(client._exchange)
+    with client._shell._lock:
+        require_nothing_held(client._shell.exchange)
 
 
 class TestOneStream:
@@ -65,7 +65,7 @@ class TestOneStream:
             nodes.until_asked(nodes.near, "Write")
             asked = []
             for key in ("slow", "fast"):
-                pending = client._exchange.pending
+                pending = client._shell.exchange.pending
                 asked.append(threads.submit(client.bind, key, "A"))
                 _until(partial(_pends, client, pending + 1))
             nodes.release(blocking)
@@ -134,7 +134,7 @@ class TestItsEnd:
         with connect_sync(nodes.near, nodes.far) as client:
             client.bind("before", "A")
             nodes.run(nodes.near.stop())
-            _until(lambda: not client._streams)
+            _until(lambda: not client._shell.streams)
             assert client.bind("after", "A").created
         assert [op.key for request in nodes.far.asked["Write"] for op in request.ops] == ["after"]
 
@@ -158,15 +158,15 @@ class TestItsEnd:
         """Another thread may learn of the end while one is about to send. Its op is counted as
         never sent, and asked for elsewhere: to send it now would make an untruth of that."""
         with connect_sync(nodes.near, nodes.far) as client:
-            _until(lambda: client._exchange.nodes.is_up(1))
-            with client._lock:
+            _until(lambda: client._shell.exchange.nodes.is_up(1))
+            with client._shell._lock:
                 ticket = client._bind_ticket("k", "A", None)
                 ticket.waiter = _Nobody()
-                client._exchange.submit(ticket, time.monotonic())
-                (call,) = client._exchange.poll(time.monotonic())
+                client._shell.exchange.submit(ticket, time.monotonic())
+                (call,) = client._shell.exchange.poll(time.monotonic())
                 unreached = Failure(FailureKind.UNREACHED, "failed to connect to all addresses")
-                client._exchange.stream_failed(call.node, unreached, time.monotonic())
-            client._carry_out([call], [])
+                client._shell.exchange.stream_failed(call.node, unreached, time.monotonic())
+            client._shell._carry_out([call], [])
             assert client.bind("other", "A").created
             client.status(nodes.near.address)
         assert "k" not in {op.key for r in nodes.near.asked["Write"] for op in r.ops}
@@ -174,7 +174,7 @@ class TestItsEnd:
 
 
 def _pends(client: SyncGlobalTable, count: int) -> bool:
-    return client._exchange.pending == count
+    return client._shell.exchange.pending == count
 
 
 class _Nobody:

@@ -38,7 +38,7 @@ def test_nodes_are_replaced_by_those_of_the_next_release_and_the_one_after(tmp_p
         for thread in threads:
             thread.start()
         try:
-            for versions in ("4 5", "5 6"):
+            for versions in ("5 6", "6 7"):
                 for node in cluster.nodes:
                     _is(tmp_path, node, versions)
                     assert cluster.terminate(node) == 0

@@ -17,9 +17,9 @@ import globaltable
 ROOT: Final = Path(globaltable.__file__).parent
 
 LAYERS: Final = (
-    ("deal", "limits", "model"),
+    ("deal", "limits", "model", "pace"),
     ("errors",),
-    ("holdings", "members", "slot_deal", "slot_ranges", "validation"),
+    ("holdings", "levels", "members", "slot_deal", "slot_ranges", "validation"),
     ("geo",),
     ("toml_section", "topology", "wire", "wire.packing"),
     (

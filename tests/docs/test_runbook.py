@@ -7,8 +7,10 @@ from typing import Final
 import pytest
 
 from globaltable.client import SyncGlobalTable
+from globaltable.store import identity
 from globaltable.testing import LocalCluster
 from tests.cluster.damage import flip
+from tests.cluster.of_before import founded_before
 from tests.docs.blocks import Block, blocks_of
 from tests.docs.shell import DocumentShell
 
@@ -52,7 +54,10 @@ def _lose_majority(cluster: LocalCluster) -> None:
     cluster.kill("shenzhen")
 
 
+UPGRADE: Final = "Upgrade to a new release"
+
 BEFORE: Final[Mapping[str, Callable[[LocalCluster], None]]] = {
+    UPGRADE: founded_before,
     "A node is down": _kill("shanghai"),
     "A disk is full": _kill("shanghai"),
     "A record is damaged": _damage,
@@ -106,6 +111,10 @@ def test_a_task_is_done_by_its_commands(heading: str, shell: DocumentShell) -> N
     if heading == "A majority of regions is gone for good":
         assert f"{KEYS} bindings" in told or f" {KEYS} " in told, told
         return
+    if heading == UPGRADE:
+        assert "level 2 is in force, the newest" in told, told
+        levels = {identity.noted_level(shell.cluster.data_dir(n)) for n in shell.cluster.nodes}
+        assert levels == {2}
     left = [a for node, a in shell.cluster.addresses.items() if shell.cluster.is_running(node)]
     with SyncGlobalTable.connect(left, table=TABLE, timeout=10) as sessions:
         for number in range(KEYS):

@@ -15,7 +15,8 @@ from globaltable.raft.messages import Append, PreVoteReply, Vote
 from globaltable.raft.transfer import EndRead, InstallSnapshot, ReadChunk, StageChunk
 from globaltable.replica_limits import ReplicaLimits
 from globaltable.row_keys import SLOT_BYTES
-from globaltable.server.core import Effects, FlushJob, GroupJob, NodeCore
+from globaltable.server.core import NodeCore
+from globaltable.server.effects import Effects, FlushJob, GroupJob
 from globaltable.store.lmdb_table import LmdbTableStore
 from globaltable.topology import one_node_each, spread
 from globaltable.wire.frames import encode_frame

@@ -2,6 +2,7 @@
 
 import os
 import random
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from globaltable.server.frames import FrameKind, FrameParser, encode
 from globaltable.server.handshake import Hello, check_hello, decode_hello, encode_hello
 from globaltable.server.peer_link import PeerLink
 from globaltable.server.peers import Peer, PeerLinks
-from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
+from globaltable.server.topology_word import Shape, TopologyWord, decode_word, encode_word
 from globaltable.store import identity
 from globaltable.store.identity import DirectoryId
 from globaltable.store.known_directories import Met
@@ -39,11 +40,14 @@ from tests.fuzz.subject import Refused, Subject, Target
 _EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 _FOUNDED = spread("im", [Node(n, n, f"{n}:1", f"{n}:2") for n in "abc"], 2, 3)
 _CHANGED = drain(replace_node(_FOUNDED, "a", Node("d", "d", "d:1", "d:2")), "b")
+_OLD = replace(_CHANGED, level=1)
 _WORDS = [
     encode_word(TopologyWord(7, 2**31, {0: 7, 1: 3}, "", {"a": Met(0, "ab12")})),
     encode_word(TopologyWord(1, 5, {}, encode_topology(_CHANGED), {})),
+    *(encode_word(TopologyWord(1, 5, {0: 1}, "", {}, level=2, shape=shape)) for shape in Shape),
 ]
 _HELLOS = [encode_hello("im", "b", "a", 2**61), encode_hello("im", "b", "", 1)]
+_HELLOS += [encode_hello("im", "b", "a", 3, version=4)]
 
 
 def _packing() -> Subject:
@@ -100,8 +104,8 @@ def _hello() -> Subject:
 
     def again(hello: Hello) -> Any:
         cluster, node, to, incarnation, plan, since = hello[2:8]
-        own = DirectoryId(hello.directory, hello.founds)
-        return decode_hello(encode_hello(cluster, node, to, incarnation, plan, since, own))
+        own, said = DirectoryId(hello.directory, hello.founds), (hello.version, hello.levels)
+        return decode_hello(encode_hello(cluster, node, to, incarnation, plan, since, own, *said))
 
     return Subject(_HELLOS, decode, again)
 
@@ -114,7 +118,7 @@ def _topology() -> Subject:
     def decode(data: bytes) -> Any:
         return decode_topology(data.decode(errors="surrogateescape"))
 
-    seeds = [encode_topology(topology).encode() for topology in (_FOUNDED, _CHANGED)]
+    seeds = [encode_topology(topology).encode() for topology in (_FOUNDED, _CHANGED, _OLD)]
     return Subject(seeds, decode, lambda topology: decode_topology(encode_topology(topology)))
 
 
@@ -218,7 +222,9 @@ def _identity() -> Subject:
         file.write_bytes(data)
         os.close(identity.claim(directory, **wanted))
 
-    return Subject([file.read_bytes()], decode)
+    first = file.read_bytes()
+    identity.note_level(directory, 2)
+    return Subject([first, file.read_bytes()], decode)
 
 
 def _config() -> Subject:

@@ -11,7 +11,8 @@ from globaltable.raft.adaptor import Timing
 from globaltable.raft.messages import Heartbeat, Removed
 from globaltable.raft.transfer import DiscardTable
 from globaltable.replica_limits import ReplicaLimits
-from globaltable.server.core import Effects, GroupJob, NodeCore
+from globaltable.server.core import NodeCore
+from globaltable.server.effects import Effects, GroupJob
 from globaltable.store.log import HardState
 from globaltable.table_state import TableState
 from globaltable.topology import Group, one_node_each, spread

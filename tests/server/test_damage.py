@@ -19,8 +19,9 @@ from globaltable.replica_limits import ReplicaLimits
 from globaltable.row_keys import row_key
 from globaltable.server.backend import NodeBackend
 from globaltable.server.config import Address, Config, NodeConfig
-from globaltable.server.core import FlushJob, GroupJob, NodeCore
+from globaltable.server.core import NodeCore
 from globaltable.server.driver import Driver
+from globaltable.server.effects import FlushJob, GroupJob
 from globaltable.server.peers import PeerLinks
 from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.watches import Watches

@@ -11,8 +11,9 @@ from globaltable.model import Op, OpKind, Outcome, OutcomeStatus, qualified_name
 from globaltable.raft.adaptor import Timing
 from globaltable.raft.messages import Message, RequestVote, Vote
 from globaltable.replica_limits import ReplicaLimits
-from globaltable.server.core import FlushJob, GroupJob, NodeCore, ReplicaFailure, Turn
+from globaltable.server.core import NodeCore
 from globaltable.server.driver import Driver
+from globaltable.server.effects import FlushJob, GroupJob, ReplicaFailure, Turn
 from globaltable.server.watches import Watches
 from globaltable.topology import one_node_each, spread
 from globaltable.wire.frames import decode_frame, encode_frame

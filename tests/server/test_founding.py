@@ -90,7 +90,7 @@ def test_who_has_lost_its_data_founds_nothing_until_it_is_current(tmp_path: Path
 
 def test_what_was_kept_before_groups_could_be_added_is_read(tmp_path: Path) -> None:
     for founding, founds_after in ((encode_topology(FOUNDED), 0), ("null", 3)):
-        newest = replace(FOUNDED, version=3)
+        newest = replace(FOUNDED, version=3, level=1)
         body = f"{encode_topology(newest)}\n{founding}\n"
         (tmp_path / "topology").write_text(f"{crc32(body.encode()):08x}\n{body}")
         known = known_topology.load(tmp_path)

@@ -167,6 +167,7 @@ CHANGE = (ADMIN + "ChangeTopology", admin_pb2.ChangeTopologyRequest(remove="b"))
 NOTE = (ADMIN + "NoteRestore", admin_pb2.NoteRestoreRequest(backup_id="x", chunks=3))
 DESCRIBE = (ADMIN + "Describe", admin_pb2.DescribeRequest())
 HOLDING = (ADMIN + "GetHolding", admin_pb2.GetHoldingRequest())
+OF_NODES = (ADMIN + "GetStatus", pb.StatusRequest())
 HEALTH = ("/grpc.health.v1.Health/Check", pb.StatusRequest())
 ALLOWED = {
     "reader": {READ_T[0] + "t", STATUS[0], HEALTH[0]},
@@ -205,12 +206,13 @@ async def test_a_node_is_no_client(tmp_path: Path) -> None:
         assert await node.call(tls, *HEALTH) == "OK"
         assert await node.call(tls, *CHANGE) == "PERMISSION_DENIED"
         assert await node.call(tls, *HOLDING) == "OK"
-        assert node.reached == [HEALTH[0], HOLDING[0]]
+        assert await node.call(tls, *OF_NODES) == "OK"
+        assert node.reached == [HEALTH[0], HOLDING[0], OF_NODES[0]]
 
 
 async def test_another_clusters_client_of_the_same_ca_is_nobody(tmp_path: Path) -> None:
     async with running(tmp_path) as node:
-        for method, request in (READ_T, HEALTH):
+        for method, request in (READ_T, HEALTH, OF_NODES):
             tls = node.pki.client("reader", "other")
             assert await node.call(tls, method, request) == "UNAUTHENTICATED"
             assert "is of cluster 'other', not 'im'" in (node.error.details() or "")

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from globaltable.errors import ProtocolError
+from globaltable.levels import OF_BEFORE, UNDERSTOOD, Levels
 from globaltable.server.handshake import (
     HELLO_BYTES_MAX,
     MAGIC,
@@ -19,7 +20,7 @@ from globaltable.store.identity import DirectoryId
 from globaltable.wire.packing import pack
 
 OWN = DirectoryId("ab12", True)
-GOOD = Hello(MAGIC, SPOKEN.newest, "im", "a", "b", 7, 8, 0, *OWN)
+GOOD = Hello(MAGIC, SPOKEN.newest, "im", "a", "b", 7, 8, 0, *OWN, *UNDERSTOOD)
 
 
 def _check(hello: Hello) -> None:
@@ -45,8 +46,8 @@ def test_the_longest_names_fit_the_bound() -> None:
     ("hello", "reason"),
     [
         (GOOD._replace(magic="mysql"), "magic 'mysql' is not 'globaltable'"),
-        (GOOD._replace(version=5), "protocol version 5 is not 4, which 'b' speaks"),
-        (GOOD._replace(version=1), "protocol version 1 is not 4"),
+        (GOOD._replace(version=6), "protocol version 6 is not one of 4 to 5, which 'b' speaks"),
+        (GOOD._replace(version=1), "protocol version 1 is not one of 4 to 5"),
         (GOOD._replace(cluster="im2"), "cluster 'im2' is not 'im'"),
         (GOOD._replace(to="c"), "looking for node 'c', but this is 'b'"),
         (GOOD._replace(node="z"), r"node 'z' is not one of \['a'\]"),
@@ -92,7 +93,7 @@ def test_what_is_no_handshake_is_refused(fields: object) -> None:
 
 def test_a_later_version_is_refused_for_its_version_whatever_more_it_says() -> None:
     later = [*GOOD._replace(version=SPOKEN.newest + 1), "more", {}]
-    with pytest.raises(ProtocolError, match=r"^protocol version 5 is not 4"):
+    with pytest.raises(ProtocolError, match=r"^protocol version 6 is not one of 4 to 5"):
         decode_hello(pack(later))
 
 
@@ -124,6 +125,38 @@ def test_who_is_refused_offers_older_ones_and_then_its_newest_again() -> None:
 def test_garbage_is_refused_and_nothing_worse(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         _check(decode_hello(data))
+
+
+def test_version_4_is_spoken_as_it_was_and_says_nothing_of_levels() -> None:
+    hello = encode_hello("im", "a", "b", 7, 8, directory=OWN, version=4)
+    assert hello == pack([MAGIC, 4, "im", "a", "b", 7, 8, 0, *OWN])
+    assert decode_hello(hello) == GOOD._replace(version=4, level_oldest=1, level_newest=1)
+    assert decode_hello(hello).levels == OF_BEFORE
+
+
+@pytest.mark.parametrize(
+    ("understood", "level", "remedy"),
+    [
+        (Levels(1, 1), 2, "level 2 is in force, and this release understands level 1: start it"),
+        (Levels(2, 3), 4, "level 4 is in force, and this release understands levels 2 to 3"),
+        (Levels(2, 3), 1, "start the release before, and finalize the upgrade to it first"),
+        (Levels(1, 2), 1, ""),
+        (Levels(1, 2), 2, ""),
+    ],
+)
+def test_who_does_not_understand_the_level_that_was_noted_is_refused(
+    understood: Levels, level: int, remedy: str
+) -> None:
+    """A joiner as well: it is told so before it is told anything else."""
+    for since in (0, SINCE_UNKNOWN):
+        hello = GOOD._replace(
+            since=since, level_oldest=understood.oldest, level_newest=understood.newest
+        )
+        if remedy:
+            with pytest.raises(ProtocolError, match=f"^level: node 'a': .*{remedy}"):
+                check_hello(hello, cluster="im", node="b", expected={"a": 0}, level=level)
+        else:
+            check_hello(hello, cluster="im", node="b", expected={"a": 0}, level=level)
 
 
 def test_who_was_removed_is_refused_for_good() -> None:

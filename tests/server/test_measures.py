@@ -9,8 +9,9 @@ import pytest
 from globaltable.model import Op, OpKind, Outcome, OutcomeStatus, qualified_name
 from globaltable.raft.adaptor import Timing
 from globaltable.replica_limits import ReplicaLimits
-from globaltable.server.core import NodeCore, Turn
+from globaltable.server.core import NodeCore
 from globaltable.server.driver import Driver
+from globaltable.server.effects import Turn
 from globaltable.server.measures import Measures, Phase
 from globaltable.server.watches import Watches
 from globaltable.topology import one_node_each, spread

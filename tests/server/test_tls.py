@@ -3,6 +3,7 @@
 import ssl
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -125,6 +126,15 @@ class TestInTheClear:
     @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
     def test_on_this_machine_it_does(self, tmp_path: Path, host: str) -> None:
         assert certificates_of(self._config(host, host, tmp_path), "a") is None
+
+    @pytest.mark.parametrize("what", ["metrics", "console"])
+    def test_nor_does_it_on_what_else_it_serves(self, tmp_path: Path, what: str) -> None:
+        config = self._config("127.0.0.1", "127.0.0.1", tmp_path)
+        (node,) = config.nodes
+        more: dict[str, Any] = {what: Address("10.0.0.1", 3)}
+        config = replace(config, nodes=(replace(node, **more),))
+        with pytest.raises(ConfigError, match=f"{what} = '10.0.0.1:3'"):
+            certificates_of(config, "a")
 
     @pytest.mark.parametrize(
         ("peer", "client", "what"),

@@ -32,7 +32,8 @@ from globaltable.raft.adaptor import Role
 from globaltable.raft.guard import Guard
 from globaltable.raft.journal import is_members, is_no_op, members_in
 from globaltable.replica_limits import ReplicaLimits
-from globaltable.server.core import Effects, NodeCore, Turn
+from globaltable.server.core import NodeCore
+from globaltable.server.effects import Effects, Turn
 from globaltable.store.table import ROOT_STATE
 from globaltable.wire.batches import decode_batch
 from globaltable.wire.rows import HistoryRow, decode_history

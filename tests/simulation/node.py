@@ -13,8 +13,9 @@ from globaltable.members import Members
 from globaltable.model import Op, Outcome
 from globaltable.raft.adaptor import Timing
 from globaltable.replica_limits import ReplicaLimits
-from globaltable.server.core import Effects, NodeCore, ReplicaFailure, Turn
+from globaltable.server.core import NodeCore
 from globaltable.server.driver import Driver
+from globaltable.server.effects import Effects, ReplicaFailure, Turn
 from globaltable.server.watches import Watches
 from globaltable.server.worker import TableWorker
 from globaltable.store.log import LogImage

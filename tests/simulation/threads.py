@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from globaltable.errors import StorageError
 from globaltable.raft.messages import Vote
-from globaltable.server.core import Turn
+from globaltable.server.effects import Turn
 from globaltable.store.log import LogStore
 from tests.simulation.timeline import ProcessClock, Timeline
 

@@ -1,10 +1,33 @@
 """What a node does now, told from two looks at what it has done since it was started."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from globaltable.client import Status
+
+class Done(Protocol):
+    """What a node has done since it was started (`WorkStatus`)."""
+
+    @property
+    def ops(self) -> int: ...
+    @property
+    def overloaded(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def keys_read(self) -> int: ...
+    @property
+    def commit_bounds_s(self) -> Sequence[float]: ...
+    @property
+    def commit_counts(self) -> Sequence[int]: ...
+
+
+class Told(Protocol):
+    """What a node says of itself: the client library's value, or the message that it came as."""
+
+    @property
+    def uptime_s(self) -> float: ...
+    @property
+    def work(self) -> Done: ...
 
 
 class NodePace(NamedTuple):
@@ -18,7 +41,7 @@ class NodePace(NamedTuple):
     commit_p99_s: float | None
 
 
-def pace(before: "Status", now: "Status") -> NodePace | None:
+def pace(before: Told, now: Told) -> NodePace | None:
     """None if the node was started between the looks, or no time has passed."""
     seconds = now.uptime_s - before.uptime_s
     old, new = before.work, now.work
