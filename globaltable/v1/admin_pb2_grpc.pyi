@@ -4,6 +4,7 @@ from typing import Any
 
 import grpc
 from globaltable.v1 import admin_pb2 as pb
+from globaltable.v1 import globaltable_pb2 as public_pb
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -20,6 +21,7 @@ class AdminServiceStub:
     GetTopology: grpc.UnaryUnaryMultiCallable[pb.GetTopologyRequest, pb.TopologyStanding]
     ChangeTopology: grpc.UnaryUnaryMultiCallable[pb.ChangeTopologyRequest, pb.TopologyStanding]
     NoteLevel: grpc.UnaryUnaryMultiCallable[pb.NoteLevelRequest, pb.LevelsStanding]
+    GetStatus: grpc.UnaryUnaryMultiCallable[public_pb.StatusRequest, public_pb.StatusResponse]
 
 class AdminServiceServicer:
     async def Describe(
@@ -49,6 +51,9 @@ class AdminServiceServicer:
     async def NoteLevel(
         self, request: pb.NoteLevelRequest, context: _Context
     ) -> pb.LevelsStanding: ...
+    async def GetStatus(
+        self, request: public_pb.StatusRequest, context: _Context
+    ) -> public_pb.StatusResponse: ...
 
 def add_AdminServiceServicer_to_server(
     servicer: AdminServiceServicer, server: grpc.aio.Server | grpc.Server

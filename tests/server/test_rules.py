@@ -28,7 +28,7 @@ SERVED = {
 
 NODES = {"GetHolding", "GetStatus", "NoteLevel", "TakeStep"}
 """Asked by who moves slots; that they are to move is in the topology, whose change is audited.
-`NoteLevel` by who raises the level, which is audited; `GetStatus` by consoles: what it tells changes
+`NoteLevel` by who raises the level, which is audited too; `GetStatus` by consoles: it changes
 nothing."""
 
 
