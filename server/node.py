@@ -317,7 +317,7 @@ class Node:
             peer=str(self._own.listens_for_peers_on),
             groups=len(self._core.replicas),
             data=str(self._own.data_dir),
-            level=self._topology.level,
+            feature_level=self._topology.level,
             pid=os.getpid(),
         )
 
