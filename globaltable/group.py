@@ -340,7 +340,8 @@ class Replica:
         self._leadership.step(self._now, by_preference=may_hand_over)
         self._committed = self._guard.tick()
         table = self.table
-        self._bounds.compact(table.flushed, self._guard.oldest_transfer)
+        if self._bounds.is_full:
+            self._bounds.compact(table.flushed, self._guard.oldest_transfer)
         self._guard.has_room = not self._bounds.is_far_ahead_of_its_disk(
             table.unflushed_rows, table.applied, table.flushed
         )

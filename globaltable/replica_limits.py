@@ -37,11 +37,9 @@ class LogBounds:
         self._journal = journal
 
     def compact(self, flushed: int, oldest_transfer: int | None) -> None:
-        """Keep the log within its bounds, but what the table has not flushed, and what a follower
-        needs behind a snapshot under way."""
+        """Bring a full log within its bounds, but what the table has not flushed, and what a
+        follower needs behind a snapshot under way."""
         journal = self._journal
-        if not self._is_full:
-            return
         keep = self._limits.log_entries // 2
         target = min(journal.last_index - keep, flushed)
         if journal.size_bytes > self._limits.log_bytes:
@@ -53,7 +51,8 @@ class LogBounds:
             journal.compact_to(target)
 
     @property
-    def _is_full(self) -> bool:
+    def is_full(self) -> bool:
+        """It is longer than its bounds."""
         journal, limits = self._journal, self._limits
         return len(journal) > limits.log_entries or journal.size_bytes > limits.log_bytes
 
@@ -67,7 +66,7 @@ class LogBounds:
 
     def wants_flush(self, flushed: int) -> bool:
         """It cannot be compacted until the table is flushed."""
-        return self._is_full and self._journal.first_index >= flushed
+        return self.is_full and self._journal.first_index >= flushed
 
     def is_far_ahead_of_its_disk(self, unflushed_rows: int, applied: int, flushed: int) -> bool:
         """More has been applied and not been flushed than may be kept in memory. Nothing need be
