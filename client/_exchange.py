@@ -22,8 +22,6 @@ Invariants:
 """
 
 import random
-from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from globaltable.client._attempts import Attempts, Failure, FailureKind, backoff_s
@@ -34,6 +32,7 @@ from globaltable.client._delays import Delays
 from globaltable.client._gathering import Gathering, ReadPart
 from globaltable.client._lanes import AnyTicket, Lane, OpeningLane, read_parts
 from globaltable.client._nodes import Nodes
+from globaltable.client._queues import Queue, Queues
 from globaltable.client._routes import Routes, read_topology, topology_request
 from globaltable.client._settings import GRACE_S, ClientClosed, Settings
 from globaltable.client._unminted import Unminted
@@ -75,8 +74,7 @@ class Exchange:
         self._chance = chance or random.Random()
         self._live: Deadlines[AnyTicket] = Deadlines()
         self.routes = Routes(settings.table)
-        self._queues: dict[Lane, dict[int, OrderedDict[AnyTicket, None]]] = {}
-        """By kind, and by the nodes that hold what is asked for."""
+        self._queues = Queues()
         self._parted: dict[AnyTicket, Gathering] = {}
         """Reads that no node can answer alone; they are live in their parts."""
         self._needless: list[ReadPart] = []
@@ -179,13 +177,12 @@ class Exchange:
         ]
         calls += self._unminted.take_calls(now)
         self._room_at = float("inf")
-        for lane, queues in self._queues.items():
-            for queue in queues.values():
-                while queue:
-                    call = self._pack(lane, queue, queues, now)
-                    if call is None:
-                        break
-                    calls.append(call)
+        for lane, queue in self._queues.each():
+            while queue:
+                call = self._pack(lane, queue, now)
+                if call is None:
+                    break
+                calls.append(call)
         return calls
 
     def next_due(self) -> float | None:
@@ -239,14 +236,7 @@ class Exchange:
             self._route_anew()
 
     def _route_anew(self) -> None:
-        waiting = [
-            ticket
-            for queues in self._queues.values()
-            for queue in queues.values()
-            for ticket in queue
-        ]
-        self._queues.clear()
-        for ticket in waiting:
+        for ticket in self._queues.take_all():
             self._enqueue(ticket)
 
     # --- reads in parts --------------------------------------------------------------------------
@@ -277,22 +267,11 @@ class Exchange:
     # --- calls -----------------------------------------------------------------------------------
 
     def _enqueue(self, ticket: AnyTicket, first: bool = False) -> None:
-        lane = ticket.lane
-        route = lane.route(ticket.payload, self.routes)
+        route = ticket.lane.route(ticket.payload, self.routes)
         if route is None:
             self._part(ticket)
             return
-        queues = self._queues.get(lane)
-        if queues is None:
-            queues = self._queues[lane] = {}
-        queue = queues.get(route)
-        if queue is None:
-            queue = queues[route] = OrderedDict()
-        ticket.route = route
-        ticket.queue = queue
-        queue[ticket] = None
-        if first:
-            queue.move_to_end(ticket, last=False)
+        self._queues.put(ticket, route, first=first)
 
     def _choose(self, ticket: AnyTicket) -> int:
         if ticket.pinned is not None:
@@ -302,8 +281,7 @@ class Exchange:
     def _pack(
         self,
         lane: Lane,
-        queue: OrderedDict[AnyTicket, None],
-        queues: Mapping[int, OrderedDict[AnyTicket, None]],
+        queue: Queue,
         now: float,
     ) -> Call | None:
         """Put the head of the queue, and what follows it to the same node, into one call; and from
@@ -316,17 +294,12 @@ class Exchange:
             self._room_at = min(self._room_at, free_at)
             return None
         weight_max = self._calls.weight_max(lane, node, now)
-        tickets: list[AnyTicket] = []
-        weight = self._take_for(node, weight_max, queue, tickets, 0)
-        if len(queues) > 1:
-            for other in queues.values():
-                if other and weight < weight_max:
-                    weight = self._take_for(node, weight_max, other, tickets, weight)
+        tickets = self._queues.take(lane, queue, node, weight_max, self._choose)
         deadline = max(now, *(ticket.deadline for ticket in tickets))
         remaining_s = min(deadline - now, self._settings.attempt_timeout_s)
         return self._calls.begin(lane, node, tickets, max(remaining_s, _TIMEOUT_S_MIN), now)
 
-    def _next_node(self, queue: OrderedDict[AnyTicket, None], lane: Lane, now: float) -> int | None:
+    def _next_node(self, queue: Queue, lane: Lane, now: float) -> int | None:
         """Where the head of the queue goes. Those that no node would answer in time are refused
         first; None if no others are left."""
         while queue:
@@ -340,27 +313,6 @@ class Exchange:
     def _turn_error(self, ticket: AnyTicket) -> GlobalTableError:
         attempts = ticket.attempts or Attempts()
         return attempts.turn_error(ticket.subject, ticket.lane.idempotent)
-
-    def _take_for(
-        self,
-        node: int,
-        weight_max: int,
-        queue: OrderedDict[AnyTicket, None],
-        tickets: list[AnyTicket],
-        weight: int,
-    ) -> int:
-        """Move what goes to the node from the head of a queue to `tickets`, which weigh so much;
-        what they weigh then."""
-        while queue:
-            ticket = next(iter(queue))
-            if tickets and weight + ticket.weight > weight_max:
-                break
-            if self._choose(ticket) != node:
-                break
-            weight += ticket.weight
-            del queue[ticket]
-            tickets.append(ticket)
-        return weight
 
     def is_under_way(self, call: Call) -> bool:
         """Whether a streamed call still waits for an answer. If not, it must not be sent."""

@@ -169,7 +169,7 @@ def require_nothing_held(exchange: Exchange) -> None:
     calls = exchange._calls
     assert not calls._streamed and not len(calls._expiring)
     assert not any(calls._counts.values())
-    assert not any(any(queues.values()) for queues in exchange._queues.values())
+    assert exchange._queues.is_empty
     assert not exchange._unminted and not exchange._parted
 
 
