@@ -13,6 +13,7 @@ Invariant: a file that cannot be read, or has a line that says neither, changes 
 earlier one shut out stays out.
 """
 
+import re
 import threading
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -25,6 +26,9 @@ from globaltable.server.identities import SCHEME, Certificate, parse
 LINES_MAX: Final = 65_536
 _BYTES_MAX: Final = 8 * 1_048_576
 _SERIAL: Final = "serial="
+_SERIAL_DIGITS_MAX: Final = 64
+"""Above the 20 bytes that a serial number may have (RFC 5280)."""
+_HEXADECIMAL: Final = re.compile("[0-9A-Fa-f]+")
 _COMMENT: Final = "#"
 
 log = structlog.get_logger(__name__)
@@ -91,7 +95,7 @@ def parse_revoked(text: str, where: str) -> Revoked:
         said = line.partition(_COMMENT)[0].strip()
         try:
             if said.startswith(_SERIAL):
-                serials.add(int(said.removeprefix(_SERIAL).replace(":", ""), 16))
+                serials.add(_serial(said.removeprefix(_SERIAL)))
             elif said.startswith(SCHEME):
                 uris.add(parse(said).uri)
             elif said:
@@ -102,6 +106,13 @@ def parse_revoked(text: str, where: str) -> Revoked:
                 f"{SCHEME}CLUSTER/node|client/NAME"
             ) from error
     return Revoked(frozenset(serials), frozenset(uris))
+
+
+def _serial(text: str) -> int:
+    digits = text.replace(":", "")
+    if len(digits) > _SERIAL_DIGITS_MAX or not _HEXADECIMAL.fullmatch(digits):
+        raise ValueError
+    return int(digits, 16)
 
 
 def _look(path: Path) -> tuple[int, int, int]:

@@ -5,7 +5,6 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from globaltable.admin.tokens import issue
 from globaltable.errors import ConfigError
 from globaltable.server.identities import Unidentified
 from globaltable.server.revocation import parse_revoked
@@ -17,22 +16,30 @@ _KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(32))
 _KEYS: Final = TokenKeys(
     {"k1": _KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)}, "im", "im/7f"
 )
+_CLAIMS: Final = (
+    b'{"sub":"web","aud":"im/7f","exp":1900000000,"nbf":0}',
+    '{"sub":"北京","aud":"im/7f","exp":1}'.encode(),
+)
 _HEADER: Final = encoded(b'{"alg":"EdDSA","kid":"k1"}')
 
 
 def _token() -> Subject:
-    seeds = [issue(_KEY, "k1", name, "im/7f", 1e6).encode() for name in ("web", "北京")]
+    seeds = [_signed(claims).encode() for claims in _CLAIMS]
     return Subject(seeds, lambda data: _KEYS.read(data.decode("latin-1"), 0.0))
+
+
+def _signed(claims: bytes) -> str:
+    signed = f"{_HEADER}.{encoded(claims)}"
+    return f"{signed}.{encoded(_KEY.sign(signed.encode()))}"
 
 
 def _signed_claims() -> Subject:
     """Whatever they say, they are signed: what comes behind the check of the signature."""
 
     def decode(data: bytes) -> Token:
-        signed = f"{_HEADER}.{encoded(data)}"
-        return _KEYS.read(f"{signed}.{encoded(_KEY.sign(signed.encode()))}", 0.0)
+        return _KEYS.read(_signed(data), 0.0)
 
-    return Subject([b'{"sub":"web","aud":"im/7f","exp":1900000000,"nbf":0}'], decode)
+    return Subject(_CLAIMS, decode)
 
 
 def _revoked() -> Subject:

@@ -28,8 +28,8 @@ SERVED = {
 
 NODES = {"GetHolding", "GetStatus", "NoteLevel", "TakeStep"}
 """Asked by who moves slots; that they are to move is in the topology, whose change is audited.
-`NoteLevel` by who raises the level, which is audited; `GetStatus` by consoles: what it tells
-changes nothing."""
+`NoteLevel` by who raises the level, which is audited too; `GetStatus` by consoles: it changes
+nothing."""
 
 
 def test_every_rpc_has_its_rule_and_no_rule_is_of_none() -> None:
