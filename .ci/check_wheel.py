@@ -19,6 +19,7 @@ def main(path: str) -> None:
         "globaltable/py.typed",
         "globaltable/v1/globaltable.proto",
         "globaltable/bench/emulator.c",
+        "globaltable/server/console/static/index.html",
     ):
         assert wanted in names, f"{wanted} is missing"
     print(f"{len(names)} files, all under globaltable/")

@@ -49,7 +49,9 @@ class Listener:
         self._handshakes: dict[asyncio.Task[None], None] = {}
         """In the order in which they came."""
         self._words = TokenBucket(_WORDS_PER_S, _WORDS_AT_ONCE, self._loop.time())
-        self._accepting = [asyncio.create_task(self._accept(one)) for one in sockets]
+        self._closed = False
+        for one in sockets:
+            self._look_for_callers(one)
 
     @classmethod
     async def listen(
@@ -86,29 +88,40 @@ class Listener:
 
     async def close(self) -> None:
         """Accept nobody any more, and give up who is not through. Who is through stays."""
-        tasks = [*self._accepting, *self._handshakes]
+        self._closed = True
+        while self._sockets:
+            one = self._sockets.pop()
+            self._loop.remove_reader(one.fileno())
+            one.close()
+        tasks = list(self._handshakes)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for one in self._sockets:
-            one.close()
 
-    async def _accept(self, listening: socket.socket) -> None:
-        while True:
-            try:
-                accepted, address = await self._loop.sock_accept(listening)
-            except OSError as error:
-                # Too many files are open, or whoever called is gone.
-                log.warning(f"a {self._of_whom}'s connection was not accepted", reason=str(error))
-                await asyncio.sleep(_EXHAUSTED_S)
-                continue
-            while len(self._handshakes) >= HANDSHAKES_MAX:
-                oldest = next(iter(self._handshakes))
-                del self._handshakes[oldest]
-                oldest.cancel()
-            task = asyncio.create_task(self._connect(accepted, address))
-            self._handshakes[task] = None
-            task.add_done_callback(partial(self._ended, accepted))
+    def _look_for_callers(self, listening: socket.socket) -> None:
+        # Not `sock_accept`: one that is cancelled as a caller comes loses the caller's socket.
+        if not self._closed:
+            self._loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            accepted, address = listening.accept()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            # Too many files are open, or whoever called is gone.
+            log.warning(f"a {self._of_whom}'s connection was not accepted", reason=str(error))
+            self._loop.remove_reader(listening.fileno())
+            self._loop.call_later(_EXHAUSTED_S, self._look_for_callers, listening)
+            return
+        accepted.setblocking(False)
+        while len(self._handshakes) >= HANDSHAKES_MAX:
+            oldest = next(iter(self._handshakes))
+            del self._handshakes[oldest]
+            oldest.cancel()
+        task = self._loop.create_task(self._connect(accepted, address))
+        self._handshakes[task] = None
+        task.add_done_callback(partial(self._ended, accepted))
 
     def _ended(self, accepted: socket.socket, task: "asyncio.Task[None]") -> None:
         self._handshakes.pop(task, None)

@@ -26,6 +26,7 @@ from globaltable.server.config import (
 from globaltable.server.config_security import SECTIONS, quoted, render_security, take_security
 from globaltable.server.console_section import render_console, take_console
 from globaltable.server.geo_sections import render_geos, take_geos, take_leader
+from globaltable.toml_file import load_toml
 from globaltable.toml_section import (
     Section,
     as_count,
@@ -44,14 +45,7 @@ from globaltable.topology import REPLICAS_ALLOWED, SLOTS_DEFAULT
 
 def load(path: Path) -> Config:
     """The configuration in a file. Raises `ConfigError`, naming the file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    try:
-        return parse(text, base_dir=path.resolve().parent)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    return load_toml(path, lambda text, directory: parse(text, base_dir=directory))
 
 
 def parse(text: str, *, base_dir: Path) -> Config:

@@ -91,7 +91,7 @@ class LevelRaising:
             return with_level(topology, level)
 
         await self._changes.make(raised, timeout_s)
-        log.info("level raised", level=level, before=before.level)
+        log.info("level raised", feature_level=level, before=before.level)
 
     async def _require(
         self, topology: Topology, request: pb.NoteLevelRequest, consequence: str

@@ -4,9 +4,9 @@ It comes from three places: the disk, at start; the node's own replica of group 
 binding; and what peers say. The newer wins. Who is behind is told. What is learnt is kept on disk
 before anything is done by it.
 
-The level in force comes along. Founders read theirs out of no topology that anybody sent: at
-version 0 the higher counts, for only who was founded so can say it, and who has lost its disk
-starts below.
+The level in force comes along. At version 0 nobody has decided it: each founder knows it by its own
+directory, and says so. Who has lost that is told; two who were founded at different levels are not
+of one founding, and refuse each other.
 
 Invariants: the version never goes back, nor the level; a level is noted in the data directory
 before it is known here (`levels`). That a group is settled by a version is said by its leader,
@@ -19,12 +19,18 @@ from pathlib import Path
 
 import structlog
 
-from globaltable.errors import NewerFormat
+from globaltable.errors import NewerFormat, ProtocolError
 from globaltable.levels import FIRST, why_not_understood
 from globaltable.members import Members
 from globaltable.server.directories import Directories
 from globaltable.server.slot_claims import Claim, SlotClaims
-from globaltable.server.topology_word import Shape, TopologyWord, decode_word, encode_word
+from globaltable.server.topology_word import (
+    UNKNOWN,
+    Shape,
+    TopologyWord,
+    decode_word,
+    encode_word,
+)
 from globaltable.server.versions import SAYS_LEVELS, SPOKEN
 from globaltable.store import identity, known_topology
 from globaltable.store.known_topology import LOST, Known
@@ -97,7 +103,7 @@ class LiveTopology:
         if level > self._noted_level:
             identity.note_level(self._directory, level)
             self._noted_level = level
-            log.info("level noted: older releases do not start here any more", level=level)
+            log.info("level noted: no older release starts here any more", feature_level=level)
 
     @property
     def unsettled(self) -> set[int]:
@@ -144,12 +150,25 @@ class LiveTopology:
         self._on_change(before, topology)
         self.tell_all()
 
-    def _hear_founding_level(self, level: int) -> None:
+    @property
+    def _founding_level(self) -> int:
+        """`UNKNOWN` of who had its data discarded, until it is told."""
+        lost = self._known.founds_after == LOST and self.newest.level == FIRST
+        return UNKNOWN if lost else self.newest.level
+
+    def _hear_founding_level(self, peer: str, level: int) -> None:
         """Of a peer that knows version 0, as this node does."""
-        if level > self.newest.level:
-            if reason := why_not_understood(level):
-                raise NewerFormat(reason)
-            self._take_over(replace(self.newest, level=level))
+        if level in (UNKNOWN, self.newest.level):
+            return
+        if self._founding_level != UNKNOWN:
+            raise ProtocolError(
+                f"{peer} was founded at level {level}, and this node at level {self.newest.level}: "
+                "one of them began with an empty directory beside others that had served; where "
+                "it is, run `globaltable rebuild --all` and start it again"
+            )
+        if reason := why_not_understood(level):
+            raise NewerFormat(reason)
+        self._take_over(replace(self.newest, level=level))
 
     def read(self, text: str) -> None:
         """What stands in the binding."""
@@ -187,7 +206,7 @@ class LiveTopology:
         elif news:
             self.tell_all()
         if word.version == self.newest.version == 0:
-            self._hear_founding_level(word.level)
+            self._hear_founding_level(peer, word.level)
 
     # --- what is said ----------------------------------------------------------------------------
 
@@ -216,4 +235,5 @@ class LiveTopology:
         if shape is not None:
             newest, met = self.newest, self._directories.met
             what = (newest.version, newest.plan_digest, self._settled, text, met, claims)
-            self._tell(peer, encode_word(TopologyWord(*what, newest.level, shape)))
+            level = newest.level if newest.version else self._founding_level
+            self._tell(peer, encode_word(TopologyWord(*what, level, shape)))

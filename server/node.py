@@ -1,4 +1,4 @@
-"""One region node as a process: what the driver of the core is wired to, and its life.
+"""One region node: what the driver of the core is wired to, and its life.
 
 Turns begin and complete on the event loop's thread (`driver`); they are persisted on a thread of
 their own (`persister`), and while they are, replicas that do not wait for it go on.
@@ -8,11 +8,8 @@ the process, for a node that cannot persist must not go on as if it could.
 """
 
 import asyncio
-import gc
 import os
 import random
-import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,21 +17,16 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 import structlog
-import uvloop
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
-from globaltable import limits
 from globaltable.errors import ConfigError, ProtocolError, StorageError
-from globaltable.group import Replica
-from globaltable.members import Members
 from globaltable.model import TOPOLOGY_NAME
 from globaltable.raft.adaptor import Timing
 from globaltable.replica_limits import ReplicaLimits
-from globaltable.server.admin import ADMIN_SERVICE_NAME, AdminService
+from globaltable.server.admin import AdminService
 from globaltable.server.backend import NodeBackend
-from globaltable.server.call_room import REFUSALS_PER_CALL, CallRoom
-from globaltable.server.config import Address, Config
+from globaltable.server.call_room import CallRoom
+from globaltable.server.client_port import SERVICE_NAME, ClientServices, client_port
+from globaltable.server.config import Config
 from globaltable.server.core import NodeCore
 from globaltable.server.directories import Directories, Shown
 from globaltable.server.driver import Driver, tell
@@ -43,11 +35,11 @@ from globaltable.server.gate import Gate
 from globaltable.server.health import Health
 from globaltable.server.listener import Listener
 from globaltable.server.live_topology import LiveTopology
-from globaltable.server.logs import configure_logs
 from globaltable.server.measures import Measures
+from globaltable.server.membership import Membership
 from globaltable.server.metrics.collector import NodeCollector
 from globaltable.server.pacing import Pace
-from globaltable.server.peers import Peer, PeerLinks
+from globaltable.server.peers import PeerLinks
 from globaltable.server.persister import Persister
 from globaltable.server.requests import Requests
 from globaltable.server.service import GlobalTableService
@@ -55,8 +47,8 @@ from globaltable.server.slot_claims import SlotClaims
 from globaltable.server.slot_groups import SlotGroups
 from globaltable.server.slot_mover import SlotMover
 from globaltable.server.slow_ops import SlowOps
-from globaltable.server.starting import Start, begin, begin_joining
-from globaltable.server.tls import Certificates, certificates_of
+from globaltable.server.starting import Start
+from globaltable.server.tls import Certificates
 from globaltable.server.topology_changes import TOPOLOGY_GROUP
 from globaltable.server.topology_word import decode_word
 from globaltable.server.tracing import Tracing, provider_of
@@ -65,25 +57,15 @@ from globaltable.server.worker import TableWorker
 from globaltable.store import known_topology
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.lmdb_table import LmdbTableStore
-from globaltable.topology import Node as TopologyNode
 from globaltable.topology import Topology
-from globaltable.v1 import admin_pb2_grpc
-from globaltable.v1 import globaltable_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
     from globaltable.server.console.console import Console
 
-SERVICE_NAME: Final = "globaltable.v1.GlobalTableService"
 TRANSFER_SHARE: Final = 0.25
 """Of the time of the table's thread, what goes into snapshots for and of others."""
-CLIENT_PING_MS: Final = 60_000
-"""So often a client's connection is tried on which nothing comes ..."""
-CLIENT_PONG_MS: Final = 20_000
-"""... and closed, with its streams, if no answer comes for so long."""
 ASIDE_SHARE: Final = 0.125
 """What goes into backups and checks, for which nobody but an operator waits."""
-
-HANDSHAKE_TIMEOUT_MS: Final = 10_000
 
 _TOPOLOGY_PERIOD_S: Final = 0.1
 
@@ -104,8 +86,6 @@ class Node:
         topology = start.known.newest
         self._topology = topology
         self._removed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._refused_by: set[str] = set()
-        """Peers that say this node was removed, and that they count on it for nothing."""
         self._loop = asyncio.get_running_loop()
         self._failed: asyncio.Future[None] = self._loop.create_future()
         directory = self._own.data_dir
@@ -154,8 +134,8 @@ class Node:
             level=lambda: self._live.noted_level,
             on_level=self._on_level,
             on_topology=self._on_topology,
-            on_removed=self._on_refused,
-            why_removed=self._why_removed,
+            on_removed=lambda peer, reason: self._membership.refused(peer, reason),
+            why_removed=lambda name, since: self._membership.why_removed(name, since),
             buffer_bytes_max=config.limits.peer_buffer_bytes,
             reconnect_min_s=timeouts.reconnect_min_s,
             reconnect_max_s=timeouts.reconnect_max_s,
@@ -177,8 +157,15 @@ class Node:
             protocol_of=self._links.version,
             noted_level=start.noted_level,
         )
-        self._links.set_peers(self._peers_of(topology))
-        self._want_members()
+        self._membership = Membership(
+            config,
+            name,
+            self._core,
+            self._live,
+            set_peers=self._links.set_peers,
+            wake=lambda: self._driver.wake(),
+            on_removed=lambda: self._removed.set_result(None),
+        )
         watches = Watches(
             self._core.serving, lambda group, error: self._driver.met_damage(group, error)
         )
@@ -192,7 +179,7 @@ class Node:
             watches=watches,
             on_out_of_service=self._out_of_service,
             on_failure=self._fail,
-            on_removed=lambda group: self._reconcile(),
+            on_removed=lambda group: self._membership.reconcile(),
             measures=self._measures,
         )
         self._backend = NodeBackend(
@@ -221,7 +208,7 @@ class Node:
         self._server: grpc.aio.Server | None = None
         self._room = CallRoom(config.limits.calls)
         self._gate = (
-            Gate(config, name, certificates, self._why_no_member)
+            Gate(config, name, certificates, self._membership.why_no_member)
             if certificates is not None or config.security.audits_in_the_clear
             else None
         )
@@ -303,43 +290,14 @@ class Node:
             log.error("replica out of service", group=failure[0], reason=failure[1])
         self._core.new_failures.clear()
         await self._links.start()
-        self._server = grpc.aio.server(
-            interceptors=[self._room, *([self._gate] if self._gate is not None else [])],
-            maximum_concurrent_rpcs=REFUSALS_PER_CALL * self._config.limits.calls,
-            options=[
-                ("grpc.max_receive_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
-                ("grpc.max_send_message_length", limits.GRPC_MESSAGE_BYTES_MAX),
-                ("grpc.so_reuseport", 0),
-                ("grpc.keepalive_permit_without_calls", 1),
-                # A client whose machine is gone says nothing of it.
-                ("grpc.keepalive_time_ms", CLIENT_PING_MS),
-                ("grpc.keepalive_timeout_ms", CLIENT_PONG_MS),
-                # Who connects and says nothing is not waited for.
-                ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
-                *(self._gate.options if self._gate is not None else ()),
-                ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-            ],
+        self._server = client_port(
+            self._own,
+            self._config.limits.calls,
+            ClientServices(self._service, self._admin, self._health),
+            room=self._room,
+            gate=self._gate,
+            certificates=self._certificates,
         )
-        pb_grpc.add_GlobalTableServiceServicer_to_server(self._service, self._server)
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
-        names = (SERVICE_NAME, ADMIN_SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
-        address = str(self._own.listens_for_clients_on)
-        try:
-            if self._certificates is None:
-                self._server.add_insecure_port(address)
-            else:
-                self._server.add_secure_port(address, self._certificates.grpc_credentials())
-                if self._own.tokens is not None:
-                    address = str(self._own.tokens)
-                    shown = self._certificates.grpc_credentials(asks=False)
-                    self._server.add_secure_port(address, shown)
-        except RuntimeError as error:
-            raise StorageError(
-                f"client address {address} of node {self._name} cannot be listened on; "
-                "is another process using it?"
-            ) from error
         self._listener.start()
         if self._console is not None:
             await self._console.start()
@@ -359,7 +317,7 @@ class Node:
             peer=str(self._own.listens_for_peers_on),
             groups=len(self._core.replicas),
             data=str(self._own.data_dir),
-            level=self._topology.level,
+            feature_level=self._topology.level,
             pid=os.getpid(),
         )
 
@@ -483,55 +441,10 @@ class Node:
         self._core.set_connected(peer, up, same_plan=same_plan)
         self._driver.wake()
         if up:
-            self._refused_by.discard(peer)
+            self._membership.connected(peer)
             self._live.introduce(peer)
 
     # --- the topology ----------------------------------------------------------------------------
-
-    def _peers_of(self, topology: Topology) -> dict[str, Peer]:
-        """The other nodes; and those removed, while a group here counts on them, or may: one that
-        is on its way is not always known here by its members."""
-        counted = {
-            name
-            for replica in self._core.replicas.values()
-            if replica.members is not None
-            for name in replica.members.names
-        }
-        if self._live.unsettled:
-            counted.update(name for group in topology.before for name in group.holders)
-        leaving = [node for node in topology.removed if node.name in counted]
-        return {
-            node.name: self._peer(node)
-            for node in (*topology.nodes, *leaving)
-            if node.name != self._name
-        }
-
-    def _peer(self, node: TopologyNode) -> Peer:
-        address = Address.parse(node.peer, f"peer address of node {node.name}")
-        injected = self._config.injected_latency
-        delay_s = injected.one_way_s(self._own.region, node.region) if injected else 0.0
-        return Peer(address.host, address.port, delay_s, node.since)
-
-    def _why_removed(self, name: str, since: int) -> str:
-        """Asked of who calls: whether it was removed, and nothing here counts on it any more."""
-        newest = self._live.newest
-        gone = next((node for node in newest.removed if node.name == name), None)
-        present = newest.node_by_name.get(name)
-        if present is not None:
-            namesake = 0 <= since < present.since
-            if not namesake:
-                return ""
-            return f"the node that is named {name} now was added in version {present.since}"
-        if gone is None or name in self._peers_of(newest):
-            return ""
-        return f"node {name} is no part of version {newest.version} of the topology"
-
-    def _why_no_member(self, name: str) -> str:
-        """Asked of who shows a node's certificate, which has no word of which node of that name."""
-        newest = self._live.newest
-        if name in newest.node_by_name or name in self._peers_of(newest):
-            return ""
-        return f"node {name} is no part of version {newest.version} of the topology"
 
     def _on_topology(self, peer: str, body: bytes) -> None:
         try:
@@ -587,77 +500,9 @@ class Node:
         for peer in self._links.connections:
             # Until it says that it has the same.
             self._core.set_connected(peer, True, same_plan=self._links.has_same_plan(peer))
-        self._reconcile()
-        self._want_members()
+        self._membership.reconcile()
+        self._membership.want_members()
         self._driver.wake()
-
-    def _want_members(self) -> None:
-        """What each group's leader, if it is here, is to bring about. As long as the topology is
-        the founders' there is nothing to: files differ while one is changed on node after node."""
-        topology = self._live.newest
-        for group in topology.groups:
-            wanted = Members(group.replicas, group.learners) if topology.version else None
-            self._core.set_wanted(group.number, wanted, topology.preferred(group))
-
-    def _reconcile(self) -> None:
-        """Replicas that are to come, and those that may go; who the peers are."""
-        core, topology = self._core, self._live.newest
-        for group in topology.groups:
-            number = group.number
-            replica = core.replicas.get(number)
-            if self._name in group.holders:
-                if replica is None and number not in core.failures:
-                    founders = self._live.founders_of(number)
-                    log.info("replica joins" if founders is None else "group founded", group=number)
-                    core.add_replica(group, founders)
-                    self._want_members()
-            elif replica is not None and (replica.is_removed or replica.is_joining):
-                log.info("replica discarded", group=number)
-                core.remove_replica(number)
-        self._links.set_peers(self._peers_of(topology))
-        self._driver.wake()
-        self._look_whether_removed()
-
-    def _look_whether_removed(self) -> None:
-        topology = self._live.newest
-        if self._removed.done() or self._name in topology.node_by_name:
-            return
-        waiting = [
-            number
-            for number, replica in self._core.replicas.items()
-            if not self._is_given_up(replica)
-        ]
-        if not waiting and not self._core.is_discarding:
-            log.warning(
-                "this node was removed from the cluster: it stops, and its data directory may be "
-                "deleted",
-                node=self._name,
-                version=topology.version,
-            )
-            self._removed.set_result(None)
-
-    def _is_given_up(self, replica: Replica) -> bool:
-        """Whether its group goes on without it, by its own log or by the word of a majority."""
-        if replica.is_removed or replica.is_joining or replica.members is None:
-            return True
-        voters = replica.members.voters
-        return 2 * len(self._refused_by.intersection(voters)) > len(voters)
-
-    def _on_refused(self, peer: str, reason: str) -> None:
-        """For good: nothing there counts on this node."""
-        self._refused_by.add(peer)
-        replicas = self._core.replicas.values()
-        if self._removed.done() or not all(self._is_given_up(replica) for replica in replicas):
-            return
-        others = [node.name for node in self._live.newest.nodes if node.name != self._name]
-        if replicas or 2 * len(self._refused_by.intersection(others)) > len(others):
-            log.warning(
-                "this node was removed from the cluster while it was away: it stops, and its data "
-                "directory may be deleted",
-                node=self._name,
-                reason=reason,
-            )
-            self._removed.set_result(None)
 
     async def _watch_topology(self) -> None:
         """What stands in the binding, and which groups have got there, looked at now and then."""
@@ -668,7 +513,7 @@ class Node:
                 done = [n for n, r in core.replicas.items() if r.is_leader and r.is_as_wanted]
                 if self._live.newest.version:
                     self._live.settle(done)
-                self._reconcile()
+                self._membership.reconcile()
                 self._claims.look(core.routes)
                 self._live.tell_claims()
                 await asyncio.sleep(_TOPOLOGY_PERIOD_S)
@@ -692,79 +537,3 @@ class Node:
 
     def _out_of_service(self, failure: ReplicaFailure) -> None:
         log.error("replica out of service", group=failure.group, reason=failure.reason)
-
-
-def run(
-    config: Config,
-    name: str,
-    *,
-    join: bool = False,
-    reread: Callable[[], Config] | None = None,
-) -> None:
-    """Run a node until SIGTERM or SIGINT, or until it is removed. `join`: it was added to a cluster
-    that exists, and founds nothing. `reread` is what SIGHUP has it go by. Raises `ConfigError` or
-    `StorageError` if it cannot."""
-    configure_logs(config.log_level, config.log_format)
-    config.node(name)
-    certificates = certificates_of(config, name)
-    # Threads that wake from a disk need the interpreter at once, not after 5 ms of a busy loop.
-    sys.setswitchinterval(0.0005)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(config, name, join, certificates, reread))
-
-
-async def _run(
-    config: Config,
-    name: str,
-    join: bool,
-    certificates: Certificates | None,
-    reread: Callable[[], Config] | None,
-) -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    stopped = asyncio.create_task(stop.wait())
-    start = await _started(config, name, join, certificates, stopped)
-    if start is None:
-        return
-    node = Node(config, name, start, certificates)
-    if reread is not None:
-        loop.add_signal_handler(signal.SIGHUP, node.reread, reread)
-    await node.start()
-    loop.add_signal_handler(signal.SIGUSR1, node.requests.toggle_lines)
-    # What lives now lives for good: the collector need not walk it. Full collections are rare,
-    # for what is made per op is freed by reference counts.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    failed = asyncio.create_task(node.wait_failed())
-    removed = asyncio.create_task(node.wait_removed())
-    try:
-        await asyncio.wait({failed, stopped, removed}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopped.cancel()
-        removed.cancel()
-        await node.stop()
-    if failed.done():
-        failed.result()
-    failed.cancel()
-
-
-async def _started(
-    config: Config,
-    name: str,
-    join: bool,
-    certificates: Certificates | None,
-    stopped: "asyncio.Task[bool]",
-) -> Start | None:
-    """What the node starts from; None if it is told to stop while it waits to be added."""
-    if not join:
-        return begin(config, name)
-    joining = asyncio.create_task(begin_joining(config, name, certificates))
-    await asyncio.wait({joining, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    if not joining.done():
-        joining.cancel()
-        await asyncio.gather(joining, return_exceptions=True)
-        return None
-    return joining.result()

@@ -25,7 +25,7 @@ from globaltable.server.config import Config, NodeConfig
 from globaltable.server.handshake import SINCE_UNKNOWN
 from globaltable.server.peers import Peer, PeerLinks
 from globaltable.server.tls import Certificates
-from globaltable.server.topology_word import TopologyWord, decode_word, encode_word
+from globaltable.server.topology_word import UNKNOWN, TopologyWord, decode_word, encode_word
 from globaltable.store import identity, known_topology
 from globaltable.store.identity import DirectoryId
 from globaltable.store.known_topology import Known
@@ -222,7 +222,7 @@ class _Joining:
             return
         if not word.text:
             # It has introduced itself: it is asked in its own words.
-            ask = TopologyWord(0, 0, {}, "", {}, shape=word.shape)
+            ask = TopologyWord(0, 0, {}, "", {}, level=UNKNOWN, shape=word.shape)
             self._links.tell_topology(peer, encode_word(ask))
             return
         topology = decode_topology(word.text)

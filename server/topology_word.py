@@ -20,6 +20,8 @@ from globaltable.store.known_directories import Met, decode_met, encode_met
 from globaltable.topology import SLOTS_MAX
 from globaltable.wire.packing import pack, unpack
 
+UNKNOWN: Final = 0
+"""Instead of a level, of who has lost what it knew."""
 _CLAIMS_MAX: Final = 4 * SLOTS_MAX
 """Slots are of geos, of which there are few."""
 

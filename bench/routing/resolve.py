@@ -20,6 +20,7 @@ import grpc
 import uvloop
 
 from globaltable.bench import machine
+from globaltable.bench.routing.three_units import THREE_UNITS
 from globaltable.routing.client.router import Router
 from globaltable.routing.config import parse
 from globaltable.routing.route import Route
@@ -29,16 +30,9 @@ from globaltable.v1 import routing_pb2_grpc as pb_grpc
 
 SUMMARY: Final = "routes resolved a second, from the cache, by rules and from an agent"
 _BATCH: Final = 1_000
-_CONFIG: Final = """
-namespace = "bench"
-endpoints = ["127.0.0.1:9"]
-[units.A]
-region = "a"
-[units.B]
-region = "b"
-[units.C]
-region = "c"
-[dimensions.edge]
+_CONFIG: Final = (
+    THREE_UNITS
+    + """[dimensions.edge]
 layer = "L0"
 [dimensions.user]
 layer = "L1"
@@ -51,6 +45,7 @@ ttl_s = 86400
 [policies]
 new = { unit = "A" }
 """
+)
 
 
 def add_options(parser: ArgumentParser) -> None:

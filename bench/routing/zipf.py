@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from globaltable.bench import machine
+from globaltable.bench.routing.three_units import THREE_UNITS
 from globaltable.errors import NotBound, VersionConflict
 from globaltable.model import Binding
 from globaltable.routing.client.fence_store import FenceStore
@@ -59,22 +60,16 @@ _UNITS: Final = "ABC"
 _BEGAN_S: Final = 1_900_000_000
 _MOVED_AT_A_TIME: Final = 100
 _ATTEMPTS_MAX: Final = 10
-_CONFIG: Final = """
-namespace = "bench"
-endpoints = ["127.0.0.1:9"]
-[units.A]
-region = "a"
-[units.B]
-region = "b"
-[units.C]
-region = "c"
-[dimensions.chat]
+_CONFIG: Final = (
+    THREE_UNITS
+    + """[dimensions.chat]
 layer = "L2"
 table = "routing.chat"
 policy = "new"
 [policies]
 new = { unit = "A" }
 """
+)
 
 
 def add_options(parser: ArgumentParser) -> None:

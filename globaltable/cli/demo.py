@@ -20,6 +20,14 @@ def demo(
             "--json", metavar="FILE", help="Write the figures there too.", show_default=False
         ),
     ] = None,
+    console: Annotated[
+        bool,
+        typer.Option(
+            "--console",
+            help="Have each node serve its console, a page for browsers, and keep them until "
+            "Control-C.",
+        ),
+    ] = False,
 ) -> None:
     """Start three region nodes, race binds from all three, kill one, and check every binding.
 
@@ -28,4 +36,4 @@ def demo(
     """
     from globaltable.demo.run import run
 
-    raise typer.Exit(run(sessions, round_trip_ms, json_file))
+    raise typer.Exit(run(sessions, round_trip_ms, json_file, console=console))

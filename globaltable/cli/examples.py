@@ -16,7 +16,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "cert": ("certificates --config cluster.toml", "certificates -c cluster.toml --client web"),
     "check": ("--config cluster.toml",),
     "create": ("A --table im.session --prefix cid:",),
-    "demo": ("", "--sessions 1500 --round-trip-ms 30"),
+    "demo": ("", "--sessions 1500 --round-trip-ms 30", "--console"),
     "drain": ("shanghai", "shanghai --undo"),
     "geo list": ("",),
     "geo regions": ("eu frankfurt,paris,dublin",),

@@ -14,11 +14,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from globaltable.cli.member import LOOK_PERIOD_S, AsJson, Timeout
+from globaltable.cli.changes import decide, wait_until
+from globaltable.cli.member import AsJson, Timeout
 from globaltable.cli.options import ENDPOINTS_DEFAULT, Endpoints, addresses_of
 from globaltable.cli.progress import bar
 from globaltable.cli.tls import tls
-from globaltable.errors import ConnectFailed, Unavailable
 from globaltable.slot_ranges import format_slots
 
 if TYPE_CHECKING:
@@ -168,14 +168,9 @@ def wait_for_slots(
 def _carry_out(
     request: "pb.ChangeTopologyRequest", endpoints: str, timeout_s: float, wait: bool, as_json: bool
 ) -> None:
-    from globaltable.admin.topology import change
     from globaltable.slot_change import assigned_anew
 
-    if not 0 < timeout_s < 1e9:
-        raise typer.BadParameter(f"{timeout_s} is not a number of seconds above 0")
-    addresses = addresses_of(endpoints)
-    topology = change(addresses, request, min(timeout_s, 30.0), tls())
-    addresses += [node.client for node in topology.nodes if node.client not in addresses]
+    topology, addresses = decide(request, endpoints, timeout_s)
     if not as_json:
         print(f"decided: version {topology.version} of the topology, {_summary(topology)}")
         sys.stdout.flush()
@@ -196,27 +191,27 @@ def _wait(
     addresses: list[str], version: int, timeout_s: float, as_json: bool, moving: int = 0
 ) -> None:
     """Until a version, or what has come after it, is done; so many slots are `moving` at least."""
-    from globaltable.admin.topology import look
-
     began = time.monotonic()
     with bar("slots") as progress:
-        while True:
-            try:
-                now: ClusterProgress | None = look(addresses, tls())
-            except ConnectFailed:
-                now = None
-            if now is not None and now.topology.version >= version:
-                left = len(now.slots.under_way)
-                moving = max(moving, left)
-                progress(moving - left, moving)
-                if now.is_settled and not left:
-                    break
-            if time.monotonic() - began > timeout_s:
-                raise Unavailable(
-                    f"not done after {timeout_s:.0f} s; it goes on by itself: globaltable slots "
-                    "list shows how far it is, and globaltable member list what groups wait for"
-                )
-            time.sleep(LOOK_PERIOD_S)
+
+        def is_done(now: "ClusterProgress") -> bool:
+            nonlocal moving
+            left = len(now.slots.under_way)
+            moving = max(moving, left)
+            progress(moving - left, moving)
+            return now.is_settled and not left
+
+        now = wait_until(
+            is_done,
+            addresses,
+            version,
+            began=began,
+            timeout_s=timeout_s,
+            shown_by=(
+                "globaltable slots list shows how far it is, and globaltable member list what "
+                "groups wait for"
+            ),
+        )
     took_s = time.monotonic() - began
     if as_json:
         done = {"version": now.topology.version, "done": True, "seconds": round(took_s, 2)}

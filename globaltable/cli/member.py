@@ -7,12 +7,13 @@ of this command, which only shows how far they are. To ask again, or `list`, sho
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from globaltable.cli.changes import decide, wait_until
 from globaltable.cli.exits import ExitStatus
 from globaltable.cli.options import ENDPOINTS_DEFAULT, Endpoints, addresses_of
 from globaltable.cli.tls import tls
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from globaltable.admin.topology import ClusterProgress
     from globaltable.topology import Node
     from globaltable.v1 import admin_pb2 as pb
-
-LOOK_PERIOD_S: Final = 0.3
 
 member = typer.Typer(
     name="member",
@@ -157,15 +156,8 @@ def carry_out(
 ) -> None:
     """Ask for a change, and show how far it is until it is done; `until_led`: until each group is
     led by whom it should be."""
-    from globaltable.admin.topology import change, look
-    from globaltable.errors import ConnectFailed, Unavailable
-
-    if not 0 < timeout_s < 1e9:
-        raise typer.BadParameter(f"{timeout_s} is not a number of seconds above 0")
-    addresses = addresses_of(endpoints)
     began = time.monotonic()
-    topology = change(addresses, request, min(timeout_s, 30.0), tls())
-    addresses += [node.client for node in topology.nodes if node.client not in addresses]
+    topology, addresses = decide(request, endpoints, timeout_s)
     if not as_json:
         print(f"decided: version {topology.version} of the topology")
     if no_wait:
@@ -173,22 +165,20 @@ def carry_out(
             print(json.dumps({"version": topology.version, "done": False}))
         return
     told: dict[int, str] = {}
-    while True:
-        try:
-            now: ClusterProgress | None = look(addresses, tls())
-        except ConnectFailed:
-            now = None
-        if now is not None and now.topology.version >= topology.version:
-            to_hand_over = now.led_by_others() if until_led else now.led_by_drained()
-            _tell_news(now, told, as_json, to_hand_over)
-            if now.is_settled and not to_hand_over:
-                break
-        if time.monotonic() - began > timeout_s:
-            raise Unavailable(
-                f"not done after {timeout_s:.0f} s; it goes on by itself: globaltable member list "
-                "shows what it waits for"
-            )
-        time.sleep(LOOK_PERIOD_S)
+
+    def is_done(now: "ClusterProgress") -> bool:
+        to_hand_over = now.led_by_others() if until_led else now.led_by_drained()
+        _tell_news(now, told, as_json, to_hand_over)
+        return now.is_settled and not to_hand_over
+
+    now = wait_until(
+        is_done,
+        addresses,
+        topology.version,
+        began=began,
+        timeout_s=timeout_s,
+        shown_by="globaltable member list shows what it waits for",
+    )
     took_s = time.monotonic() - began
     if as_json:
         print(json.dumps({"version": topology.version, "done": True, "seconds": round(took_s, 2)}))

@@ -45,6 +45,6 @@ def node(
         certificates_of(loaded, name)
         print(f"{config}: node {own.name} of cluster {loaded.cluster} is well configured")
         return
-    from globaltable.server.node import run
+    from globaltable.server.running import run
 
     run(loaded, name, join=join, reread=lambda: config_file.load(config))

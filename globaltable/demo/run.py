@@ -1,7 +1,9 @@
 """The demo from its first process to its exit status."""
 
 import asyncio
+import contextlib
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -28,22 +30,37 @@ OUTAGE_SHARE: Final = 0.3
 _TIMEOUT_S: Final = 30.0
 
 
-def run(sessions: int, round_trip_ms: float, json_file: Path | None) -> int:
-    """0 if every promise was kept, 1 if not."""
-    console = Console(highlight=False)
+def run(
+    sessions: int, round_trip_ms: float, json_file: Path | None, *, console: bool = False
+) -> int:
+    """0 if every promise was kept, 1 if not. With `console` the nodes have pages for browsers, and
+    are kept until Control-C."""
+    screen = Console(highlight=False)
     if json_file is not None:
         json_file.touch()
-    console.print(
+    screen.print(
         f"Starting three region nodes on 127.0.0.1, {round_trip_ms:g} ms round trip between any two"
     )
-    with LocalCluster(REGIONS, tables=(TABLE,), round_trip_ms=round_trip_ms) as cluster:
-        figures = uvloop.run(_Demo(console, cluster, sessions, round_trip_ms).run())
-    print_report(console, figures)
+    with LocalCluster(
+        REGIONS, tables=(TABLE,), round_trip_ms=round_trip_ms, console=console
+    ) as cluster:
+        for node, url in cluster.consoles.items():
+            screen.print(f"Console of {node}: {url}")
+        figures = uvloop.run(_Demo(screen, cluster, sessions, round_trip_ms).run())
+        _report(screen, figures, json_file)
+        if console:
+            screen.print("\nThe nodes go on, and so do their consoles, until Control-C")
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait()
+    return 0 if figures.holds else 1
+
+
+def _report(screen: Console, figures: Figures, json_file: Path | None) -> None:
+    print_report(screen, figures)
     if json_file is not None:
         json_file.write_text(json.dumps(figures.to_json(), indent=2) + "\n", encoding="utf-8")
     verdict = "[green]kept[/]" if figures.holds else "[red]BROKEN[/]"
-    console.print(f"\nExactly one unit for each session: {verdict}")
-    return 0 if figures.holds else 1
+    screen.print(f"\nExactly one unit for each session: {verdict}")
 
 
 class _Demo:

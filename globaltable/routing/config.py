@@ -23,6 +23,7 @@ from globaltable.routing.fleet import EVERYTHING, Distances, Fleet, Selection, U
 from globaltable.routing.header import LIFETIME_S_MAX
 from globaltable.routing.policies import Policy
 from globaltable.routing.static_rules import Rule, as_rules
+from globaltable.toml_file import load_toml
 from globaltable.toml_section import (
     Section,
     as_count,
@@ -181,14 +182,7 @@ class RoutingConfig:
 
 def load(path: Path) -> RoutingConfig:
     """The configuration in a file. Raises `ConfigError`, naming the file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    try:
-        return parse(text, base_dir=path.resolve().parent)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    return load_toml(path, lambda text, directory: parse(text, base_dir=directory))
 
 
 def parse(text: str, *, base_dir: Path = Path()) -> RoutingConfig:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import grpc
+import structlog
 
 from globaltable import limits
 from globaltable.pace import NodePace, pace
@@ -37,6 +38,9 @@ _OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
+
+
+log = structlog.get_logger(__name__)
 
 
 class Look(NamedTuple):
@@ -84,10 +88,14 @@ class Survey:
         """Look for ever; cancelled at the end."""
         while True:
             began = self._loop.time()
-            if began - self._looked_at < LOOKED_AT_FOR_S:
-                await self._look()
-            else:
-                self._look_at_own(time.time())
+            try:
+                if began - self._looked_at < LOOKED_AT_FOR_S:
+                    await self._look()
+                else:
+                    self._look_at_own(time.time())
+            except Exception:
+                # The next one may do: nobody looks any more if this ends.
+                log.exception("the look at all nodes failed")
             self._wanted.clear()
             await self._sleep_until(began + PERIOD_S)
 

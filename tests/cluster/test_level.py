@@ -11,6 +11,7 @@ import pytest
 
 from globaltable.cli.main import run
 from globaltable.server.config_file import render
+from globaltable.server.security import Permission, Right, Security
 from globaltable.store import identity
 from globaltable.testing import LocalCluster
 from globaltable.wire.packing import pack, unpack
@@ -107,3 +108,24 @@ def test_who_joins_a_cluster_of_a_later_level_is_told_so_and_ends(tmp_path: Path
     assert ended.returncode == 2, ended.stderr
     assert "node d cannot join" in ended.stderr
     assert "level 2 is in force, and this release understands level 1" in ended.stderr
+
+
+@pytest.mark.slow
+def test_over_tls_nodes_ask_each_other_and_only_administrators_finalize(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secure = Security(
+        permissions=(
+            Permission(("web",), frozenset((Right.READ, Right.BIND)), ("im.session",)),
+            Permission(("op",), frozenset((Right.ADMIN,))),
+        )
+    )
+    with LocalCluster(directory=tmp_path, secure=secure) as cluster:
+        founded_before(cluster)
+        for client, expected in (("web", 1), ("op", 0)):
+            tls = cluster.tls(client)
+            assert tls is not None
+            shown = ["--ca", str(tls.ca), "--cert", str(tls.cert), "--key", str(tls.key)]
+            status, told = _command(cluster, capsys, *shown, "upgrade", "--finalize")
+            assert status == expected, told
+        assert {identity.noted_level(cluster.data_dir(node)) for node in cluster.nodes} == {2}

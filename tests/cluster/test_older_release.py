@@ -30,9 +30,12 @@ from tests.faults.workload import TABLE, Lives, Plan, run
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-OLDER: Final = "32f3524678ca38ed98acdc4e71e1de6d53d6d70d"
-"""The last commit before slots could move: it speaks version 4 of the protocol, knows no levels,
-and can read neither steps of moves nor topologies with more groups."""
+OLDER: Final = {
+    "before slots moved": "32f3524678ca38ed98acdc4e71e1de6d53d6d70d",
+    "before levels": "ab6d627507a76b399736a8a19d50b75b0d5ce41b",
+}
+"""Both speak version 4 of the protocol, each in words of its own, and know no levels. The first can
+read neither steps of moves nor topologies with more groups."""
 ROOT: Final = Path(__file__).parents[2]
 PLAN: Final = Plan(seed=3, seconds=600.0, clients_per_region=2, pause_s=0.03)
 _PATIENCE_S: Final = 30.0
@@ -41,18 +44,19 @@ _FAILED_SHARE_MAX: Final = 0.01
 """Of the ops of clients that may go to any node."""
 
 
-@pytest.fixture(scope="module")
-def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=OLDER)
+def older(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """Where the older release is installed: its wheel alone, without what it depends on."""
+    commit = OLDER[request.param]
     directory = tmp_path_factory.mktemp("older")
-    known = ["git", "-C", str(ROOT), "cat-file", "-e", f"{OLDER}^{{commit}}"]
+    known = ["git", "-C", str(ROOT), "cat-file", "-e", f"{commit}^{{commit}}"]
     try:
         if subprocess.run(known, capture_output=True, check=False).returncode:
-            pytest.skip(f"commit {OLDER[:7]} is not in this checkout's history: fetch all of it")
+            pytest.skip(f"commit {commit[:7]} is not in this checkout's history: fetch all of it")
     except FileNotFoundError:
         pytest.skip("git is not installed, and the older release comes from the history")
     archive = subprocess.run(
-        ["git", "-C", str(ROOT), "archive", OLDER], capture_output=True, check=True
+        ["git", "-C", str(ROOT), "archive", commit], capture_output=True, check=True
     )
     source = directory / "source"
     source.mkdir()

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.long]
 TABLE: Final = "im.session"
 SECURITY: Final = Security(
     permissions=(
-        Permission(("web",), frozenset((Right.READ, Right.BIND)), (TABLE,)),
+        Permission(("web", "gone"), frozenset((Right.READ, Right.BIND)), (TABLE,)),
         Permission(("op",), frozenset((Right.ADMIN,))),
     ),
     allowances={"nobody": Allowance(calls=1)},
@@ -136,6 +136,22 @@ def test_in_the_clear_the_port_says_nothing(cluster: LocalCluster) -> None:
     clear = Asking(cluster.consoles["a"].replace("https", "http"))
     with pytest.raises((urllib.error.URLError, ConnectionError, OSError)):
         clear.get("api/snapshot")
+
+
+def test_who_is_revoked_is_out_with_the_stream_that_is_there(cluster: LocalCluster) -> None:
+    """Before the next look, and though it asks for nothing."""
+    gone = _as(cluster, "gone")
+    with gone.events() as events:
+        assert next(name for name, _ in events) == "course"
+        cluster.revoke("globaltable://local/client/gone")
+        try:
+            rest = [name for name, _ in events]
+        except OSError:
+            rest = []
+        assert set(rest) <= {"view", "refused"}, "it has ended"
+    told = gone.get("api/snapshot")
+    assert (told.status, "were revoked" in told.body["error"]) == (403, True)
+    cluster.revoke()
 
 
 def test_a_stream_ends_with_the_permission_to_look(cluster: LocalCluster) -> None:

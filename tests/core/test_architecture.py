@@ -21,7 +21,7 @@ LAYERS: Final = (
     ("errors",),
     ("holdings", "levels", "members", "slot_deal", "slot_ranges", "validation"),
     ("geo",),
-    ("toml_section", "topology", "wire", "wire.packing"),
+    ("toml_file", "toml_section", "topology", "wire", "wire.packing"),
     (
         "layered_rows",
         "rebalance",
@@ -118,6 +118,7 @@ ONLY_IN: Final = {
         "store.lmdb_table",
         "store.replacement",
         "store.verification",
+        "toml_file",
     },
     "os": {
         "store.durable_file",
@@ -138,6 +139,7 @@ MAY_IMPORT: Final = {
         "errors",
         "limits",
         "model",
+        "toml_file",
         "toml_section",
         "v1",
         "validation",

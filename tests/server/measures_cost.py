@@ -53,7 +53,7 @@ def cpu_s_per_op(*, measured: bool, requests: int, ops: int) -> float:
 
 
 def main() -> None:
-    # As in a node (`server.node.run`): or collections are measured, not measures.
+    # As in a node (`server.running.run`): or collections are measured, not measures.
     gc.set_threshold(50_000, 20, 50)
     for requests, ops in CASES:
         pairs = [

@@ -16,11 +16,17 @@ from globaltable.levels import UNDERSTOOD
 from globaltable.server.directories import Directories
 from globaltable.server.live_topology import LiveTopology
 from globaltable.server.slot_claims import Claim, SlotClaims
-from globaltable.server.topology_word import Shape, TopologyWord, decode_word, encode_word
+from globaltable.server.topology_word import (
+    UNKNOWN,
+    Shape,
+    TopologyWord,
+    decode_word,
+    encode_word,
+)
 from globaltable.store import identity, known_topology
 from globaltable.store.known_directories import Met
-from globaltable.store.known_topology import Known
-from globaltable.topology import one_node_each, spread
+from globaltable.store.known_topology import LOST, Known
+from globaltable.topology import Topology, one_node_each, spread
 from globaltable.wire.packing import pack, unpack
 
 FOUNDED = spread("test", one_node_each("abc"), 3, 3, 64)
@@ -130,8 +136,11 @@ def test_who_is_of_this_release_is_told_the_level_and_the_claims_at_once(tmp_pat
 
 def test_a_founder_that_lost_its_disk_believes_the_higher_level(tmp_path: Path) -> None:
     """It starts below, for its file does not say which is in force."""
-    node = _Speaker(tmp_path, Known(FIRST_LEVEL, FIRST_LEVEL))
-    node.hear(_word(level=1))
+    node = _Speaker(tmp_path, Known(FIRST_LEVEL, FIRST_LEVEL, LOST))
+    node.live.introduce("z")
+    assert [word.level for word in node.said] == [UNKNOWN]
+    for level in (UNKNOWN, 1):
+        node.hear(_word(level=level))
     assert not node.changed
     node.hear(_word(level=2))
     assert node.changed == [2] and node.live.newest == FOUNDED
@@ -140,10 +149,19 @@ def test_a_founder_that_lost_its_disk_believes_the_higher_level(tmp_path: Path) 
     assert kept is not None and kept.newest == FOUNDED
 
 
-def test_a_level_that_is_lower_or_of_another_version_changes_nothing(tmp_path: Path) -> None:
-    node = _Speaker(tmp_path, Known(FOUNDED, FOUNDED))
-    node.hear(_word(level=1))
-    assert node.live.newest.level == 2
+@pytest.mark.parametrize(("own", "other"), [(FOUNDED, 1), (FIRST_LEVEL, 2)])
+def test_two_that_were_founded_at_different_levels_refuse_each_other(
+    tmp_path: Path, own: Topology, other: int
+) -> None:
+    """Else one on an empty directory would raise the level of all, whoever is too old for it."""
+    node = _Speaker(tmp_path, Known(own, own))
+    node.hear(_word(level=UNKNOWN))
+    with pytest.raises(ProtocolError, match=f"z was founded at level {other}, and this node at"):
+        node.hear(_word(level=other))
+    assert node.live.newest == own and not node.changed
+
+
+def test_a_level_of_another_version_changes_nothing(tmp_path: Path) -> None:
     later = _Speaker(tmp_path, Known(replace(FIRST_LEVEL, version=3), None, 3))
     later.hear(_word(level=2, version=3))
     later.hear(_word(level=2, version=0))
@@ -151,7 +169,7 @@ def test_a_level_that_is_lower_or_of_another_version_changes_nothing(tmp_path: P
 
 
 def test_a_level_that_is_not_understood_is_not_believed(tmp_path: Path) -> None:
-    node = _Speaker(tmp_path, Known(FIRST_LEVEL, FIRST_LEVEL))
+    node = _Speaker(tmp_path, Known(FIRST_LEVEL, FIRST_LEVEL, LOST))
     with pytest.raises(NewerFormat, match="is in force, and this release understands"):
         node.hear(_word(level=UNDERSTOOD.newest + 1))
     assert identity.noted_level(tmp_path) == 1

@@ -113,6 +113,15 @@ class RouteBook:
             return None
         return self._told(cached, Source.GRACE)
 
+    def at_hand(self, dimension: str, key: str) -> tuple[Told | None, bool]:
+        """What is told without a question, if anything is; and whether somebody should ask all the
+        same, for whom nobody waits."""
+        told = self.known(dimension, key)
+        if told is not None:
+            return told, self.is_due(told)
+        told = self.gone_on_with(dimension, key) if self.is_cut_off else None
+        return told, told is not None
+
     def _told(self, cached: CachedRoute, source: Source) -> Told:
         return Told(*cached, source, self._addresses.get(cached.route.unit, ""))
 

@@ -140,14 +140,10 @@ class RouteClient:
         """The unit of a key, in any layer: see `Router.resolve`, which decides. Raises what that
         raises; `ConnectFailed` if no router answers and nothing is known."""
         book = self.book
-        told = book.known(dimension, key)
+        told, is_due = book.at_hand(dimension, key)
         if told is not None:
-            if book.is_due(told):
+            if is_due:
                 self._renew(dimension, key)
-            return told
-        if book.is_cut_off and (told := book.gone_on_with(dimension, key)) is not None:
-            # Somebody asks all the same, but nobody waits for it who need not.
-            self._renew(dimension, key)
             return told
         try:
             # One caller's cancellation is not the others'.

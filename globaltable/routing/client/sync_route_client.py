@@ -109,11 +109,7 @@ class SyncRouteClient:
         name = (dimension, key, create)
         book = self.book
         with self._lock:
-            told = book.known(dimension, key)
-            is_due = told is not None and book.is_due(told)
-            if told is None and book.is_cut_off:
-                told = book.gone_on_with(dimension, key)
-                is_due = told is not None
+            told, is_due = book.at_hand(dimension, key)
             if told is not None:
                 if is_due:
                     self._renew(dimension, key)

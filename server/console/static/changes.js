@@ -93,5 +93,5 @@ function row({ at, change, text }) {
 function tellState() {
   const where = watching ? `${watching.table}${watching.prefix ? `, ${watching.prefix}…` : ""}` : "";
   const waits = isPaused ? `, paused${held.length ? `, ${count(held.length)} waiting` : ""}` : "";
-  say(byId("changes-state"), watching ? `${where}: ${count(seen)} seen${waits}` : "");
+  say(byId("changes-state"), watching ? `${where}: ${count(seen)} seen${waits}` : "Nothing is watched yet");
 }

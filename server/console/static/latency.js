@@ -90,7 +90,7 @@ function inWords(samples, target) {
   const known = samples.filter((sample) => sample.p99_ms !== null);
   if (!known.length) return "No writes in the last minutes.";
   const of = (name) => known.map((sample) => sample[name]);
-  const range = (values) => `${ms(Math.min(...values))} to ${ms(Math.max(...values))}`;
+  const range = (values) => [...new Set([ms(Math.min(...values)), ms(Math.max(...values))])].join(" to ");
   const over = known.filter((sample) => sample.p99_ms > target).length;
   const verdict = over ? `P99 above the target in ${over} of ${known.length} samples` : "P99 never above the target";
   return `P50 ${range(of("p50_ms"))}, P99 ${range(of("p99_ms"))}; ${verdict}.`;
