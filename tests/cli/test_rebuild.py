@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from globaltable.cli.main import run
+from globaltable.levels import FIRST
 from globaltable.server.config import Address, Config, NodeConfig
 from globaltable.server.config_file import render
-from globaltable.store import identity
+from globaltable.slot_change import grow
+from globaltable.store import identity, known_topology
+from globaltable.store.known_topology import LOST, Known
 from globaltable.store.lmdb_log import LmdbLogStore
 from globaltable.store.log import Entry, HardState, LogWrite
 
@@ -166,3 +169,26 @@ def test_a_damaged_identity_is_replaced_only_with_everything(
     assert rebuild("--all") == 0
     assert rebuild("--check") == 0
     assert "group 0: is being rebuilt" in capsys.readouterr().out
+
+
+def test_of_a_cluster_that_has_grown_the_identity_is_that_of_its_founding(
+    rebuild: Rebuild, config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grown = grow(config.topology(), 3)
+    identity.note_level(tmp_path / "a", grown.level)
+    known_topology.keep(tmp_path / "a", Known(grown, config.topology()))
+    assert rebuild("--check") == 0
+    assert "group 2: whole" in capsys.readouterr().out
+    assert rebuild("--group", "2") == 0
+
+
+def test_who_has_everything_discarded_keeps_the_level_and_believes_none_of_its_file(
+    rebuild: Rebuild, tmp_path: Path
+) -> None:
+    assert rebuild("--all") == 0
+    assert identity.noted_level(tmp_path / "a") == FIRST
+    known = known_topology.load(tmp_path / "a")
+    assert known is not None and (known.newest.level, known.founds_after) == (FIRST, LOST)
+    identity.note_level(tmp_path / "a", 2)
+    assert rebuild("--all") == 0
+    assert identity.noted_level(tmp_path / "a") == 2

@@ -169,10 +169,42 @@ def test_a_watch_beyond_the_bound_begins_when_another_ends(node: LocalCluster) -
         ended.join()
 
 
-async def test_more_ops_than_may_wait_are_all_done_in_their_time(node: LocalCluster) -> None:
-    async with _asynchronous(node, timeout=30.0) as client:
-        keys = [f"queued:{number}" for number in range(2 * PENDING)]
-        bound = await asyncio.gather(*(client.bind(key, "A") for key in keys))
-        assert all(binding.created and binding.version == 1 for binding in bound)
-        status = await client.status()
-    assert status.work.overloaded > 0, "some were refused"
+async def test_what_a_full_queue_refuses_is_done_once_there_is_room(node: LocalCluster) -> None:
+    """And who has no time for that is told that it did not happen."""
+    for other in "bc":
+        node.pause(other)
+    try:
+        async with (
+            grpc.aio.insecure_channel(node.addresses["a"]) as channel,
+            _asynchronous(node, timeout=60.0) as client,
+        ):
+            stub: Any = pb_grpc.GlobalTableServiceStub(channel)  # type: ignore[arg-type]
+            filling = [
+                asyncio.ensure_future(stub.Write(_writes(client_id), timeout=60.0))
+                for client_id in (1, 2)
+            ]
+            done, _ = await asyncio.wait(filling, return_when=asyncio.FIRST_COMPLETED)
+            (refused,) = (one.result() for one in done)
+            assert {one.status for one in refused.outcomes} == {pb.OUTCOME_STATUS_OVERLOADED}
+            assert refused.retry_delay_ms >= 50
+            patient = [asyncio.ensure_future(client.bind(f"patient:{n}", "A")) for n in range(50)]
+            with pytest.raises(Overloaded):
+                await client.bind("impatient", "A", timeout=1.0)
+            assert not any(one.done() for one in patient)
+            for other in "bc":
+                node.resume(other)
+            assert all(binding.created for binding in await asyncio.gather(*patient))
+            assert await client.get("impatient", linearizable=True) is None
+            await asyncio.gather(*filling)
+    finally:
+        for other in "bc":
+            node.resume(other)
+
+
+def _writes(client_id: int) -> pb.WriteRequest:
+    """As many ops as may wait."""
+    ops = [
+        pb.Op(kind=pb.OP_KIND_BIND, key=f"{client_id}:{number}", unit="A", sequence=number + 1)
+        for number in range(PENDING)
+    ]
+    return pb.WriteRequest(table=TABLE, client_id=client_id, ops=ops)

@@ -24,8 +24,8 @@ from websockets.sync.client import ClientConnection, connect
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 START_S: Final = 20.0
-ANSWER_S: Final = 20.0
-UNTIL_S: Final = 15.0
+ANSWER_S: Final = 60.0
+UNTIL_S: Final = 30.0
 _POLL_S: Final = 0.05
 _END_S: Final = 5.0
 

@@ -22,6 +22,8 @@ from tests.console.browser import Browser, Page, browser, chromium
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.long,
+    # Axe takes seconds, of a machine that it has to itself.
+    pytest.mark.timeout(300),
     pytest.mark.skipif(chromium() is None, reason="no Chromium: apt-get install chromium"),
 ]
 
