@@ -52,6 +52,7 @@ from globaltable.server.tls import Certificates
 from globaltable.server.topology_changes import TOPOLOGY_GROUP
 from globaltable.server.topology_word import decode_word
 from globaltable.server.tracing import Tracing, provider_of
+from globaltable.server.watch_progress import WatchProgress
 from globaltable.server.watches import Watches
 from globaltable.server.worker import TableWorker
 from globaltable.store import known_topology
@@ -249,6 +250,8 @@ class Node:
         self._health_task: asyncio.Task[None] | None = None
         self._topology_task: asyncio.Task[None] | None = None
         self._moving_task: asyncio.Task[None] | None = None
+        self._progress = WatchProgress(watches)
+        self._progress_task: asyncio.Task[None] | None = None
 
     def _begin_tracing(self) -> Tracing | None:
         if not self._config.tracing_exporter:
@@ -308,6 +311,7 @@ class Node:
         self._health_task = asyncio.create_task(self._health.run())
         self._topology_task = asyncio.create_task(self._watch_topology())
         self._moving_task = asyncio.create_task(self._move_slots())
+        self._progress_task = asyncio.create_task(self._progress.run())
         self._driver.wake()
         log.info(
             "node started",
@@ -346,7 +350,12 @@ class Node:
         """Hand leadership over, finish what is under way, flush, and close."""
         drain_s = self._config.timeouts.drain_s
         log.info("node stopping", node=self._name, drain_s=drain_s)
-        for task in (self._health_task, self._topology_task, self._moving_task):
+        for task in (
+            self._health_task,
+            self._topology_task,
+            self._moving_task,
+            self._progress_task,
+        ):
             if task is not None:
                 task.cancel()
         await self._groups.close()

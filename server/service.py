@@ -40,11 +40,6 @@ SCAN_LOOKS_MAX: Final = 64
 """Looks that one page takes at most: it may be short, or empty, but comes before its caller has
 given it up. A full page of the largest size takes 20, if few of its keys were unbound."""
 READ_KEYS_AT_ONCE: Final = 512
-WATCH_PROGRESS_S: Final = 5.0
-KEY_WATCH_PROGRESS_S: Final = 60.0
-"""How often a watcher to whom nothing happens is told how far it has come: one of a prefix before
-the history that it would resume from is gone; one of a key seldom, for it needs no history to
-resume if the key has not changed (`watches`)."""
 PAGE_TOKEN_BYTES_MAX: Final = 512
 """Above the longest row key, which is what a token is."""
 SLOTS_BYTES_MAX: Final = 8_192
@@ -268,16 +263,14 @@ class GlobalTableService(pb_grpc.GlobalTableServiceServicer):
         except (InvalidArgument, Overloaded, NoQuorum, Elsewhere, Compacted) as error:
             await _abort(context, error)
         try:
-            progress_s = KEY_WATCH_PROGRESS_S if watcher.exact else WATCH_PROGRESS_S
             yield pb.WatchResponse(position=_position(watcher.position))
             while not self._draining:
                 changes = self._backend.watches.take(watcher)
+                watcher.told = dict(watcher.position)
                 yield _watch_response(changes, watcher.position)
-                try:
-                    async with asyncio.timeout(progress_s):
-                        await watcher.awake.wait()
-                except TimeoutError:
-                    pass  # nothing matched; tell how far the watch has come all the same
+                # If nothing matches it is woken all the same before what it was told is too old
+                # (`watch_progress`).
+                await watcher.awake.wait()
         except (Lagged, NoQuorum, Elsewhere) as error:
             await _abort(context, error)
         finally:

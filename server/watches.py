@@ -63,6 +63,8 @@ class Watcher:
         self.adopted = 0
         """Of an exact one, the hop at which its group adopted the slot."""
         self.awake = asyncio.Event()
+        self.told: Mapping[int, int] = {}
+        """The position that the client was told last."""
 
     def wants(self, name: bytes) -> bool:
         return name == self.start if self.exact else name.startswith(self.start)
@@ -109,11 +111,20 @@ class Watches:
     def __len__(self) -> int:
         return self._count
 
+    def all(self) -> list[Watcher]:
+        indices = (self._by_name, self._by_prefix)
+        return [one for index in indices for watchers in index.values() for one in watchers]
+
+    def kept(self, group: int) -> tuple[int, int]:
+        """The revisions at which its history begins and ends. Raises `Unavailable` if its replica
+        does not serve."""
+        table = self._replica(group).table
+        return table.history.floor, table.applied
+
     def wake_all(self) -> None:
         """Let every watcher look about."""
-        for watchers in (*self._by_name.values(), *self._by_prefix.values()):
-            for watcher in watchers:
-                watcher.awake.set()
+        for watcher in self.all():
+            watcher.awake.set()
 
     def add(
         self, start: bytes, exact: bool, groups: Iterable[int], after: Mapping[int, int]

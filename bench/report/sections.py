@@ -5,6 +5,7 @@ from typing import Final
 
 from globaltable.bench.histogram import Histogram
 from globaltable.bench.report import create_latency as create_latency_section
+from globaltable.bench.report import idle as idle_section
 from globaltable.bench.report.goals import Goal, goals
 from globaltable.bench.report.medians import Repeats, grouped, paired_ratios
 from globaltable.bench.report.plots.failover_timeline import failover_timeline
@@ -30,6 +31,7 @@ from globaltable.bench.scenarios import (
     create_latency,
     failover,
     growth,
+    idle,
     nodes,
     overload,
     reads,
@@ -467,6 +469,7 @@ _BY_SCENARIO: Final[dict[str, Callable[[Report], Section]]] = {
     failover.NAME: _failover,
     reads.NAME: _reads,
     watchers.NAME: _watchers,
+    idle.NAME: idle_section.section,
     overload.NAME: _overload,
     growth.NAME: _growth,
 }

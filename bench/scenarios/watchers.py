@@ -24,15 +24,27 @@ class WatchesLost(GlobalTableError):
 
 
 @contextlib.contextmanager
-def _watched(stage: Stage, running: GlobalTableRunning, watches: int) -> Iterator[None]:
-    """With so many watches, shared out over the regions; still there at the end."""
+def watched(
+    stage: Stage,
+    running: GlobalTableRunning,
+    watches: int,
+    *,
+    prefixes: bool = False,
+    changes_per_s: float = 0.0,
+) -> Iterator[None]:
+    """With so many watches, shared out over the regions; still there at the end. Of their keys so
+    many are bound a second, in all regions together."""
     regions = stage.network.regions
     shares = {
         region: watches // len(regions) + (number < watches % len(regions))
         for number, region in enumerate(regions)
     }
     placements = [
-        workers.Placement(region, running.target(region), IdleWatches(share))
+        workers.Placement(
+            region,
+            running.target(region),
+            IdleWatches(share, prefixes, changes_per_s / len(regions)),
+        )
         for region, share in shares.items()
     ]
     with workers.team(stage.network, stage.label("idle"), placements) as team:
@@ -57,7 +69,7 @@ def measure(stage: Stage, options: Namespace) -> Iterator[Measurement]:
     with system.start(stage.network) as running:
         for repeat in range(stage.repeats):
             yield load(running, repeat, 0)
-            with _watched(stage, running, options.watchers):
+            with watched(stage, running, options.watchers):
                 with_them = load(running, repeat, options.watchers)
             yield with_them
 

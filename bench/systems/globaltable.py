@@ -56,13 +56,14 @@ class GlobalTableClient:
             return int(await self._table.get(keys[0]) is not None)
         return len(await self._table.get_many(keys))
 
-    async def watch(self, keys: Sequence[str]) -> None:
-        """Watch each key; returns when every watch has started."""
+    async def watch(self, names: Sequence[str], *, prefixes: bool = False) -> None:
+        """Watch each key, or prefix; returns when every watch has started."""
         room = asyncio.Semaphore(_WATCHES_STARTING_MAX)
 
-        async def start(key: str) -> None:
+        async def start(name: str) -> None:
             async with room:
-                watch = self._table.watch(key=key, timeout=60.0)
+                key, prefix = (None, name) if prefixes else (name, "")
+                watch = self._table.watch(key=key, prefix=prefix, timeout=60.0)
                 await watch.start()
 
             async def follow() -> None:
@@ -72,8 +73,8 @@ class GlobalTableClient:
             self._watchers.append(asyncio.create_task(follow()))
 
         async with asyncio.TaskGroup() as group:
-            for key in keys:
-                group.create_task(start(key))
+            for name in names:
+                group.create_task(start(name))
 
     def watching(self) -> int:
         """How many watches go on."""

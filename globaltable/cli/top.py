@@ -1,14 +1,14 @@
 """`globaltable top`: what a cluster does now, live in the terminal.
 
 It asks every node's Status, and tells rates from one look to the next. A node that does not answer
-stays on the screen, with the reason. Groups that are not well come first; those that do not fit are
-counted.
+stays on the screen, with the reason. Keys choose what is shown (`top_keys`); without a terminal one
+plain picture is printed.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -17,24 +17,21 @@ from rich.table import Table
 from rich.text import Text
 
 from globaltable.cli.exits import ExitStatus
+from globaltable.cli.keyboard import Keyboard, keyboard
 from globaltable.cli.options import ENDPOINTS_DEFAULT, Endpoints, addresses_of
+from globaltable.cli.sheets import Look, Sheet, groups, ills_of, nodes, paces_of, regions
 from globaltable.cli.status import ask
+from globaltable.cli.top_keys import HELP, Shown, State, keys_in, pressed
 from globaltable.errors import GlobalTableError
-from globaltable.pace import NodePace, pace
-
-if TYPE_CHECKING:
-    from globaltable.client import GroupStatus, Status
+from globaltable.pace import NodePace
 
 NODES_ASKED_MAX: Final = 32
 """At a time."""
-_LINES_BESIDE_GROUPS: Final = 6
-
-
-class Look(NamedTuple):
-    """At all nodes, at one time: what each says, or why it does not."""
-
-    statuses: Mapping[str, "Status"]
-    silent: Mapping[str, str]
+_PLAIN_WIDTH: Final = 140
+_LINES_BESIDE_ROWS: Final = 4
+"""Head, a blank, titles, the last line."""
+_FOR_EVER_S: Final = 3_600.0
+"""Waited at a time for a key, or for nodes to answer."""
 
 
 def top(
@@ -44,39 +41,37 @@ def top(
         typer.Option("--interval", min=0.2, metavar="SECONDS", help="From one look to the next."),
     ] = 1.0,
     once: Annotated[
-        bool, typer.Option("--once", help="Look twice, print once, and end: for pipes.")
+        bool, typer.Option("--once", help="Look twice, print once, and end: as without a terminal.")
     ] = False,
-    groups: Annotated[
+    groups_max: Annotated[
         int | None,
         typer.Option("--groups", min=0, help="Groups to show; by default as many as fit."),
     ] = None,
 ) -> None:
     """Show live what each node does: ops, commit latency, round trips, leaders, what lags.
 
-    Give all nodes with --endpoints. Ends with Control-C. With --once: exit status 3 if a node does
-    not answer, or a group is not well.
+    Give all nodes with --endpoints. In a terminal, h shows the keys, and q ends it. With --once, or
+    into a pipe: exit status 3 if a node does not answer, or a group is not well.
     """
     addresses = addresses_of(endpoints)
     console = Console(highlight=False)
-    if once and not console.is_terminal:
-        console = Console(width=140, highlight=False)
+    live = console.is_terminal and not once
+    if not console.is_terminal:
+        console = Console(width=_PLAIN_WIDTH, highlight=False)
     with ThreadPoolExecutor(min(len(addresses), NODES_ASKED_MAX) or 1) as pool:
-        before = _look(pool, addresses, interval_s)
-        if once:
-            time.sleep(interval_s)
-            now = _look(pool, addresses, interval_s)
-            console.print(view(before, now, addresses, groups))
-            if now.silent or any(ills_of(now).values()):
-                raise typer.Exit(ExitStatus.UNAVAILABLE)
+
+        def look() -> Look:
+            return _look(pool, addresses, interval_s)
+
+        if live:
+            _Screen(console, addresses, groups_max, interval_s, look).run()
             return
-        shown = view(before, before, addresses, _fitting(console, before, groups))
-        with Live(shown, console=console, screen=True, auto_refresh=False) as live:
-            while True:
-                time.sleep(interval_s)
-                now = _look(pool, addresses, interval_s)
-                fitting = _fitting(console, now, groups)
-                live.update(view(before, now, addresses, fitting), refresh=True)
-                before = now
+        before = look()
+        time.sleep(interval_s)
+        now = look()
+        console.print(view(before, now, addresses, groups_max))
+        if now.silent or any(ills_of(now).values()):
+            raise typer.Exit(ExitStatus.UNAVAILABLE)
 
 
 def _look(pool: ThreadPoolExecutor, addresses: Sequence[str], interval_s: float) -> Look:
@@ -90,49 +85,171 @@ def _look(pool: ThreadPoolExecutor, addresses: Sequence[str], interval_s: float)
     return Look(statuses, silent)
 
 
-def _fitting(console: Console, look: Look, groups: int | None) -> int:
-    """How many groups there is room for."""
-    if groups is not None:
-        return groups
-    nodes = len(look.statuses) + len(look.silent)
-    return max(1, console.height - nodes - _LINES_BESIDE_GROUPS)
+class _Screen:
+    """The terminal while `run` lasts. Nodes are asked beside it, so that keys never wait for one
+    that does not answer."""
+
+    def __init__(
+        self,
+        console: Console,
+        addresses: Sequence[str],
+        groups_max: int | None,
+        interval_s: float,
+        look: Callable[[], Look],
+    ) -> None:
+        self._console = console
+        self._addresses = addresses
+        self._groups_max = groups_max
+        self._interval_s = interval_s
+        self._look = look
+        self._state = State()
+        self._before: Look | None = None
+        self._now = Look({}, {})
+        self._answer: Future[Look] | None = None
+        self._look_at = 0.0
+
+    def run(self) -> None:
+        with (
+            ThreadPoolExecutor(1) as asking,
+            keyboard() as keys,
+            Live(Text(""), console=self._console, screen=True, auto_refresh=False) as shown,
+        ):
+            while not self._state.over:
+                self._ask(asking, keys)
+                shown.update(self._picture(), refresh=True)
+                for key in keys_in(keys.wait(self._idle_s)):
+                    self._press(key)
+                self._take()
+
+    # --- looks -----------------------------------------------------------------------------------
+
+    def _ask(self, asking: ThreadPoolExecutor, keys: Keyboard) -> None:
+        """If it is time to, and nodes are not being asked."""
+        if self._answer is None and not self._state.paused and time.monotonic() >= self._look_at:
+            self._answer = asking.submit(self._look)
+            self._answer.add_done_callback(lambda _: keys.wake())
+
+    @property
+    def _idle_s(self) -> float:
+        """How long there is nothing to do, if no key is pressed."""
+        if self._answer is not None or self._state.paused:
+            return _FOR_EVER_S
+        return self._look_at - time.monotonic()
+
+    def _take(self) -> None:
+        if self._answer is None or not self._answer.done():
+            return
+        found, self._answer = self._answer.result(), None
+        self._look_at = time.monotonic() + self._interval_s
+        if not self._state.paused:
+            self._before, self._now = self._now if self._before is not None else found, found
+
+    @property
+    def _paces(self) -> dict[str, NodePace | None]:
+        return paces_of(self._before, self._now) if self._before is not None else {}
+
+    # --- keys and pictures -----------------------------------------------------------------------
+
+    def _press(self, key: str) -> None:
+        sheet, fitting = self._rows()
+        self._state = pressed(
+            self._state, key, columns=len(sheet.columns), rows=len(sheet.rows), fitting=fitting
+        )
+
+    def _rows(self) -> tuple[Sheet, int]:
+        """The rows that keys order, filter and scroll, and how many of them fit."""
+        state, now = self._state, self._now
+        beside = _LINES_BESIDE_ROWS + len(now.silent)
+        match state.shown:
+            case Shown.NODES:
+                sheet = nodes(now, self._addresses, self._paces)
+            case Shown.REGIONS:
+                sheet = regions(now, self._paces)
+            case Shown.GROUPS | Shown.ALL:
+                sheet = groups(now)
+        if state.shown is Shown.ALL:
+            beside += len(now.statuses) + 2
+        column = state.order.get(state.shown)
+        if column is not None:
+            sheet = sheet.ordered(column, falling=state.falling.get(state.shown, False))
+        if state.filter:
+            sheet = sheet.containing(state.filter)
+        fitting = max(1, self._console.height - beside)
+        if self._groups_max is not None and state.shown in (Shown.ALL, Shown.GROUPS):
+            fitting = min(fitting, self._groups_max)
+        return sheet, fitting
+
+    def _picture(self) -> RenderableType:
+        state, now = self._state, self._now
+        if state.helping:
+            return _help()
+        if self._before is None:
+            return Text("asking ...")
+        sheet, fitting = self._rows()
+        # There may be fewer rows, or more room, than when it was scrolled to.
+        first = max(0, min(state.first, len(sheet.rows) - fitting))
+        parts: list[RenderableType] = [_head(now, self._paces), Text()]
+        if state.shown is Shown.ALL:
+            parts += [nodes(now, self._addresses, self._paces).table(), *_silent(now), Text()]
+        else:
+            parts += _silent(now)
+        parts += [sheet.table(first, fitting, state.order.get(state.shown))]
+        parts += [self._last_line(len(sheet.rows), first, fitting)]
+        return Group(*parts)
+
+    def _last_line(self, rows: int, first: int, fitting: int) -> Text:
+        state = self._state
+        if state.typing:
+            return Text(f"/{state.filter}_", style="bold")
+        line = Text()
+        line.append("q ends, h helps", style="dim")
+        if rows > fitting:
+            line.append(f"   {first + 1} to {first + fitting} of {rows}", style="dim")
+        if state.filter:
+            line.append(f"   only with {state.filter!r}", style="bold")
+        if state.paused:
+            line.append("   PAUSED", style="bold red")
+        return line
 
 
-# --- what is shown --------------------------------------------------------------------------------
+def _help() -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), show_header=False)
+    for key, meaning in HELP:
+        table.add_row(Text(key, style="bold"), meaning)
+    return table
 
 
-def ills_of(look: Look) -> dict[int, str]:
-    """By group, what is not well with it, on which nodes; empty of one that is well."""
-    ills: dict[int, list[str]] = {}
-    led = {g.group for one in look.statuses.values() for g in one.groups if g.role.name == "LEADER"}
-    for one in look.statuses.values():
-        for group in one.groups:
-            here = ills.setdefault(group.group, [])
-            if group.not_ready:
-                here.append(f"{one.node}: {group.not_ready}")
-    for number, here in ills.items():
-        if number not in led:
-            here.insert(0, "nobody leads it, of those who answer")
-    return {number: "; ".join(here) for number, here in sorted(ills.items())}
+# --- all at once ----------------------------------------------------------------------------------
 
 
 def view(
     before: Look, now: Look, addresses: Sequence[str], groups_max: int | None
 ) -> RenderableType:
-    """All that is shown."""
-    paces = {
-        address: pace(before.statuses[address], status)
-        for address, status in now.statuses.items()
-        if address in before.statuses
-    }
+    """All there is, or so many groups of it."""
+    paces = paces_of(before, now)
+    sheet = groups(now)
     return Group(
         _head(now, paces),
         Text(),
-        _nodes(now, addresses, paces),
-        *(Text(f"{address}: {reason}", style="red") for address, reason in now.silent.items()),
+        nodes(now, addresses, paces).table(),
+        *_silent(now),
         Text(),
-        *_groups(now, groups_max),
+        sheet.table(0, groups_max),
+        *_rest(now, sheet, groups_max),
     )
+
+
+def _rest(now: Look, sheet: Sheet, groups_max: int | None) -> list[Text]:
+    hidden = sheet.rows[groups_max:] if groups_max is not None else []
+    if not hidden:
+        return []
+    ills = ills_of(now)
+    ill = sum(bool(ills[int(row[0].plain)]) for row in hidden)
+    return [Text(f"{len(hidden)} more, of which {ill} are not well")]
+
+
+def _silent(now: Look) -> list[RenderableType]:
+    return [Text(f"{address}: {reason}", style="red") for address, reason in now.silent.items()]
 
 
 def _head(now: Look, paces: Mapping[str, NodePace | None]) -> Text:
@@ -141,122 +258,12 @@ def _head(now: Look, paces: Mapping[str, NodePace | None]) -> Text:
     names = {one.cluster for one in now.statuses.values()} or {"nobody answers"}
     known = [one for one in paces.values() if one is not None]
     head = Text(f"{', '.join(sorted(names))}   {time.strftime('%H:%M:%S')}   ")
-    nodes = len(now.statuses) + len(now.silent)
+    count = len(now.statuses) + len(now.silent)
     style = "red" if now.silent else "green"
-    head.append(f"{len(now.statuses)} of {nodes} nodes answer", style=style)
+    head.append(f"{len(now.statuses)} of {count} nodes answer", style=style)
     head.append("   ")
     style = "red" if ill else "green"
     head.append(f"{len(ills) - ill} of {len(ills)} groups are well", style=style)
     head.append(f"   {sum(one.ops for one in known):,.0f} writes/s")
     head.append(f"   {sum(one.keys_read for one in known):,.0f} keys read/s")
     return head
-
-
-def _table(*columns: str, right: str = "") -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in columns:
-        align = "right" if column in right.split("|") else "left"
-        table.add_column(column, justify=align, no_wrap=True)  # type: ignore[arg-type]
-    return table
-
-
-_RATES: Final = "WRITES/S|REFUSED/S|FAILED/S|READS/S|P50|P99|LEADS"
-
-
-def _nodes(now: Look, addresses: Sequence[str], paces: Mapping[str, NodePace | None]) -> Table:
-    table = _table(
-        *("NODE", "REGION", "UP", "LEADS", "WRITES/S", "P50", "P99", "REFUSED/S", "FAILED/S"),
-        *("READS/S", "ROUND TRIPS"),
-        right=_RATES,
-    )
-    for address in addresses:
-        status = now.statuses.get(address)
-        if status is None:
-            continue
-        rate = paces.get(address)
-        leads = sum(group.role.name == "LEADER" for group in status.groups)
-        table.add_row(
-            status.node,
-            status.region,
-            _span(status.uptime_s),
-            f"{leads} of {len(status.groups)}",
-            *_rates(rate),
-            _peers(status),
-        )
-    return table
-
-
-def _rates(rate: NodePace | None) -> list[str | Text]:
-    if rate is None:
-        return [""] * 6
-    alarming = [
-        Text(f"{value:,.0f}", style="red" if value else "")
-        for value in (rate.overloaded, rate.failed)
-    ]
-    return [
-        f"{rate.ops:,.0f}",
-        _latency(rate.commit_p50_s),
-        _latency(rate.commit_p99_s),
-        *alarming,
-        f"{rate.keys_read:,.0f}",
-    ]
-
-
-def _latency(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds * 1000:.1f} ms"
-
-
-def _peers(status: "Status") -> Text:
-    shown = Text()
-    for peer in status.peers:
-        if shown:
-            shown.append(", ")
-        if peer.connected:
-            shown.append(f"{peer.node} {peer.round_trip_s * 1000:.1f} ms")
-        else:
-            shown.append(f"{peer.node} down", style="red")
-    return shown
-
-
-def _groups(now: Look, groups_max: int | None) -> list[RenderableType]:
-    ills = ills_of(now)
-    shown = sorted(ills, key=lambda number: (not ills[number], number))[:groups_max]
-    table = _table("GROUP", "LEADER", "TERM", "COMMITTED", "LAG", "WAITING", "", right="COMMITTED")
-    for number in shown:
-        table.add_row(*_group(now, number, ills[number]))
-    hidden = len(ills) - len(shown)
-    more = sum(bool(ills[number]) for number in ills if number not in shown)
-    rest = [Text(f"{hidden} more, of which {more} are not well")] if hidden else []
-    return [table, *rest]
-
-
-def _group(now: Look, number: int, ill: str) -> list[str | Text]:
-    replicas: dict[str, GroupStatus] = {
-        one.node: group
-        for one in now.statuses.values()
-        for group in one.groups
-        if group.group == number
-    }
-    leaders = [node for node, group in replicas.items() if group.role.name == "LEADER"]
-    committed = max(group.commit_revision for group in replicas.values())
-    lag = [
-        f"{node} {committed - group.applied_revision:,}"
-        for node, group in replicas.items()
-        if group.applied_revision < committed
-    ]
-    return [
-        str(number),
-        " or ".join(leaders) or Text("none", style="red"),
-        str(max(group.term for group in replicas.values())),
-        f"{committed:,}",
-        ", ".join(lag) or "none",
-        f"{sum(group.pending_ops for group in replicas.values()):,}",
-        Text(ill, style="red"),
-    ]
-
-
-def _span(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

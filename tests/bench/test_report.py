@@ -30,6 +30,7 @@ TITLES = [
     "Failover",
     "Reads",
     "Watchers",
+    "Idle",
     "Overload",
     "Growth",
     "Conditions",

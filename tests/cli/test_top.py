@@ -3,7 +3,8 @@
 import pytest
 from rich.console import Console
 
-from globaltable.cli.top import Look, ills_of, view
+from globaltable.cli.sheets import Look, ills_of
+from globaltable.cli.top import view
 from globaltable.client.values import GroupStatus, PeerStatus, Role, Status, Work
 from globaltable.pace import pace, quantile
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from globaltable.bench.crowd import crowd
 from globaltable.client import GlobalTable
 from globaltable.server.config import Limits, Timeouts
 from globaltable.testing import LocalCluster
 from tests.faults import clocks
-from tests.faults.crowd import crowd
 from tests.faults.emulator import Emulator
 from tests.faults.full_disk import small_disk
 from tests.faults.history import write_history

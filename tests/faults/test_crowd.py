@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
+from globaltable.bench.crowd import crowd
 from globaltable.testing import LocalCluster
 from tests.cluster.sessions import TABLE, connect, race
-from tests.faults.crowd import crowd
 from tests.faults.recovery import wait_recovered
 from tests.faults.scene import rss_bytes
 

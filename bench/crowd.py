@@ -1,8 +1,8 @@
-"""Thousands of clients that ask for a watch and then do nothing: they never read on.
+"""Thousands of clients that do nothing: idle connections, and watchers that never read on.
 
 Responsible for such clients as bare HTTP/2 connections, so that thousands fit into one process.
-Each is an idle client and a slow reader at once: what is sent to it fills its window, then waits in
-the node, which must bound it.
+One that watches is an idle client and a slow reader at once: what is sent to it fills its window,
+then waits in the node, which must bound it.
 
 Invariant: connections are closed on exit.
 """
@@ -11,7 +11,7 @@ import contextlib
 import resource
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from globaltable.server.config import Address
@@ -84,6 +84,29 @@ def _wait_served(client: socket.socket) -> None:
         if not more:
             raise ConnectionError("a watch was not served")
         received += more
+
+
+def _greet(client: socket.socket) -> None:
+    """Say no more than that this is HTTP/2, and hear as much."""
+    client.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b""))
+    if not client.recv(_RECEIVE_BYTES):
+        raise ConnectionError("a connection was not served")
+    client.sendall(_frame(_SETTINGS, _ACK, 0, b""))
+
+
+@contextlib.contextmanager
+def connections(addresses: Sequence[str], count: int) -> Iterator[list[socket.socket]]:
+    """So many clients, of these nodes in turn, that ask for nothing."""
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for number in range(room_for(count)):
+            address = Address.parse(addresses[number % len(addresses)], "address")
+            client = stack.enter_context(socket.socket())
+            client.settimeout(_ANSWER_TIMEOUT_S)
+            client.connect((address.host, address.port))
+            _greet(client)
+            clients.append(client)
+        yield clients
 
 
 @contextlib.contextmanager
