@@ -131,6 +131,30 @@ def test_what_is_counted_is_what_was_asked(cluster: LocalCluster) -> None:
     assert grown("commit_phase_duration_seconds_sum", phase="replicate") <= whole
 
 
+def test_over_all_nodes_each_op_and_request_of_a_table_is_counted_once(
+    cluster: LocalCluster,
+) -> None:
+    """Where it entered, and not where it was led or replicated: sums by table are the callers'."""
+
+    def total(name: str, **labels: str) -> float:
+        return sum(_of(_samples(cluster, node), name, table=TABLE, **labels) for node in "abc")
+
+    async def bind() -> None:
+        for node in "abc":
+            addresses = [cluster.addresses[node]]
+            async with GlobalTable.connect(addresses, table=TABLE, discover=False) as table:
+                await asyncio.gather(*(table.bind(f"once:{node}:{n}", "A") for n in range(60)))
+                await table.get(f"once:{node}:0")
+
+    ops, applied = total("ops_total"), total("ops_total", outcome="applied")
+    reads = total("request_duration_seconds_count", method="Read")
+    keys = total("keys_read_total")
+    asyncio.run(bind())
+    assert total("ops_total") - ops == total("ops_total", outcome="applied") - applied == 180
+    assert total("request_duration_seconds_count", method="Read") - reads == 3
+    assert total("keys_read_total") - keys == 3
+
+
 def test_of_each_group_one_node_says_that_it_leads(cluster: LocalCluster) -> None:
     every = [_samples(cluster, node) for node in cluster.nodes]
     for group in ("0", "1"):
