@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from globaltable.cli.pace import NodePace, pace
+from globaltable.pace import NodePace, pace
 
 if TYPE_CHECKING:
     from globaltable.client import GroupStatus, Status

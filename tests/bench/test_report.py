@@ -1,5 +1,5 @@
-"""The report of a recorded run of all scenarios, once each; 2 cores, 10 ms. That of several nodes
-in each region is of a later run by itself."""
+"""The report of a recorded run of all scenarios, once each; 2 cores, 10 ms. Those of several
+nodes in each region, and of idle crowds, are of later runs by themselves."""
 
 import io
 import re
