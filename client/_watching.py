@@ -159,10 +159,8 @@ class WatchProgress:
         return fresh
 
     def _advance(self, position: dict[int, int], to: Mapping[int, int]) -> None:
-        if self.key is not None and to.keys() - position.keys():
-            # The key's slot has come to another group, and was begun with there behind all that
-            # was changed in the one before: of which nothing need be known, should it come back.
-            position.clear()
+        # What is known of a group that the key's slot has left stays: should the slot come back
+        # there, a replica that is behind must not begin with what has been told long since.
         for group, revision in to.items():
             if revision > position.get(group, -1):
                 position[group] = revision

@@ -169,7 +169,12 @@ class Watches:
         return position[group]
 
     def _place(self, watcher: Watcher, after: Mapping[int, int]) -> None:
-        """Where in its group a watcher of one key begins, that may have watched it in another."""
+        """Where in its group a watcher of one key begins, that may have watched it in another.
+
+        `after` names every group that it has been told of, also if the slot has left it since. So
+        one that comes back to a group is not told there what it was told before, even by a replica
+        that is behind, and knows nothing yet of the slot's leaving and coming back.
+        """
         (group,) = watcher.position
         watcher.slot = slot_of(watcher.start, self._replica(group).table.slots)
         holding = self._holding(watcher)
@@ -177,7 +182,7 @@ class Watches:
         came = holding.state is HoldingState.HELD and holding.adopted == holding.hop > 0
         if not after or (group in after and not (came and after[group] < holding.revision)):
             return
-        if came and group not in after and after.get(holding.group, -1) >= holding.released_at:
+        if came and after.get(holding.group, -1) >= holding.released_at:
             watcher.position[group] = holding.revision
             return
         raise Compacted(

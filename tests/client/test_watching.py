@@ -77,6 +77,15 @@ class TestRequest:
         request = pb.WatchRequest.FromString(_watch({7: 3, 0: 40}, key="k").request())
         assert request == pb.WatchRequest(table=TABLE, key="k", after=_places({0: 40, 7: 3}))
 
+    def test_a_key_that_came_to_another_group_is_watched_after_what_was_told_of_both(self) -> None:
+        """Should it come back, a replica that is behind must not tell again what was told."""
+        watch = _watch({}, key="k")
+        watch.received(_message({1: 9}, _change("k", 9, group=1)))
+        watch.received(_message({4: 3}, _change("k", 3, group=4, version=2)))
+        assert _asked_after(watch) == {1: 9, 4: 3}
+        assert _keys(watch) == "kk"
+        assert watch.position == {1: 9, 4: 3}
+
     def test_the_empty_prefix_is_asked_for_as_such(self) -> None:
         """Not to select at all would be refused."""
         request = pb.WatchRequest.FromString(_watch().request())

@@ -229,3 +229,42 @@ class TestOfOneKey:
             node.tables.watches.take(watcher)
         with pytest.raises(Compacted, match="in another group meanwhile"):
             node.watch(key=True, after=dict(watcher.position))
+
+    def test_one_that_comes_back_is_not_told_again_by_a_replica_that_is_behind(self) -> None:
+        """It knows of the slot's coming, and not yet of its leaving and coming back."""
+        cluster = Cluster()
+        cluster.move()
+        ahead, behind = Node(cluster), Node(cluster)
+        for group in (0, 1):
+            behind.follow(group)
+            ahead.follow(group)
+        watcher = ahead.watch(key=True)
+        ahead.take(watcher)
+        cluster.change()
+        cluster.move()
+        ahead.follow(1)
+        assert _versions(ahead.tables.watches.take(watcher)) == [1]
+        with pytest.raises(SlotElsewhere):
+            ahead.take(watcher)
+        position = dict(watcher.position)
+        cluster.change()
+        ahead.follow(0)
+        watcher = ahead.watch(key=True, after=position)
+        assert _versions(ahead.take(watcher)) == [2]
+        cluster.move()
+        cluster.change()
+        ahead.follow(0)
+        with pytest.raises(SlotElsewhere):
+            ahead.take(watcher)
+        position |= watcher.position
+        # To the one that is behind, the slot is still in the group to which it came first.
+        late = behind.watch(key=True, after=position)
+        assert behind.take(late) == []
+        behind.follow(1, entries=1)
+        assert behind.take(late) == [], "it has been told of the first change"
+        with pytest.raises(Lagged, match="in another group meanwhile"):
+            behind.follow(1)
+            behind.take(late)
+        # And one that is not goes on from where it came again.
+        ahead.follow(1)
+        assert _versions(ahead.take(ahead.watch(key=True, after=position))) == [3]

@@ -26,6 +26,9 @@ class KeyWatching:
         self._name = f"watcher of key {number}"
         self._rng = random.Random(f"{self._name} {world.schedule.seed}")
         self._position: dict[int, int] = {}
+        """By group in which it has watched."""
+        self._group = 0
+        """The last of them."""
         self._version: int | None = None
         """The last that it was shown; None: it has begun anew since."""
         self._at: tuple[Life, Watcher] | None = None
@@ -58,8 +61,9 @@ class KeyWatching:
         except Compacted:
             self._begin_anew()
             return
-        self.followed += bool(self._position) and group not in self._position
-        self._position = dict(watcher.position)
+        self.followed += bool(self._position) and group != self._group
+        self._group = group
+        self._position |= watcher.position
         self._world.note(self._name, "watches", *self._position.items())
         self._at = (life, watcher)
         watcher.awake.set()
@@ -78,7 +82,7 @@ class KeyWatching:
             return
         for change in changes:
             self._shown(change)
-        self._position = dict(watcher.position)
+        self._position |= watcher.position
 
     def _shown(self, change: Change) -> None:
         right = self._version is None or change.version == self._version + 1
