@@ -60,15 +60,15 @@ def top(
         console = Console(width=_PLAIN_WIDTH, highlight=False)
     with ThreadPoolExecutor(min(len(addresses), NODES_ASKED_MAX) or 1) as pool:
 
-        def look() -> Look:
+        def seen() -> Look:
             return _look(pool, addresses, interval_s)
 
         if live:
-            _Screen(console, addresses, groups_max, interval_s, look).run()
+            _Screen(console, addresses, groups_max, interval_s, seen).run()
             return
-        before = look()
+        before = seen()
         time.sleep(interval_s)
-        now = look()
+        now = seen()
         console.print(view(before, now, addresses, groups_max))
         if now.silent or any(ills_of(now).values()):
             raise typer.Exit(ExitStatus.UNAVAILABLE)

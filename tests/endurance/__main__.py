@@ -9,7 +9,6 @@ import asyncio
 import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from tests.endurance.flatness import growths
@@ -70,7 +69,7 @@ def _told(endurance: Endurance, drawn: Path, problem: str) -> int:
     faults = ", ".join(f"{count:,} {what}" for what, count in sorted(endurance.faults.items()))
     endings = ", ".join(f"{count:,} {what}" for what, count in sorted(endurance.endings.items()))
     minutes = endurance.samples[-1].at_s / 60 if endurance.samples else 0.0
-    caption = f"{minutes:.0f} minutes to {time.strftime('%Y-%m-%d %H:%M')}"
+    caption = f"{minutes:.0f} minutes"
     if endurance.samples:
         drawn.write_text(picture(endurance.samples, caption), encoding="utf-8")
         print(f"picture: {drawn}")
