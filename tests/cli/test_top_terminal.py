@@ -65,6 +65,7 @@ def test_without_a_terminal_it_prints_one_plain_picture() -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.long
 def test_keys_choose_what_is_shown_of_a_cluster_and_in_which_order() -> None:
     with LocalCluster(groups=12) as cluster:
         endpoints = ",".join(cluster.addresses.values())

@@ -38,6 +38,7 @@ def _command(
     return status, told.out + told.err
 
 
+@pytest.mark.long
 def test_slots_move_only_once_the_upgrade_is_final_and_who_is_too_old_is_refused(
     cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:

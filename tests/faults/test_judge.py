@@ -36,6 +36,7 @@ def _has_an_order(events: list[Event]) -> bool:
     return not any(violation.promise in ORDER for violation in judgement.violations)
 
 
+@pytest.mark.long
 def test_small_histories_are_judged_as_by_the_definition() -> None:
     """Legal ones, and the same with up to three things told otherwise."""
     met: Counter[tuple[int, bool]] = Counter()

@@ -39,6 +39,7 @@ def test_a_schedule_survives_being_printed() -> None:
         assert decode(encode(draw(seed))) == draw(seed)
 
 
+@pytest.mark.long
 def test_runs_in_several_processes_are_the_same_runs() -> None:
     seeds = (1, 2, 3)
     alone, together = ([r.digest for r in run_seeds(seeds, jobs)] for jobs in (1, 2))
@@ -95,6 +96,7 @@ def test_schedules_drawn_by_hypothesis(
     assert result.violation is None, report(schedule, result, 60)
 
 
+@pytest.mark.long
 def test_the_command_runs_in_several_processes() -> None:
     command = [sys.executable, "-m", "tests.simulation", "--seeds", "4", "--jobs", "2"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
