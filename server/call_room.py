@@ -17,7 +17,7 @@ import grpc
 
 from globaltable.server.handlers import (
     Context,
-    Continuation,
+    HandlerInterceptor,
     behaviour_of,
     streams_by_yielding,
     with_behaviour,
@@ -33,32 +33,19 @@ REFUSALS_PER_CALL: Final = 2
 there may be as many as there is room for."""
 
 
-class CallRoom(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+class CallRoom(HandlerInterceptor):
     """Of one node."""
 
     def __init__(self, calls_max: int) -> None:
         assert calls_max > 0, calls_max
+        super().__init__()
         self.calls_max: Final = calls_max
         self.calls = 0
         """Under way."""
         self.refused = 0
         """Since the node started."""
-        self._counted: dict[str, Any] = {}
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Any:
-        """The handler of an RPC, counted; the same for all calls."""
-        method = handler_call_details.method
-        counted = self._counted.get(method)
-        if counted is None:
-            handler = await continuation(handler_call_details)
-            if handler is None:
-                return None
-            counted = self._counted[method] = self._count(handler)
-        return counted
-
-    def _count(self, handler: Any) -> Any:
+    def _around(self, method: str, handler: Any) -> Any:
         behaviour = behaviour_of(handler)
 
         async def awaited(request: Any, context: Context) -> Any:

@@ -29,7 +29,7 @@ from globaltable.server.config import Config
 from globaltable.server.connections import Connections, end_connections, place_of
 from globaltable.server.handlers import (
     Context,
-    Continuation,
+    HandlerInterceptor,
     behaviour_of,
     streams_by_yielding,
     with_behaviour,
@@ -78,7 +78,7 @@ class _Held:
         """Why it was."""
 
 
-class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+class Gate(HandlerInterceptor):
     """Of one node. `close` once the server has stopped."""
 
     def __init__(
@@ -91,6 +91,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         """Without certificates everybody may do everything, and is known by an address.
         `why_no_member` says of a node's name why it is no part of the cluster, if it is none.
         Raises `StorageError` if the audit log cannot be written."""
+        super().__init__()
         security = config.security
         self._cluster = config.cluster
         self._connection_age_s = security.connection_age_s if certificates is not None else None
@@ -114,7 +115,6 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         listening = (own.listens_for_clients_on, own.console)
         self._ports = {address.port for address in listening if address is not None}
         self._looking: asyncio.Task[None] | None = None
-        self._guarded: dict[str, Any] = {}
         self._words = TokenBucket(_WORDS_PER_S, _WORDS_AT_ONCE, self._loop.time())
 
     def _keys_of(self, security: Security) -> TokenKeys:
@@ -241,22 +241,9 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 if ended:
                     log.warning("connections ended", count=ended, reason=self.why_not(shown))
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Any:
-        """The handler of an RPC, behind this gate; the same for all calls."""
-        method = handler_call_details.method
-        guarded = self._guarded.get(method)
-        if guarded is None:
-            handler = await continuation(handler_call_details)
-            if handler is None:
-                return None
-            guarded = self._guarded[method] = self._guard(method, handler)
-        return guarded
-
     # --- one RPC ---------------------------------------------------------------------------------
 
-    def _guard(self, method: str, handler: Any) -> Any:
+    def _around(self, method: str, handler: Any) -> Any:
         rule = RULES.get(method)
         name = method.rpartition("/")[2]
         behaviour = behaviour_of(handler)

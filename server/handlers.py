@@ -4,6 +4,7 @@ An interceptor is asked for a handler at each call, and the handlers of a server
 what is put around one is made once, and kept.
 """
 
+import abc
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -47,3 +48,28 @@ def with_behaviour(handler: Any, behaviour: Behaviour) -> Any:
         request_deserializer=handler.request_deserializer,
         response_serializer=handler.response_serializer,
     )
+
+
+class HandlerInterceptor(grpc.aio.ServerInterceptor, abc.ABC):  # type: ignore[type-arg]
+    """One that puts something around each handler: a subclass says what, by `_around`."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+        """By method. Only of those that there are: what a caller names otherwise is not kept."""
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """The handler of an RPC with that around it; the same for all calls."""
+        method = handler_call_details.method
+        made = self._made.get(method)
+        if made is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            made = self._made[method] = self._around(method, handler)
+        return made
+
+    @abc.abstractmethod
+    def _around(self, method: str, handler: Any) -> Any:
+        """The handler to be called in the place of this one."""
